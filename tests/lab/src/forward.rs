@@ -1,0 +1,250 @@
+//! What the forward proxy does with a connection.
+//!
+//! Little, but as real proxies do it: hyper on both sides, requests in absolute-form passed on in
+//! origin-form without their hop-by-hop fields (RFC 9110, section 7.6.1), and CONNECT answered
+//! with a tunnel (section 9.3.6). What it declines it declines with a status, a body that says
+//! why, and `X-Lab-Error` to tell the reasons apart.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+
+use crate::listen::Ledger;
+use crate::lock;
+use crate::request::{Kind, Request};
+use crate::script::{Script, put_back, read_head};
+use crate::target::{Targets, host};
+use crate::tee::Recorded;
+
+type Reply = Response<BoxBody<Bytes, hyper::Error>>;
+/// The tunnel that the connection's task is to serve once hyper has let go of the socket.
+type Pending = Arc<Mutex<Option<(OnUpgrade, TcpStream)>>>;
+
+/// Whom a proxy serves, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    /// What `Proxy-Authorization` has to say.
+    pub(crate) authorization: Option<String>,
+    /// Hosts in lower case, IPv6 addresses without brackets.
+    pub(crate) denied: Vec<String>,
+    pub(crate) targets: Targets,
+    pub(crate) on_connect: Option<Script>,
+}
+
+pub(crate) struct Proxy {
+    pub(crate) rules: Rules,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+impl Proxy {
+    pub(crate) async fn serve(self: Arc<Self>, mut io: Recorded) {
+        if let Some(script) = &self.rules.on_connect {
+            let Ok(Some(head)) = read_head(&mut io).await else {
+                return;
+            };
+            if head.starts_with(b"CONNECT ") {
+                let _ = script.play(io, head, &self.rules.targets, &self.ledger).await;
+                return;
+            }
+            put_back(&mut io, &head);
+        }
+        let record = io.record().clone();
+        let pending = Pending::default();
+        let service = {
+            let (proxy, pending) = (Arc::clone(&self), Arc::clone(&pending));
+            service_fn(move |request| {
+                let heard = Request::from_hyper(&record, &request);
+                proxy.ledger.request(heard.clone());
+                let (proxy, pending) = (Arc::clone(&proxy), Arc::clone(&pending));
+                async move {
+                    let answer = proxy.answer(&heard, request, &pending).await;
+                    hyper::Result::Ok(answer.unwrap_or_else(Refusal::into_reply))
+                }
+            })
+        };
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades()
+            .await;
+        let tunnel = lock(&pending).take();
+        if let Some((upgrade, mut far)) = tunnel {
+            if let Ok(near) = upgrade.await {
+                let _ = copy_bidirectional(&mut TokioIo::new(near), &mut far).await;
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        heard: &Request,
+        mut request: http::Request<Incoming>,
+        pending: &Pending,
+    ) -> Result<Reply, Refusal> {
+        let kind = heard.kind();
+        if kind == Kind::Origin {
+            return Err(Refusal::bad_request("the target is not a whole URI"));
+        }
+        let credentials = request.headers().get(PROXY_AUTHORIZATION);
+        match &self.rules.authorization {
+            Some(wanted) if credentials.is_none_or(|sent| sent != wanted.as_str()) => {
+                return Err(Refusal::AUTHENTICATION);
+            }
+            _ => {}
+        }
+        let Some(authority) = request.uri().authority().cloned() else {
+            return Err(Refusal::bad_request("the target has no authority"));
+        };
+        if self.rules.denied.contains(&host(&authority)) {
+            return Err(Refusal::DENIED);
+        }
+        if kind == Kind::Connect {
+            let far = self.rules.targets.dial(&authority, None).await?;
+            *lock(pending) = Some((hyper::upgrade::on(&mut request), far));
+            return Ok(Response::new(body("")));
+        }
+        if request.uri().scheme() != Some(&Scheme::HTTP) {
+            return Err(Refusal::bad_request("only http is forwarded"));
+        }
+        let far = self.rules.targets.dial(&authority, Some(80)).await?;
+        forward(far, &authority, request).await
+    }
+}
+
+/// Passes one request on, over a connection of its own.
+async fn forward(
+    far: TcpStream,
+    authority: &Authority,
+    mut request: http::Request<Incoming>,
+) -> Result<Reply, Refusal> {
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    let headers = request.headers_mut();
+    end_to_end(headers);
+    // The target decides, whatever the client said (RFC 9112, section 3.2.2).
+    let named = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let host = HeaderValue::from_str(named).map_err(|_| Refusal::bad_request("a strange host"))?;
+    headers.insert(HOST, host);
+    headers.append(VIA, HeaderValue::from_static("1.1 laboratory"));
+
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(far)).await?;
+    // Ends with the response, or with whoever was to get it.
+    tokio::spawn(connection);
+    let mut response = sender.send_request(request).await?;
+    end_to_end(response.headers_mut());
+    Ok(response.map(BodyExt::boxed))
+}
+
+/// Removes what concerns one hop only.
+fn end_to_end(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let known = [
+        CONNECTION,
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("keep-alive"),
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    for name in known.into_iter().chain(named) {
+        headers.remove(name);
+    }
+}
+
+/// Why a request is not served.
+struct Refusal {
+    status: StatusCode,
+    reason: &'static str,
+    explanation: Cow<'static, str>,
+}
+
+impl Refusal {
+    const AUTHENTICATION: Self = Self {
+        status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        reason: "authentication",
+        explanation: Cow::Borrowed("credentials are required"),
+    };
+    const DENIED: Self = Self {
+        status: StatusCode::FORBIDDEN,
+        reason: "denied",
+        explanation: Cow::Borrowed("this host is denied"),
+    };
+
+    fn bad_request(explanation: &'static str) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            reason: "bad-request",
+            explanation: explanation.into(),
+        }
+    }
+
+    fn into_reply(self) -> Reply {
+        let Self {
+            reason, explanation, ..
+        } = &self;
+        let text = format!("the laboratory refuses ({reason}): {explanation}\n");
+        let mut reply = Response::new(body(text));
+        *reply.status_mut() = self.status;
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert("x-lab-error", HeaderValue::from_static(self.reason));
+        if self.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            let challenge = HeaderValue::from_static("Basic realm=\"lab\"");
+            headers.insert(PROXY_AUTHENTICATE, challenge);
+        }
+        reply
+    }
+}
+
+/// The target cannot be reached.
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        let status = match error.kind() {
+            std::io::ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Self {
+            status,
+            reason: "connect",
+            explanation: error.to_string().into(),
+        }
+    }
+}
+
+/// The target does not answer as it should.
+impl From<hyper::Error> for Refusal {
+    fn from(error: hyper::Error) -> Self {
+        Self {
+            status: StatusCode::BAD_GATEWAY,
+            reason: "upstream",
+            explanation: error.to_string().into(),
+        }
+    }
+}
+
+fn body(text: impl Into<Bytes>) -> BoxBody<Bytes, hyper::Error> {
+    Full::new(text.into()).map_err(|never| match never {}).boxed()
+}

@@ -1,0 +1,95 @@
+//! A laboratory on loopback for HTTP proxy clients.
+//!
+//! A proxy client is right when the right bytes go to the right place. The laboratory has real
+//! servers to send them to, and each writes down what it heard:
+//!
+//! | | |
+//! |---|---|
+//! | [`Origin`] | an HTTP/1 and HTTP/2 server, with or without TLS |
+//! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, Basic credentials, refusals |
+//! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
+//! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
+//! | [`servers`] | proxies of the field: Squid, Apache httpd, tinyproxy, mitmproxy |
+//! | [`Ca`] | certificates for all of them |
+//! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of who asked |
+//!
+//! The servers share [`Listening`]: address, record of [`Request`]s and [`Connection`]s, stop and
+//! restart. All listen on free ports and are ready when `start` returns; nothing here needs a
+//! sleep. To wait for something, wait for the record to show it ([`Listening::until`],
+//! [`Connection::until`]) inside [`within`].
+//!
+//! ```
+//! # use tower_outbound_proxy_lab::{ForwardProxy, Origin, within};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! let origin = Origin::http().await;
+//! let proxy = ForwardProxy::builder().map("origin.test:80", origin.addr()).start().await;
+//!
+//! let mut client = tokio::net::TcpStream::connect(proxy.addr()).await.unwrap();
+//! let head = "GET http://origin.test/status/204 HTTP/1.1\r\nhost: origin.test\r\nconnection: close\r\n\r\n";
+//! client.write_all(head.as_bytes()).await.unwrap();
+//! let mut answer = String::new();
+//! within(client.read_to_string(&mut answer)).await.unwrap();
+//!
+//! assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"));
+//! assert_eq!(proxy.connection(0).received(), head.as_bytes());
+//! assert_eq!(origin.requests()[0].target, "/status/204");
+//! # }
+//! ```
+
+mod ca;
+mod fault;
+mod forward;
+mod listen;
+mod origin;
+mod proxy;
+mod record;
+mod request;
+mod resolve;
+mod script;
+mod scripted;
+pub mod servers;
+mod target;
+mod tee;
+
+use std::future::Future;
+use std::panic::Location;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use ca::{Ca, Identity, provider};
+pub use fault::Fault;
+pub use listen::Listening;
+pub use origin::{Origin, OriginBuilder, pattern};
+pub use proxy::{ForwardProxy, ForwardProxyBuilder};
+pub use record::{Connection, Tls};
+pub use request::{Kind, Request};
+pub use resolve::{Resolver, connector, connector_with};
+pub use script::{Script, Step};
+pub use scripted::{ScriptedProxy, ScriptedProxyBuilder};
+
+/// How long [`within`] waits: far longer than anything on loopback takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for `future`, so that a test that hangs fails instead, naming the place that waited.
+///
+/// # Panics
+///
+/// After ten seconds.
+#[track_caller]
+pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let place = Location::caller();
+    async move {
+        match tokio::time::timeout(PATIENCE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("{place}: not done within {PATIENCE:?}"),
+        }
+    }
+}
+
+/// A record stays readable after a panic elsewhere: it is what explains it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

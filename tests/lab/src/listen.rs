@@ -1,0 +1,290 @@
+//! The listener under every server of the laboratory.
+//!
+//! Origins and proxies differ in what they say; accepting, TLS, recording, stopping and starting
+//! again are here once. [`Origin`](crate::Origin), [`ForwardProxy`](crate::ForwardProxy) and
+//! [`ScriptedProxy`](crate::ScriptedProxy) dereference to a [`Listening`].
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use crate::lock;
+use crate::record::Connection;
+use crate::request::Request;
+use crate::tee::{CloseMark, Recorded};
+
+/// Where to listen, and how; what the builders of the servers have in common.
+#[derive(Default)]
+pub(crate) struct Bind {
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) v6: bool,
+    pub(crate) host: Option<String>,
+}
+
+/// Answers one connection. The connection is over when the future is.
+pub(crate) type Serve = Arc<dyn Fn(Recorded) -> Answer + Send + Sync>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Everything a listener has heard.
+pub(crate) struct Ledger {
+    connections: Mutex<Vec<Connection>>,
+    requests: Mutex<Vec<Request>>,
+    changed: Arc<watch::Sender<()>>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            connections: Mutex::default(),
+            requests: Mutex::default(),
+            changed: Arc::new(watch::Sender::new(())),
+        })
+    }
+
+    pub(crate) fn request(&self, request: Request) {
+        lock(&self.requests).push(request);
+        self.changed.send_replace(());
+    }
+
+    fn accepted(&self, peer: SocketAddr) -> Connection {
+        let mut connections = lock(&self.connections);
+        let connection = Connection::new(connections.len(), peer, Arc::clone(&self.changed));
+        connections.push(connection.clone());
+        drop(connections);
+        self.changed.send_replace(());
+        connection
+    }
+}
+
+/// A listener on loopback, and the record of everything said to it. The record outlives
+/// stopping. Dropping the listener closes its sockets.
+pub struct Listening {
+    addr: SocketAddr,
+    host: String,
+    tls: Option<TlsAcceptor>,
+    serve: Serve,
+    ledger: Arc<Ledger>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Listens from here on: clients can connect as soon as this returns.
+    pub(crate) async fn start(bind: Bind, ledger: Arc<Ledger>, serve: Serve) -> Self {
+        let any: SocketAddr = match bind.v6 {
+            true => (Ipv6Addr::LOCALHOST, 0).into(),
+            false => (Ipv4Addr::LOCALHOST, 0).into(),
+        };
+        let listener = listen(any).await.expect("loopback has a free port");
+        let addr = listener.local_addr().expect("a bound socket has an address");
+        let host = bind.host.unwrap_or_else(|| match (bind.v6, &bind.tls) {
+            (true, _) => "[::1]".to_owned(),
+            (false, Some(_)) => "localhost".to_owned(),
+            (false, None) => "127.0.0.1".to_owned(),
+        });
+        let listening = Self {
+            addr,
+            host,
+            tls: bind.tls.map(TlsAcceptor::from),
+            serve,
+            ledger,
+            running: Mutex::new(None),
+        };
+        listening.run(listener);
+        listening
+    }
+
+    fn run(&self, listener: TcpListener) {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(accept(
+            listener,
+            stopped,
+            self.tls.clone(),
+            Arc::clone(&self.ledger),
+            Arc::clone(&self.serve),
+        ));
+        *lock(&self.running) = Some(Running { stop, task });
+    }
+
+    /// The address listened on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The port listened on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// `http` or, behind TLS, `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
+    /// `host:port`, with the host that the URLs name.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port())
+    }
+
+    /// Every request so far, in the order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.ledger.requests).clone()
+    }
+
+    /// Every connection so far, in the order of arrival, closed ones included.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        lock(&self.ledger.connections).clone()
+    }
+
+    /// The record of the `id`th connection, from 0.
+    ///
+    /// # Panics
+    ///
+    /// If there were not so many.
+    #[must_use]
+    #[track_caller]
+    pub fn connection(&self, id: usize) -> Connection {
+        let connections = self.connections();
+        let count = connections.len();
+        let found = connections.into_iter().nth(id);
+        found.unwrap_or_else(|| panic!("no connection {id}: there were {count}"))
+    }
+
+    /// What every connection so far received, in the order of arrival of the connections.
+    #[must_use]
+    pub fn raw(&self) -> Vec<Vec<u8>> {
+        self.connections().iter().map(Connection::received).collect()
+    }
+
+    /// How many connections were ever accepted.
+    #[must_use]
+    pub fn connections_opened(&self) -> usize {
+        lock(&self.ledger.connections).len()
+    }
+
+    /// How many connections are open now.
+    #[must_use]
+    pub fn connections_open(&self) -> usize {
+        self.connections().iter().filter(|one| one.is_open()).count()
+    }
+
+    /// Waits until `condition` holds; looks again whenever something is heard or said.
+    pub async fn until(&self, mut condition: impl FnMut(&Self) -> bool) {
+        let mut changes = self.ledger.changed.subscribe();
+        while !condition(self) {
+            // The ledger keeps the sender, so there is no error.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub async fn idle(&self) {
+        self.until(|listening| listening.connections_open() == 0).await;
+    }
+
+    /// Closes every socket, and returns when they are closed. Connecting is refused from then
+    /// on. Does nothing when stopped already.
+    pub async fn stop(&self) {
+        let running = lock(&self.running).take();
+        if let Some(Running { stop, task }) = running {
+            drop(stop);
+            // A cancelled task has closed its sockets as well.
+            let _ = task.await;
+        }
+    }
+
+    /// Stops, and listens again on the same address.
+    ///
+    /// # Panics
+    ///
+    /// If something else has taken the port meanwhile.
+    pub async fn restart(&self) {
+        self.stop().await;
+        let listener = listen(self.addr).await;
+        self.run(listener.expect("the port is still free"));
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(Running { task, .. }) = lock(&self.running).take() {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening")
+            .field("addr", &self.addr)
+            .field("requests", &self.requests())
+            .field("connections", &self.connections())
+            .finish()
+    }
+}
+
+async fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(addr).await
+}
+
+/// Owns every connection's task, so that ending this closes every socket.
+async fn accept(
+    listener: TcpListener,
+    mut stopped: oneshot::Receiver<()>,
+    tls: Option<TlsAcceptor>,
+    ledger: Arc<Ledger>,
+    serve: Serve,
+) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            accepted = listener.accept() => {
+                // A client may be gone again before it is accepted.
+                let Ok((io, peer)) = accepted else { continue };
+                let record = CloseMark(ledger.accepted(peer));
+                tasks.spawn(answer(io, record, tls.clone(), Arc::clone(&serve)));
+            }
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    drop(listener);
+    tasks.shutdown().await;
+}
+
+async fn answer(io: TcpStream, record: CloseMark, tls: Option<TlsAcceptor>, serve: Serve) {
+    // Without it, the parts of a split write could leave as one.
+    let _ = io.set_nodelay(true);
+    let io = match tls {
+        None => Recorded::plain(io, record),
+        Some(tls) => match tls.accept(io).await {
+            Ok(io) => Recorded::tls(io, record),
+            Err(error) => return record.0.note_tls(Err(error)),
+        },
+    };
+    serve(io).await;
+}

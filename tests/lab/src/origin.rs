@@ -1,0 +1,265 @@
+//! An origin server.
+//!
+//! A hyper server that speaks HTTP/1 and HTTP/2, in the clear (with prior knowledge) and behind
+//! TLS, and whose answers say what it was asked:
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` | `hello from origin, asked for HOST` |
+//! | `/echo` | the body of the request |
+//! | `/bytes/N` | the first N bytes of [`pattern`], streamed |
+//! | `/status/NNN` | that status |
+//! | `/headers` | the header lines of the request |
+//! | `/slow/MS` | `slow`, after that many milliseconds |
+//! | `/upgrade` | 101 to a protocol named `echo`, which echoes |
+//!
+//! Anything else is 404.
+
+use std::convert::Infallible;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncWriteExt, copy, split};
+
+use crate::ca::Ca;
+use crate::listen::{Answer, Bind, Ledger, Listening};
+use crate::lock;
+use crate::record::Connection;
+use crate::request::Request;
+use crate::tee::Recorded;
+
+type Reply = Response<BoxBody<Bytes, Infallible>>;
+/// The upgrade that the connection's task is to serve once hyper has let go of the socket.
+type Pending = Arc<Mutex<Option<OnUpgrade>>>;
+
+/// An origin server on loopback. See [`Listening`] for what it recorded.
+#[derive(Debug)]
+pub struct Origin(Listening);
+
+impl Deref for Origin {
+    type Target = Listening;
+
+    fn deref(&self) -> &Listening {
+        &self.0
+    }
+}
+
+impl Origin {
+    /// An origin in the clear, on `127.0.0.1`.
+    pub async fn http() -> Self {
+        Self::builder().start().await
+    }
+
+    /// An origin behind TLS, on `127.0.0.1`, with a certificate for these names; URLs name the
+    /// first.
+    pub async fn https(ca: &Ca, names: &[&str], alpn: &[&str]) -> Self {
+        let builder = Self::builder().tls(ca.issue(names).server_config(alpn));
+        match names.first() {
+            Some(name) => builder.host(name).start().await,
+            None => builder.start().await,
+        }
+    }
+
+    /// An origin of another kind.
+    pub fn builder() -> OriginBuilder {
+        OriginBuilder(Bind::default())
+    }
+
+    /// The URL of a path here, which starts with a slash.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme(), self.authority())
+    }
+}
+
+/// Makes an [`Origin`].
+#[must_use]
+pub struct OriginBuilder(Bind);
+
+impl OriginBuilder {
+    /// Listens on `[::1]`.
+    pub fn listen_v6(mut self) -> Self {
+        self.0.v6 = true;
+        self
+    }
+
+    /// Listens behind TLS.
+    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.0.tls = Some(config);
+        self
+    }
+
+    /// The host that URLs name, bracketed if it is an IPv6 address. By default the address
+    /// listened on, or `localhost` behind TLS.
+    pub fn host(mut self, host: &str) -> Self {
+        self.0.host = Some(host.to_owned());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// If loopback cannot be listened on.
+    pub async fn start(self) -> Origin {
+        let ledger = Ledger::new();
+        let heard = Arc::clone(&ledger);
+        let serve = Arc::new(move |io| Box::pin(serve(io, Arc::clone(&heard))) as Answer);
+        Origin(Listening::start(self.0, ledger, serve).await)
+    }
+}
+
+impl std::fmt::Debug for OriginBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OriginBuilder").finish_non_exhaustive()
+    }
+}
+
+async fn serve(io: Recorded, ledger: Arc<Ledger>) {
+    let pending = Pending::default();
+    let record = io.record().clone();
+    let service = {
+        let pending = Arc::clone(&pending);
+        service_fn(move |request| reply(request, record.clone(), Arc::clone(&ledger), Arc::clone(&pending)))
+    };
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
+    let _ = server.serve_connection_with_upgrades(TokioIo::new(io), service).await;
+    let upgrade = lock(&pending).take();
+    if let Some(upgrade) = upgrade {
+        if let Ok(io) = upgrade.await {
+            let (mut read, mut write) = split(TokioIo::new(io));
+            let _ = copy(&mut read, &mut write).await;
+            let _ = write.shutdown().await;
+        }
+    }
+}
+
+async fn reply(
+    request: http::Request<Incoming>,
+    record: Connection,
+    ledger: Arc<Ledger>,
+    pending: Pending,
+) -> hyper::Result<Reply> {
+    let mut request = request;
+    let mut heard = Request::from_hyper(&record, &request);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let path = request.uri().path().to_owned();
+    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    heard.body = request.into_body().collect().await?.to_bytes();
+    ledger.request(heard.clone());
+
+    let (_, route) = path.split_once('/').unwrap_or_default();
+    let (route, argument) = route.split_once('/').unwrap_or((route, ""));
+    Ok(match route {
+        "" => {
+            let host = host.as_deref().or(heard.header(HOST.as_str()));
+            text(format!("hello from origin, asked for {}\n", host.unwrap_or("nobody")))
+        }
+        "echo" => Response::new(whole(heard.body)),
+        "bytes" => match argument.parse() {
+            Ok(left) => Response::new(Pattern { at: 0, left }.boxed()),
+            Err(_) => status(StatusCode::BAD_REQUEST),
+        },
+        "status" => match argument.parse() {
+            Ok(code) if !StatusCode::is_informational(&code) => status(code),
+            _ => status(StatusCode::BAD_REQUEST),
+        },
+        "headers" => text(
+            heard
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}\n", value.as_bytes().escape_ascii()))
+                .collect(),
+        ),
+        "slow" => match argument.parse() {
+            Ok(millis) => {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                text("slow\n".to_owned())
+            }
+            Err(_) => status(StatusCode::BAD_REQUEST),
+        },
+        "upgrade" if heard.header(UPGRADE.as_str()) == Some("echo") => {
+            *lock(&pending) = Some(upgrade);
+            let mut reply = status(StatusCode::SWITCHING_PROTOCOLS);
+            let headers = reply.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("echo"));
+            reply
+        }
+        "upgrade" => status(StatusCode::UPGRADE_REQUIRED),
+        _ => status(StatusCode::NOT_FOUND),
+    })
+}
+
+fn whole(body: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
+    Full::new(body.into()).boxed()
+}
+
+fn text(body: String) -> Reply {
+    let mut reply = Response::new(whole(body));
+    let plain = HeaderValue::from_static("text/plain");
+    reply.headers_mut().insert(CONTENT_TYPE, plain);
+    reply
+}
+
+fn status(code: StatusCode) -> Reply {
+    let mut reply = Response::new(whole(""));
+    *reply.status_mut() = code;
+    reply
+}
+
+/// The first `count` bytes that `/bytes/N` answers with, whatever N: every run of 251 bytes
+/// counts up from 0, so that bytes lost, repeated or moved show.
+#[must_use]
+pub fn pattern(count: usize) -> Bytes {
+    piece(0, count)
+}
+
+fn piece(at: usize, count: usize) -> Bytes {
+    (at..at + count).map(|index| (index % 251) as u8).collect()
+}
+
+/// [`pattern`] as a body of many frames.
+struct Pattern {
+    at: usize,
+    left: usize,
+}
+
+impl Body for Pattern {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let count = self.left.min(16 * 1024);
+        if count == 0 {
+            return Poll::Ready(None);
+        }
+        let data = piece(self.at, count);
+        self.at += count;
+        self.left -= count;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}

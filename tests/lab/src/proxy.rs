@@ -1,0 +1,128 @@
+//! A forward proxy, and how to ask for one. What it does with a connection is in `forward.rs`.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::ServerConfig;
+
+use crate::Fault;
+use crate::forward::{Proxy, Rules};
+use crate::listen::{Answer, Bind, Ledger, Listening};
+use crate::script::Script;
+
+/// A forward proxy on loopback. See [`Listening`] for what it recorded.
+#[derive(Debug)]
+pub struct ForwardProxy(Listening);
+
+impl Deref for ForwardProxy {
+    type Target = Listening;
+
+    fn deref(&self) -> &Listening {
+        &self.0
+    }
+}
+
+impl ForwardProxy {
+    /// A proxy that serves everybody, in the clear, on `127.0.0.1`, unless told otherwise.
+    pub fn builder() -> ForwardProxyBuilder {
+        ForwardProxyBuilder::default()
+    }
+
+    /// The URL of the proxy, without a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_with("")
+    }
+
+    /// [`url`](Self::url) with user information, `user:password@`.
+    #[must_use]
+    pub fn url_with(&self, userinfo: &str) -> String {
+        format!("{}://{userinfo}{}", self.scheme(), self.authority())
+    }
+}
+
+/// Makes a [`ForwardProxy`].
+#[derive(Default)]
+#[must_use]
+pub struct ForwardProxyBuilder {
+    bind: Bind,
+    rules: Rules,
+}
+
+impl ForwardProxyBuilder {
+    /// Requires these credentials; without them the answer is 407, and the connection goes on.
+    pub fn basic(mut self, user: &str, password: &str) -> Self {
+        let credentials = STANDARD.encode(format!("{user}:{password}"));
+        self.rules.authorization = Some(format!("Basic {credentials}"));
+        self
+    }
+
+    /// Listens behind TLS.
+    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.bind.tls = Some(config);
+        self
+    }
+
+    /// Listens on `[::1]`.
+    pub fn listen_v6(mut self) -> Self {
+        self.bind.v6 = true;
+        self
+    }
+
+    /// The host that URLs name, bracketed if it is an IPv6 address. By default the address
+    /// listened on, or `localhost` behind TLS.
+    pub fn host(mut self, host: &str) -> Self {
+        self.bind.host = Some(host.to_owned());
+        self
+    }
+
+    /// Where to go for a target `host:port`. Any other name is `127.0.0.1`.
+    pub fn map(mut self, authority: &str, addr: SocketAddr) -> Self {
+        self.rules.targets.map(authority, addr);
+        self
+    }
+
+    /// Answers 403 for this host.
+    pub fn deny(mut self, host: &str) -> Self {
+        self.rules.denied.push(host.to_ascii_lowercase());
+        self
+    }
+
+    /// [`on_connect`](Self::on_connect) with a ready-made script.
+    pub fn fault(self, fault: Fault) -> Self {
+        self.on_connect(fault)
+    }
+
+    /// Plays this script on each connection whose first request is a CONNECT, whoever asks and
+    /// for whatever target. Other connections are served as usual.
+    pub fn on_connect(mut self, script: impl Into<Script>) -> Self {
+        self.rules.on_connect = Some(script.into());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// If loopback cannot be listened on.
+    pub async fn start(self) -> ForwardProxy {
+        let ledger = Ledger::new();
+        let proxy = Arc::new(Proxy {
+            rules: self.rules,
+            ledger: Arc::clone(&ledger),
+        });
+        let serve = Arc::new(move |io| Box::pin(Arc::clone(&proxy).serve(io)) as Answer);
+        ForwardProxy(Listening::start(self.bind, ledger, serve).await)
+    }
+}
+
+impl std::fmt::Debug for ForwardProxyBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ForwardProxyBuilder")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,180 @@
+//! Apache httpd 2.4 (Debian `apache2`) as a forward proxy.
+//!
+//! - Answers CONNECT with `HTTP/1.0 200 Connection Established`. A connection
+//!   stays usable after a 407 or 403, but is closed after a 503.
+//! - Resolves what the system resolves. It has no hosts file of its own, so
+//!   [`Setup::hosts`] are put in by `mod_rewrite` before it connects. Origins
+//!   still see the name, in the client's `Host` (`ProxyPreserveHost`).
+//! - Denied hosts are refused after authentication: they require the user `:`,
+//!   who cannot exist. `AuthzSendForbiddenOnFailure`, because the default would
+//!   be another 407.
+//! - Its worker threads are the limit of tunnels at a time: 64 here.
+
+use super::process::{self, Plan, Running, Scratch};
+use super::{RealProxy, Setup, StartError};
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+const REALM: &str = "lab apache";
+
+/// Debian's place first, then those of Fedora and Arch.
+const MODULE_DIRS: [&str; 3] = [
+    "/usr/lib/apache2/modules",
+    "/usr/lib64/httpd/modules",
+    "/usr/lib/httpd/modules",
+];
+
+const MODULES: [&str; 12] = [
+    "mpm_event",
+    "unixd",
+    "authn_core",
+    "authn_file",
+    "auth_basic",
+    "authz_core",
+    "authz_user",
+    "proxy",
+    "proxy_http",
+    "proxy_connect",
+    "rewrite",
+    "ssl",
+];
+
+pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
+    let package = "Debian package apache2";
+    let program = process::find("apache2", package)?;
+    let modules = MODULE_DIRS
+        .into_iter()
+        .map(Path::new)
+        .find(|dir| dir.join("mod_proxy_connect.so").exists())
+        .ok_or_else(|| StartError::missing("mod_proxy_connect.so", package))?;
+    let password = process::password_line(&setup.user, &setup.password)?;
+
+    let running: Running = process::start("apache", setup.tls.is_some(), |dir, addr, tls| {
+        dir.write("passwd", &password)?;
+        dir.write("proxy.conf", &proxy(setup, dir))?;
+        if let Some(files) = &setup.tls {
+            dir.write("tls.pem", &files.cert_pem)?;
+            dir.write("tls.key", &files.key_pem)?;
+        }
+        let config = dir.write("httpd.conf", &server(dir, modules, addr, tls))?;
+        let mut command = Command::new(&program);
+        command.args(["-DFOREGROUND", "-f"]).arg(config);
+        Ok(Plan {
+            command,
+            ready: ("resuming normal operations", 1),
+            shared_memory: None,
+            logs: &["log/access.log", "log/error.log", "log/console.log"],
+            requests: ("log/access.log", process::whole_line),
+        })
+    })
+    .await?;
+    Ok(RealProxy {
+        running,
+        realm: REALM,
+        root_pem: None,
+    })
+}
+
+fn server(dir: &Scratch, modules: &Path, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
+    let mut text = String::new();
+    for module in MODULES {
+        // Some are built in, depending on who built it.
+        let file = modules.join(format!("mod_{module}.so"));
+        if file.exists() {
+            let _ = writeln!(text, "LoadModule {module}_module {}", file.display());
+        }
+    }
+    if dir.is_root {
+        text.push_str("User www-data\nGroup www-data\n");
+    }
+    let dir = dir.path().display();
+    let _ = write!(
+        text,
+        r#"ServerRoot "{dir}"
+DefaultRuntimeDir "{dir}/log"
+PidFile "{dir}/log/httpd.pid"
+Mutex pthread
+ServerName localhost
+ErrorLog "{dir}/log/error.log"
+LogLevel notice
+LogFormat "%r %>s %u %{{remote}}p" lab
+CustomLog "{dir}/log/access.log" lab
+ServerLimit 1
+StartServers 1
+ThreadLimit 64
+ThreadsPerChild 64
+MinSpareThreads 1
+MaxRequestWorkers 64
+KeepAlive On
+MaxKeepAliveRequests 0
+Listen {addr}
+<VirtualHost {addr}>
+Include "{dir}/proxy.conf"
+</VirtualHost>
+"#
+    );
+    if let Some(addr) = tls {
+        let _ = write!(
+            text,
+            r#"SSLSessionCache none
+Listen {addr}
+<VirtualHost {addr}>
+SSLEngine on
+SSLCertificateFile "{dir}/tls.pem"
+SSLCertificateKeyFile "{dir}/tls.key"
+Protocols http/1.1
+Include "{dir}/proxy.conf"
+</VirtualHost>
+"#
+        );
+    }
+    text
+}
+
+/// What both virtual hosts do.
+fn proxy(setup: &Setup, dir: &Scratch) -> String {
+    let dir = dir.path().display();
+    let auth = format!(
+        r#"AuthType Basic
+AuthName "{REALM}"
+AuthUserFile "{dir}/passwd"
+"#
+    );
+    let mut text = format!(
+        r#"ProxyRequests On
+ProxyPreserveHost On
+AllowCONNECT 1-65535
+<Proxy "*">
+{auth}Require valid-user
+</Proxy>
+RewriteEngine On
+RewriteOptions AllowAnyURI
+"#
+    );
+    for (name, ip) in setup.allowed_hosts() {
+        let name = process::escape(name);
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let _ = writeln!(
+            text,
+            r#"RewriteRule "^proxy:(http://)?{name}(:[0-9]+)?(/[^?]*)?(\?.*)?$" "$1{ip}$2$3" [P,NC,NE]"#
+        );
+    }
+    for name in &setup.deny {
+        let escaped = process::escape(name);
+        let _ = write!(
+            text,
+            r#"<ProxyMatch "(?i)^(http://)?{escaped}([:/?]|$)">
+{auth}AuthzSendForbiddenOnFailure On
+Require user :
+ErrorDocument 403 "this proxy does not serve {name}"
+</ProxyMatch>
+"#
+        );
+    }
+    text
+}

@@ -1,0 +1,198 @@
+//! Real proxy servers, started for one test and stopped with it.
+//!
+//! The lab's own proxy does what a test tells it to; these do what proxies in
+//! the field do: Squid, Apache httpd, tinyproxy and mitmproxy, as Debian and
+//! PyPI ship them. Each gets its own folder and free ports on `127.0.0.1`, so
+//! any number may run at once. Nothing outside that folder is written.
+//!
+//! | server | plain | TLS | names it resolves | refusal of a denied host |
+//! |---|---|---|---|---|
+//! | [Squid](RealProxy::squid) | yes | yes | [`Setup::hosts`], `localhost` | page, `X-Squid-Error` |
+//! | [Apache httpd](RealProxy::apache) | yes | yes | [`Setup::hosts`], the system's | page |
+//! | [tinyproxy](RealProxy::tinyproxy) | yes | no | the system's (`localhost`) | page |
+//! | [mitmproxy](RealProxy::mitmproxy) | yes | yes, one port | [`Setup::hosts`], the system's | page |
+//!
+//! IP literals work through all of them, IPv6 included. How each was talked
+//! into it is told in its own file.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), tower_outbound_proxy_lab::servers::StartError> {
+//! use tower_outbound_proxy_lab::servers::{RealProxy, Setup};
+//!
+//! let squid = RealProxy::squid(&Setup::new("user", "password")).await?;
+//! println!("http://user:password@{}", squid.addr());
+//! # Ok(()) }
+//! ```
+
+mod apache;
+mod error;
+mod mitmproxy;
+mod process;
+mod squid;
+mod tinyproxy;
+
+pub use error::StartError;
+
+use process::Running;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// What a real proxy server is started with.
+#[derive(Clone)]
+pub struct Setup {
+    /// The only user it lets in. Without a colon, which Basic cannot carry.
+    pub user: String,
+    /// That user's password.
+    pub password: String,
+    /// Certificate and key to be reached over TLS with; none: plain only.
+    pub tls: Option<TlsFiles>,
+    /// Host names refused with 403, in CONNECT and in plain requests.
+    pub deny: Vec<String>,
+    /// Names that resolve although no DNS knows them, as far as the server can
+    /// be told. The names in [`deny`](Self::deny) need not be repeated.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Roots, as PEM, by which an intercepting proxy verifies origins.
+    pub origin_ca_pem: Option<String>,
+}
+
+impl Setup {
+    /// One user, no TLS, nothing denied; `origin.test` and `other.test` are
+    /// `127.0.0.1`.
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            user: user.into(),
+            password: password.into(),
+            tls: None,
+            deny: Vec::new(),
+            hosts: ["origin.test", "other.test"]
+                .map(|name| (name.to_owned(), loopback))
+                .into(),
+            origin_ca_pem: None,
+        }
+    }
+
+    /// The names of `hosts` that are not denied.
+    fn allowed_hosts(&self) -> impl Iterator<Item = &(String, IpAddr)> {
+        self.hosts.iter().filter(|(name, _)| !self.denies(name))
+    }
+
+    fn denies(&self, name: &str) -> bool {
+        self.deny.iter().any(|denied| denied.eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("tls", &self.tls)
+            .field("deny", &self.deny)
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate chain and its key, as PEM text.
+#[derive(Clone)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub cert_pem: String,
+    /// The leaf's private key.
+    pub key_pem: String,
+}
+
+impl fmt::Debug for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFiles").finish_non_exhaustive()
+    }
+}
+
+/// A running server: its process, its folder and where to reach it.
+///
+/// Dropping it stops the server with all its helpers, waits for that, and
+/// removes the folder. Both also happen, a moment later, when the test process
+/// is killed.
+#[derive(Debug)]
+pub struct RealProxy {
+    running: Running,
+    realm: &'static str,
+    root_pem: Option<String>,
+}
+
+impl RealProxy {
+    /// Starts Squid: Basic, plain port, TLS port if [`Setup::tls`] is given.
+    ///
+    /// # Errors
+    ///
+    /// If Squid or `openssl` is missing, or Squid does not come up.
+    pub async fn squid(setup: &Setup) -> Result<Self, StartError> {
+        squid::start(setup).await
+    }
+
+    /// Starts Apache httpd: Basic, plain port, TLS port if [`Setup::tls`] is
+    /// given.
+    ///
+    /// # Errors
+    ///
+    /// If httpd or `openssl` is missing, or httpd does not come up.
+    pub async fn apache(setup: &Setup) -> Result<Self, StartError> {
+        apache::start(setup).await
+    }
+
+    /// Starts tinyproxy: Basic, plain port only.
+    ///
+    /// # Errors
+    ///
+    /// If tinyproxy is missing or does not come up, and for credentials it
+    /// cannot be configured with: all but ASCII letters, digits, `-._`.
+    pub async fn tinyproxy(setup: &Setup) -> Result<Self, StartError> {
+        tinyproxy::start(setup).await
+    }
+
+    /// Starts mitmproxy: Basic, intercepts TLS with [its own root](Self::root_pem).
+    ///
+    /// It takes plain and TLS clients on one port, the latter always with a
+    /// certificate of its own making: [`Setup::tls`] is not used.
+    ///
+    /// # Errors
+    ///
+    /// If mitmproxy is missing or does not come up, and for a password with a
+    /// colon, which it cannot check.
+    pub async fn mitmproxy(setup: &Setup) -> Result<Self, StartError> {
+        mitmproxy::start(setup).await
+    }
+
+    /// Where it takes plain HTTP.
+    pub fn addr(&self) -> SocketAddr {
+        self.running.addr
+    }
+
+    /// Where it takes HTTP over TLS, if it does.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.running.tls_addr
+    }
+
+    /// The realm of its Basic challenge.
+    pub fn realm(&self) -> &'static str {
+        self.realm
+    }
+
+    /// The root certificate an intercepting proxy made for itself, as PEM.
+    pub fn root_pem(&self) -> Option<String> {
+        self.root_pem.clone()
+    }
+
+    /// The requests it logged, one a line, each beginning with the request
+    /// line: `CONNECT origin.test:443 HTTP/1.1 200 user 40312`, where status,
+    /// user and the client's port follow except with tinyproxy.
+    ///
+    /// Squid and Apache httpd log a tunnel when it *ends*.
+    pub fn requests(&self) -> Vec<String> {
+        self.running.requests()
+    }
+
+    /// Everything it logged, for the message of a failed test.
+    pub fn log(&self) -> String {
+        self.running.log()
+    }
+}

@@ -1,0 +1,283 @@
+//! Starting a server, knowing when it serves, and ending it for certain.
+//!
+//! *Ready* is what the server's own log says, not a connection that succeeds:
+//! another process may have taken the port, and a connection made only to look
+//! would appear in the log that tests assert on.
+//!
+//! *Ending* is left to a guard, a shell that waits for its standard input to
+//! close. It closes when [`Running`] is dropped, and also when the test process
+//! is killed. The guard then ends the server's process group and removes its
+//! folder.
+
+use super::StartError;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+const START_TRIES: usize = 5;
+
+/// `$1`: process group, `$2`: folder, `$3`: see [`Plan::shared_memory`]. By
+/// force: nothing is worth saving, and Squid takes a second to end in order.
+const GUARD: &str = r#"
+read -r _
+kill -s KILL -- "-$1"
+rm -rf "$2"
+[ -z "$3" ] || rm -f "/dev/shm/$3"*
+"#;
+
+/// The request that a line of a log tells of, if it tells of one.
+pub(super) type ReadRequest = for<'a> fn(&'a str) -> Option<&'a str>;
+
+/// How to start a server in a [`Scratch`] folder, and where it then writes.
+pub(super) struct Plan {
+    pub(super) command: Command,
+    /// A text that is in the logs, as often as told, once the server serves.
+    pub(super) ready: (&'static str, usize),
+    /// What the names of the shared memory begin with which the server makes
+    /// and, as it is ended, leaves behind.
+    pub(super) shared_memory: Option<String>,
+    /// All files it logs to, relative to the folder.
+    pub(super) logs: &'static [&'static str],
+    /// The log with a line for each request, and how to read one.
+    pub(super) requests: (&'static str, ReadRequest),
+}
+
+/// A server's own folder. Readable for the user that a server started by root
+/// changes to; `log/` is also writable for it.
+pub(super) struct Scratch {
+    dir: TempDir,
+    pub(super) is_root: bool,
+}
+
+impl Scratch {
+    fn new(name: &str) -> io::Result<Self> {
+        let dir = tempfile::Builder::new().prefix(&format!("lab-{name}-")).tempdir()?;
+        let is_root = fs::metadata(dir.path())?.uid() == 0;
+        let log = dir.path().join("log");
+        fs::create_dir(&log)?;
+        if is_root {
+            fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+            fs::set_permissions(&log, Permissions::from_mode(0o777))?;
+        }
+        Ok(Self { dir, is_root })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file and returns its path.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, StartError> {
+        let path = self.path().join(name);
+        fs::write(&path, text).map_err(|e| StartError::io(format!("cannot write {}", path.display()), e))?;
+        Ok(path)
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) addr: SocketAddr,
+    pub(super) tls_addr: Option<SocketAddr>,
+    logs: &'static [&'static str],
+    requests: (&'static str, ReadRequest),
+    child: Child,
+    guard: Child,
+    dir: TempDir,
+}
+
+/// Starts a server on a free port, and a second one for TLS if `tls`.
+pub(super) async fn start(
+    name: &str,
+    tls: bool,
+    mut plan: impl FnMut(&Scratch, SocketAddr, Option<SocketAddr>) -> Result<Plan, StartError>,
+) -> Result<Running, StartError> {
+    let io = |e| StartError::io(format!("cannot prepare {name}"), e);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let scratch = Scratch::new(name).map_err(io)?;
+        let ports = free_ports(1 + usize::from(tls)).map_err(io)?;
+        let tls_addr = ports.get(1).copied();
+        let plan = plan(&scratch, ports[0], tls_addr)?;
+        let ready = plan.ready;
+        let mut running =
+            spawn(plan, scratch, ports[0], tls_addr).map_err(|e| StartError::io(format!("cannot run {name}"), e))?;
+        match wait(&mut running, name, ready).await {
+            Ok(()) => return Ok(running),
+            Err(_) if tries < START_TRIES && port_taken(&running.log()) => continue,
+            Err(error) => return Err(error.with_log(running.log())),
+        }
+    }
+}
+
+fn spawn(mut plan: Plan, scratch: Scratch, addr: SocketAddr, tls_addr: Option<SocketAddr>) -> io::Result<Running> {
+    let console = File::create(scratch.path().join("log/console.log"))?;
+    let mut child = plan
+        .command
+        .current_dir(scratch.path())
+        .stdin(Stdio::null())
+        .stdout(console.try_clone()?)
+        .stderr(console)
+        .process_group(0)
+        .spawn()?;
+    let guard = Command::new("sh")
+        .args(["-c", GUARD, "guard"])
+        .arg(child.id().to_string())
+        .arg(scratch.path())
+        .arg(plan.shared_memory.unwrap_or_default())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
+    Ok(Running {
+        addr,
+        tls_addr,
+        logs: plan.logs,
+        requests: plan.requests,
+        child,
+        guard,
+        dir: scratch.dir,
+    })
+}
+
+async fn wait(running: &mut Running, name: &str, (ready, times): (&str, usize)) -> Result<(), StartError> {
+    let since = Instant::now();
+    loop {
+        let exited = running.child.try_wait();
+        let log = running.log();
+        if let Some(status) = exited.map_err(|e| StartError::io(format!("cannot watch {name}"), e))? {
+            return Err(StartError::new(format!("{name} ended with {status}")));
+        }
+        if log.matches(ready).count() >= times {
+            return Ok(());
+        }
+        if port_taken(&log) {
+            return Err(StartError::new(format!("{name} found its port taken")));
+        }
+        if since.elapsed() > START_LIMIT {
+            return Err(StartError::new(format!("{name} did not serve within {START_LIMIT:?}")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn port_taken(log: &str) -> bool {
+    log.to_ascii_lowercase().contains("address already in use")
+        // tinyproxy does not say why.
+        || log.contains("Could not create listening sockets")
+}
+
+/// Distinct ports that were free a moment ago.
+fn free_ports(count: usize) -> io::Result<Vec<SocketAddr>> {
+    let held = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<io::Result<Vec<_>>>()?;
+    held.iter().map(TcpListener::local_addr).collect()
+}
+
+impl Running {
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read(self.path().join(name))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn requests(&self) -> Vec<String> {
+        let (name, request) = self.requests;
+        self.read(name).lines().filter_map(request).map(str::to_owned).collect()
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.logs
+            .iter()
+            .map(|name| (name, self.read(name)))
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, text)| format!("== {name} ==\n{text}"))
+            .collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.child.wait();
+        let _ = self.guard.wait();
+    }
+}
+
+/// [`ReadRequest`] for a log with nothing but requests.
+pub(super) fn whole_line(line: &str) -> Option<&str> {
+    Some(line)
+}
+
+/// Finds a program in `PATH`, or where Debian puts it although `PATH` of a
+/// plain user has no such folder.
+pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, StartError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|dir| dir.join(program))
+        .find(|file| is_executable(file))
+        .ok_or_else(|| StartError::missing(program, package))
+}
+
+fn is_executable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+}
+
+/// One line of an Apache-style password file.
+pub(super) fn password_line(user: &str, password: &str) -> Result<String, StartError> {
+    use std::io::Write;
+
+    if user.contains([':', '\n']) || password.contains('\n') {
+        return Err(StartError::new(
+            "a user has no colon, neither it nor a password a line break",
+        ));
+    }
+    let openssl = find("openssl", "Debian package openssl")?;
+    let failed = |e| StartError::io("cannot hash the password with openssl", e);
+    let mut child = Command::new(openssl)
+        .args(["passwd", "-apr1", "-stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        writeln!(stdin, "{password}").map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    let hash = String::from_utf8_lossy(&output.stdout);
+    let hash = hash.trim();
+    if output.status.success() && hash.starts_with("$apr1$") {
+        Ok(format!("{user}:{hash}\n"))
+    } else {
+        Err(StartError::new("openssl did not hash the password"))
+    }
+}
+
+/// A host as part of a regular expression, basic or extended.
+pub(super) fn escape(host: &str) -> String {
+    host.chars()
+        .flat_map(|c| {
+            let backslash = matches!(c, '.' | '[' | ']').then_some('\\');
+            backslash.into_iter().chain([c])
+        })
+        .collect()
+}

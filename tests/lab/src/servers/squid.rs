@@ -1,0 +1,116 @@
+//! Squid (Debian `squid-openssl`; plain `squid` has no TLS port).
+//!
+//! - Refuses with a page and `X-Squid-Error: ERR_… n`.
+//! - Answers CONNECT with `HTTP/1.1 200 Connection established`; a connection
+//!   stays usable after a 407 or 403, but is closed after a 503.
+//! - Its TLS port takes part in no ALPN.
+//! - Resolves the names it is given in a hosts file of its own, and
+//!   `localhost`. All others it asks of `127.0.0.1`, so no question leaves the
+//!   machine.
+//! - Forks its password checker into a session of its own, which the process
+//!   group does not reach; it ends when its standard input closes.
+
+use super::process::{self, Plan, Running, Scratch};
+use super::{RealProxy, Setup, StartError};
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+const REALM: &str = "lab squid";
+
+/// Debian's place first, then those of Fedora and of an own build.
+const PASSWORD_CHECKERS: [&str; 3] = [
+    "/usr/lib/squid/basic_ncsa_auth",
+    "/usr/lib64/squid/basic_ncsa_auth",
+    "/usr/local/squid/libexec/basic_ncsa_auth",
+];
+
+pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
+    let package = "Debian package squid-openssl";
+    let program = process::find("squid", package)?;
+    let checker = PASSWORD_CHECKERS
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .ok_or_else(|| StartError::missing("basic_ncsa_auth", package))?;
+    let password = process::password_line(&setup.user, &setup.password)?;
+
+    let running: Running = process::start("squid", setup.tls.is_some(), |dir, addr, tls| {
+        dir.write("passwd", &password)?;
+        dir.write("hosts", &hosts(setup))?;
+        if let Some(files) = &setup.tls {
+            dir.write("tls.pem", &files.cert_pem)?;
+            dir.write("tls.key", &files.key_pem)?;
+        }
+        let config = dir.write("squid.conf", &config(setup, dir, checker, addr, tls))?;
+        let service = format!("lab{}", addr.port());
+        let mut command = Command::new(&program);
+        command.args(["-N", "-n", &service, "-f"]).arg(config);
+        Ok(Plan {
+            command,
+            ready: ("Accepting HTTP", 1 + usize::from(tls.is_some())),
+            shared_memory: Some(format!("{service}-")),
+            logs: &["log/access.log", "log/cache.log", "log/console.log"],
+            requests: ("log/access.log", process::whole_line),
+        })
+    })
+    .await?;
+    Ok(RealProxy {
+        running,
+        realm: REALM,
+        root_pem: None,
+    })
+}
+
+fn hosts(setup: &Setup) -> String {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let denied = setup.deny.iter().map(|name| (name, loopback));
+    let given = setup.allowed_hosts().map(|(name, ip)| (name, *ip));
+    let mut text = String::from("127.0.0.1 localhost\n");
+    for (name, ip) in given.chain(denied) {
+        let _ = writeln!(text, "{ip} {name}");
+    }
+    text
+}
+
+fn config(setup: &Setup, dir: &Scratch, checker: &str, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
+    let dir = dir.path().display();
+    let mut text = format!("http_port {addr}\n");
+    if let Some(addr) = tls {
+        let _ = writeln!(text, "https_port {addr} tls-cert={dir}/tls.pem tls-key={dir}/tls.key");
+    }
+    let _ = write!(
+        text,
+        "visible_hostname localhost
+hosts_file {dir}/hosts
+dns_nameservers 127.0.0.1
+dns_timeout 1 second
+dns_retransmit_interval 1 second
+strip_query_terms off
+pid_filename {dir}/log/squid.pid
+coredump_dir {dir}/log
+cache_log {dir}/log/cache.log
+logformat lab %rm %ru HTTP/%rv %>Hs %un %>p
+access_log stdio:{dir}/log/access.log lab
+cache deny all
+workers 1
+memory_cache_shared off
+netdb_filename none
+max_filedescriptors 4096
+pinger_enable off
+auth_param basic program {checker} {dir}/passwd
+auth_param basic realm {REALM}
+auth_param basic children 2 startup=1 idle=1
+acl authed proxy_auth REQUIRED
+http_access deny !authed
+"
+    );
+    if !setup.deny.is_empty() {
+        let denied = setup.deny.join(" ");
+        // -n: an IP literal is not looked up to see whether it has such a name.
+        let _ = writeln!(text, "acl denied dstdomain -n {denied}");
+        text.push_str("http_access deny denied\n");
+    }
+    text.push_str("http_access allow all\n");
+    text
+}

@@ -1,0 +1,164 @@
+//! The socket that writes down what passes through it.
+//!
+//! [`Recorded`] is an accepted socket, after the TLS handshake if there is one. Besides recording
+//! it can be read ahead of: [`poll_fill`](Recorded::poll_fill) takes from the socket into a
+//! buffer that later reads drain, which is how a head is read byte-exactly before anyone decides
+//! whether hyper or a script is to answer it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::record::{Connection, Tls};
+
+/// An accepted socket, with or without TLS.
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Marks the record closed; declared after the socket, so dropped after it.
+pub(crate) struct CloseMark(pub(crate) Connection);
+
+impl Drop for CloseMark {
+    fn drop(&mut self) {
+        self.0.note_closed();
+    }
+}
+
+/// A socket that writes its [`Connection`] record.
+pub(crate) struct Recorded {
+    io: Transport,
+    /// Read from the socket, and recorded, but not yet by whoever reads from this.
+    unread: BytesMut,
+    record: CloseMark,
+}
+
+impl Recorded {
+    pub(crate) fn plain(io: TcpStream, record: CloseMark) -> Self {
+        Self {
+            io: Transport::Plain(io),
+            unread: BytesMut::new(),
+            record,
+        }
+    }
+
+    pub(crate) fn tls(io: TlsStream<TcpStream>, record: CloseMark) -> Self {
+        let session = io.get_ref().1;
+        let tls = Tls {
+            alpn: session
+                .alpn_protocol()
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
+            sni: session.server_name().map(str::to_owned),
+            client_certificate: session.peer_certificates().is_some(),
+        };
+        record.0.note_tls(Ok(tls));
+        Self {
+            io: Transport::Tls(Box::new(io)),
+            unread: BytesMut::new(),
+            record,
+        }
+    }
+
+    pub(crate) fn record(&self) -> &Connection {
+        &self.record.0
+    }
+
+    /// Bytes that [`poll_fill`](Self::poll_fill) has read ahead; what is left in here is what
+    /// the next read returns.
+    pub(crate) fn unread(&mut self) -> &mut BytesMut {
+        &mut self.unread
+    }
+
+    /// Reads from the socket into [`unread`](Self::unread); 0 is the end.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [0; 4096];
+        let mut buf = ReadBuf::new(&mut room);
+        ready!(self.poll_read_socket(cx, &mut buf))?;
+        self.unread.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Makes the close, when it comes, a reset.
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
+        match &self.io {
+            Transport::Plain(io) => io.set_zero_linger(),
+            Transport::Tls(io) => io.get_ref().0.set_zero_linger(),
+        }
+    }
+
+    fn poll_read_socket(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let had_room = buf.remaining() > 0;
+        let result = ready!(match &mut self.io {
+            Transport::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Transport::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        });
+        let read = &buf.filled()[before..];
+        let ended = result.is_err() || (had_room && read.is_empty());
+        self.record.0.note_read(read, ended);
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncRead for Recorded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return self.poll_read_socket(cx, buf);
+        }
+        let count = self.unread.len().min(buf.remaining());
+        buf.put_slice(&self.unread[..count]);
+        self.unread.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Recorded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(match &mut self.io {
+            Transport::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Transport::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        })?;
+        self.record.0.note_write(count, [buf]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(match &mut self.io {
+            Transport::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Transport::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        })?;
+        self.record.0.note_write(count, bufs.iter().map(|buf| &**buf));
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Transport::Plain(io) => io.is_write_vectored(),
+            Transport::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Transport::Plain(io) => Pin::new(io).poll_flush(cx),
+            Transport::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Transport::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Transport::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
