@@ -1,0 +1,131 @@
+//! Variables to settings: which spelling of which variable holds. The only place that reads the process environment.
+
+use std::ffi::{OsStr, OsString};
+
+use super::Warning;
+use crate::{
+    dialect::{Cgi, Dialect, Spelling},
+    error::{ConfigError, Problem},
+};
+
+/// The variables that matter, as they were found.
+#[derive(Clone, Default)]
+pub(super) struct Vars {
+    /// Those with one of the four names, in any spelling.
+    found: Vec<(String, OsString)>,
+    cgi: bool,
+}
+
+/// The variables' names, in lower case.
+pub(super) const HTTP: &str = "http_proxy";
+pub(super) const HTTPS: &str = "https_proxy";
+pub(super) const ALL: &str = "all_proxy";
+pub(super) const NO: &str = "no_proxy";
+
+/// A variable that is set: its name as spelled, and its value.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+impl Vars {
+    pub(super) fn of_process() -> Self {
+        Self::new(std::env::vars_os())
+    }
+
+    pub(super) fn new(vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {
+        let mut this = Self::default();
+        for (name, value) in vars {
+            let (Some(name), value) = (name.as_ref().to_str(), value.as_ref()) else {
+                continue;
+            };
+            if is_blank(value) {
+                continue;
+            }
+            if name == "REQUEST_METHOD" {
+                this.cgi = true;
+            }
+            let known = [HTTP, HTTPS, ALL, NO]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name));
+            // Of two variables of one name the first holds, as for `getenv`.
+            if known && !this.found.iter().any(|(other, _)| other == name) {
+                this.found.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        this
+    }
+
+    /// The spelling of a variable that holds.
+    pub(super) fn get(
+        &self,
+        wanted: &str,
+        dialect: Dialect,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Option<Variable>, ConfigError> {
+        let rules = dialect.rules();
+        let mut spellings: Vec<_> = self
+            .found
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .collect();
+        spellings.sort_by_key(|(name, _)| (rank(name, rules.spelling), name));
+        if wanted == HTTP {
+            let mut readable = Vec::new();
+            for spelling in spellings {
+                let ignored = spelling.0.clone();
+                if self.cgi && rules.cgi == Cgi::Error {
+                    return Err(ConfigError::text(
+                        "it cannot be used because REQUEST_METHOD is set: in CGI a client can set it with a `Proxy:` \
+                         header (CVE-2016-5385)",
+                    )
+                    .in_setting(&ignored));
+                } else if ignored == HTTP {
+                    readable.push(spelling);
+                } else if rules.spelling == Spelling::LowerFirstHttpLowerOnly {
+                    warnings.push(Warning::NotReadInDialect { ignored });
+                } else if self.cgi {
+                    warnings.push(Warning::IgnoredInCgi { ignored });
+                } else {
+                    readable.push(spelling);
+                }
+            }
+            spellings = readable;
+        }
+        let Some(((name, value), others)) = spellings.split_first() else {
+            return Ok(None);
+        };
+        for (ignored, _) in others.iter().filter(|(_, other)| other != value) {
+            warnings.push(Warning::Shadowed {
+                used: name.clone(),
+                ignored: ignored.clone(),
+            });
+        }
+        match value.to_str() {
+            Some(value) => Ok(Some(Variable {
+                name: name.clone(),
+                value: value.to_owned(),
+            })),
+            None => Err(ConfigError::new(Problem::NotUnicode).in_setting(name)),
+        }
+    }
+}
+
+/// An empty or blank value counts as unset. (What is not Unicode is not blank.)
+fn is_blank(value: &OsStr) -> bool {
+    value.to_str().is_some_and(|value| value.trim().is_empty())
+}
+
+fn rank(name: &str, spelling: Spelling) -> u8 {
+    let upper = name.bytes().all(|b| !b.is_ascii_lowercase());
+    let lower = name.bytes().all(|b| !b.is_ascii_uppercase());
+    let (first, second) = match spelling {
+        Spelling::UpperFirst => (upper, lower),
+        Spelling::LowerFirst | Spelling::LowerFirstHttpLowerOnly => (lower, upper),
+    };
+    match (first, second) {
+        (true, _) => 0,
+        (_, true) => 1,
+        _ => 2,
+    }
+}

@@ -1,0 +1,130 @@
+//! Reads `Proxy-Authenticate` and `WWW-Authenticate`: lists of challenges, each a scheme and its parameters
+//! (RFC 9110 11.3).
+
+use http::HeaderValue;
+
+use crate::error::Challenge;
+
+/// Reads the challenges of all fields, in order. What does not fit the grammar is skipped up to the next comma.
+pub(super) fn parse<'v>(fields: impl IntoIterator<Item = &'v HeaderValue>) -> Vec<Challenge> {
+    let mut challenges = Vec::new();
+    for field in fields {
+        parse_field(&String::from_utf8_lossy(field.as_bytes()), &mut challenges);
+    }
+    challenges
+}
+
+/// A comma separates both challenges and parameters. A word with a `=` after it is a parameter of the challenge before
+/// it; any other word begins a challenge.
+fn parse_field(field: &str, challenges: &mut Vec<Challenge>) {
+    let first = challenges.len();
+    let mut rest = field;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let (word, after) = token(rest);
+        if word.is_empty() {
+            match rest.find(',') {
+                Some(comma) => rest = &rest[comma..],
+                None => return,
+            }
+            continue;
+        }
+        if let (Some((value, after)), true) = (param_value(after), challenges.len() > first) {
+            if let Some(challenge) = challenges.last_mut() {
+                challenge.params.push((word.to_ascii_lowercase(), value));
+            }
+            rest = after;
+            continue;
+        }
+        rest = after.trim_start_matches([' ', '\t']);
+        let token68 = token68(rest);
+        if let Some(token68) = token68 {
+            rest = &rest[token68.len()..];
+        }
+        challenges.push(Challenge {
+            scheme: word.to_owned(),
+            token68: token68.map(str::to_owned),
+            params: Vec::new(),
+        });
+    }
+}
+
+fn token(text: &str) -> (&str, &str) {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
+}
+
+/// `= value`, the value a token or a quoted string.
+fn param_value(text: &str) -> Option<(String, &str)> {
+    let value = text.trim_start_matches([' ', '\t']).strip_prefix('=')?;
+    let value = value.trim_start_matches([' ', '\t']);
+    let Some(quoted) = value.strip_prefix('"') else {
+        let (value, after) = token(value);
+        return (!value.is_empty()).then(|| (value.to_owned(), after));
+    };
+    let mut unquoted = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((unquoted, &quoted[at + 1..])),
+            '\\' => unquoted.extend(chars.next().map(|(_, c)| c)),
+            _ => unquoted.push(c),
+        }
+    }
+    Some((unquoted, ""))
+}
+
+/// A single value that fills the rest of the challenge: `Negotiate YII=`.
+fn token68(text: &str) -> Option<&str> {
+    let is_token68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    let body = text.find(|c| !is_token68(c)).unwrap_or(text.len());
+    let padding = text[body..].find(|c| c != '=').unwrap_or(text.len() - body);
+    let (value, after) = text.split_at(body + padding);
+    let ends = after.trim_start_matches([' ', '\t']);
+    (body > 0 && (ends.is_empty() || ends.starts_with(','))).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(fields: &[&str]) -> Vec<String> {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|field| HeaderValue::from_str(field).unwrap())
+            .collect();
+        let show = |c: &Challenge| format!("{}|{}|{:?}", c.scheme, c.token68.as_deref().unwrap_or("-"), c.params);
+        parse(&fields).iter().map(show).collect()
+    }
+
+    #[test]
+    fn challenges_are_read() {
+        for (fields, expected) in [
+            (&["Basic realm=\"lab\""][..], &[r#"Basic|-|[("realm", "lab")]"#][..]),
+            (&["Basic"], &["Basic|-|[]"]),
+            (&["Negotiate, NTLM"], &["Negotiate|-|[]", "NTLM|-|[]"]),
+            (&["Negotiate YII/a+b=="], &["Negotiate|YII/a+b==|[]"]),
+            (
+                &["Negotiate YII=, Basic realm=x"],
+                &["Negotiate|YII=|[]", r#"Basic|-|[("realm", "x")]"#],
+            ),
+            (
+                &["Digest realm = \"a, \\\"b\\\"\" , nonce=\"n=\",qop=auth, Basic REALM=\"c\""],
+                &[
+                    r#"Digest|-|[("realm", "a, \"b\""), ("nonce", "n="), ("qop", "auth")]"#,
+                    r#"Basic|-|[("realm", "c")]"#,
+                ],
+            ),
+            (
+                &["Basic realm=\"one\"", "Basic realm=\"two\""],
+                &[r#"Basic|-|[("realm", "one")]"#, r#"Basic|-|[("realm", "two")]"#],
+            ),
+            (&["Basic realm=\"open"], &[r#"Basic|-|[("realm", "open")]"#]),
+            (&[", ,Basic ,realm=x,"], &[r#"Basic|-|[("realm", "x")]"#]),
+            (&["\"\", Basic realm=x"], &[r#"Basic|-|[("realm", "x")]"#]),
+            (&["", " ", ",", "="], &[]),
+        ] {
+            assert_eq!(read(fields), expected, "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! CONNECT over HTTP/1.1: one request head out, one response head in (RFC 9110 9.3.6, RFC 9112 3.2.3).
+//!
+//! Nothing is sent after the request head until a 2xx has come (RFC 9931), and what comes after the 2xx head is handed
+//! back, since it belongs to the tunnel.
+
+use std::{future::poll_fn, io, pin::Pin, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use hyper::rt::{Read, ReadBuf, Write};
+
+use super::challenge;
+use crate::{
+    config::Credentials,
+    error::{Broken, ConnectResponse, Failure, ResponseParts},
+};
+
+/// A response head, interim ones before it included, is not read beyond this.
+const MAX_HEAD: usize = 64 * 1024;
+/// Header fields of one head.
+const MAX_FIELDS: usize = 100;
+/// What is kept of a refusal's body.
+const MAX_BODY: usize = 4 * 1024;
+/// How long a refusal's body is waited for. The refusal itself is known by then.
+const BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a CONNECT request is made of.
+pub(super) struct Request<'a> {
+    /// `host:port`
+    pub(super) authority: &'a str,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) credentials: Option<&'a Credentials>,
+}
+
+/// Asks for a tunnel. Gives the response and the tunnel's first bytes, as far as they have come.
+pub(super) async fn connect<T>(io: &mut T, request: Request<'_>) -> Result<(ConnectResponse, Bytes), Failure>
+where
+    T: Read + Write + Unpin,
+{
+    write_all(io, &request.head()).await.map_err(Failure::Io)?;
+    let mut received = BytesMut::with_capacity(1024);
+    let mut head = read_head(io, &mut received).await?;
+    if head.status.is_success() {
+        return Ok((ConnectResponse::new(head), received.freeze()));
+    }
+    head.body = read_body(io, received, &head.headers).await;
+    if let Some(credentials) = request.credentials {
+        redact(&mut head, credentials);
+    }
+    let field = match head.status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
+        _ => header::WWW_AUTHENTICATE,
+    };
+    Err(Failure::Refused {
+        challenges: challenge::parse(head.headers.get_all(field)),
+        response: ConnectResponse::new(head),
+        authorized: request.credentials.is_some(),
+    })
+}
+
+impl Request<'_> {
+    fn head(&self) -> Vec<u8> {
+        let authority = self.authority;
+        let mut head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+        let authorization = self
+            .credentials
+            .map(|credentials| (&header::PROXY_AUTHORIZATION, credentials.header()));
+        for (name, value) in authorization.into_iter().chain(self.headers) {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+/// Reads up to the end of the first head that is not an interim one. What follows it stays in `received`.
+async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Result<ResponseParts, Failure> {
+    let mut left = MAX_HEAD;
+    loop {
+        let end = loop {
+            skip_empty_lines(received, &mut left);
+            if let Some(end) = head_end(received) {
+                break end;
+            }
+            check_start(received).map_err(Failure::Broken)?;
+            if received.len() > left {
+                return Err(Failure::Broken(Broken::HeadTooLarge));
+            }
+            if read_some(io, received).await.map_err(Failure::Io)? == 0 {
+                let mid_head = !received.is_empty();
+                return Err(Failure::Broken(Broken::Eof { mid_head }));
+            }
+        };
+        left = left.checked_sub(end).ok_or(Failure::Broken(Broken::HeadTooLarge))?;
+        let head = parse_head(&received.split_to(end)).map_err(Failure::Broken)?;
+        // 101 would end HTTP on this connection, which nobody asked for: it is a refusal like any other.
+        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(head);
+        }
+    }
+}
+
+/// An empty line before a status line is skipped, as RFC 9112 2.2 advises for requests.
+fn skip_empty_lines(received: &mut BytesMut, left: &mut usize) {
+    let lines = received.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    received.advance(lines);
+    *left = left.saturating_sub(lines);
+}
+
+/// The length of the head up to its empty line. A line may end in a bare LF (RFC 9112 2.2).
+fn head_end(received: &[u8]) -> Option<usize> {
+    let mut lines = 0;
+    for line in received.split_inclusive(|byte| *byte == b'\n') {
+        lines += line.len();
+        if matches!(line, b"\n" | b"\r\n") {
+            return Some(lines);
+        }
+    }
+    None
+}
+
+/// Tells what cannot become a response head from its first bytes, rather than to wait for more of it.
+fn check_start(received: &[u8]) -> Result<(), Broken> {
+    const START: &[u8] = b"HTTP/1.";
+    if received.iter().zip(START).all(|(a, b)| a == b) {
+        return Ok(());
+    }
+    // A TLS record: an alert or a handshake message, version 3.
+    match received {
+        [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Err(Broken::Tls),
+        _ => Err(Broken::NotHttp),
+    }
+}
+
+fn parse_head(head: &[u8]) -> Result<ResponseParts, Broken> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(Broken::NotHttp),
+        Err(httparse::Error::TooManyHeaders) => return Err(Broken::TooManyFields),
+        Err(_) => return Err(check_start(head).err().unwrap_or(Broken::NotHttp)),
+    }
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    for field in response.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Broken::NotHttp)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| Broken::NotHttp)?;
+        headers.append(name, value);
+    }
+    Ok(ResponseParts {
+        status: status.ok_or(Broken::NotHttp)?,
+        version: match response.version {
+            Some(0) => Version::HTTP_10,
+            _ => Version::HTTP_11,
+        },
+        reason: response.reason.unwrap_or_default().to_owned(),
+        headers,
+        body: Bytes::new(),
+    })
+}
+
+/// The first [`MAX_BODY`] bytes of a refusal's body. A body that breaks, or does not come, is as long as it came.
+async fn read_body<T: Read + Unpin>(io: &mut T, mut received: BytesMut, headers: &HeaderMap) -> Bytes {
+    let chunked = headers
+        .get(header::TRANSFER_ENCODING)
+        .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
+    let wanted = length.filter(|_| !chunked).unwrap_or(usize::MAX).min(MAX_BODY);
+    let is_complete = |received: &[u8]| match chunked {
+        true => {
+            let (body, ended) = unchunk(received);
+            ended || body.len() >= wanted
+        }
+        false => received.len() >= wanted,
+    };
+    let reading = async {
+        while !is_complete(&received) {
+            match read_some(io, &mut received).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(BODY_PATIENCE, reading).await;
+    let mut body = match chunked {
+        true => unchunk(&received).0.into(),
+        false => received.freeze(),
+    };
+    body.truncate(wanted);
+    body
+}
+
+/// The content of a chunked body as far as it has come, and whether its end has (RFC 9112 7.1).
+fn unchunk(mut chunks: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(chunks) {
+        let rest = &chunks[start..];
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if size == 0 {
+            return (body, true);
+        }
+        body.extend_from_slice(&rest[..rest.len().min(size)]);
+        // The chunk and the line end after it.
+        match rest.get(size.saturating_add(2)..) {
+            Some(next) => chunks = next,
+            None => break,
+        }
+    }
+    (body, false)
+}
+
+/// A proxy that repeats the request must not bring the credentials into an error.
+fn redact(head: &mut ResponseParts, credentials: &Credentials) {
+    head.body = credentials.redact(&head.body).into();
+    head.reason = String::from_utf8_lossy(&credentials.redact(head.reason.as_bytes())).into_owned();
+    for value in head.headers.values_mut() {
+        if let Ok(redacted) = HeaderValue::from_bytes(&credentials.redact(value.as_bytes())) {
+            *value = redacted;
+        }
+    }
+}
+
+async fn read_some<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> io::Result<usize> {
+    let mut chunk = [0; 4096];
+    let mut buf = ReadBuf::new(&mut chunk);
+    poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buf.unfilled())).await?;
+    received.extend_from_slice(buf.filled());
+    Ok(buf.filled().len())
+}
+
+async fn write_all<T: Write + Unpin>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match poll_fn(|cx| Pin::new(&mut *io).poll_write(cx, bytes)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = &bytes[written..],
+        }
+    }
+    poll_fn(|cx| Pin::new(&mut *io).poll_flush(cx)).await
+}

@@ -1,0 +1,232 @@
+//! `Proxy<S>` around a connector: `Service<Uri>`.
+//!
+//! Direct, it is the inner connector. Through a proxy, the inner connector is asked for the proxy's address, and on the
+//! connection it gives come, as the route needs them: TLS to the proxy ([`tls`]), and CONNECT ([`handshake`]).
+//!
+//! A direct connection is polled in place. A proxied one is an `async` function in a box: one allocation beside a dial
+//! over the network, for code that reads from top to bottom.
+
+mod challenge;
+mod handshake;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::Uri;
+use hyper::rt::{Read, Write};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
+
+pub use self::stream::ProxyStream;
+use self::{handshake::Request, stream::Io};
+use crate::{
+    config::ProxyServer,
+    error::{BoxError, ConnectError, Failure, Stage},
+    layer::{Proxy, Shared},
+    route::Route,
+    target::{Authority, Target},
+};
+
+impl<S> Service<Uri> for Proxy<S>
+where
+    S: Service<Uri>,
+    S::Response: Read + Write + Unpin + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = ProxyStream<S::Response>;
+    type Error = ConnectError;
+    type Future = Connecting<S::Future, S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.inner
+            .poll_ready(cx)
+            .map_err(|error| ConnectError::new(Stage::Dial, Failure::Dial(error.into())))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let target = match Target::try_from(&uri) {
+            Ok(target) => target,
+            Err(error) => return Connecting::failed(error.into()),
+        };
+        let route = self.shared.route(&target);
+        let Some(proxy) = route.proxy() else {
+            return Connecting::direct(self.inner.call(uri));
+        };
+        let handshake = Handshake {
+            shared: self.shared.clone(),
+            proxy: proxy.clone(),
+            authority: Authority(&target).to_string(),
+            deadline: self.shared.connect_timeout.map(|limit| Instant::now() + limit),
+            route,
+        };
+        let dial = self.inner.call(handshake.proxy.dial_uri().clone());
+        let dial = async { dial.await.map_err(|error| Failure::Dial(error.into())) };
+        Connecting::proxied(Box::pin(handshake.run(dial)))
+    }
+}
+
+/// What is to be done on a connection to a proxy.
+struct Handshake {
+    shared: Arc<Shared>,
+    route: Route,
+    proxy: ProxyServer,
+    authority: String,
+    deadline: Option<Instant>,
+}
+
+impl Handshake {
+    async fn run<T>(self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, ConnectError>
+    where
+        T: Read + Write + Unpin,
+    {
+        match self.steps(dial).await {
+            Ok(stream) => Ok(stream),
+            Err((stage, failure)) => {
+                let error = ConnectError::new(stage, failure)
+                    .through(&self.proxy)
+                    .to(&self.authority);
+                #[cfg(feature = "tracing")]
+                tracing::debug!(%error, "connecting through the proxy failed");
+                Err(error)
+            }
+        }
+    }
+
+    async fn steps<T>(&self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, (Stage, Failure)>
+    where
+        T: Read + Write + Unpin,
+    {
+        let stream = self.within_deadline(Stage::Dial, dial).await?;
+        let mut io = self.secure(stream).await?;
+        match &self.route {
+            Route::Tunnel(_) => {
+                let request = Request {
+                    authority: &self.authority,
+                    headers: &self.shared.connect_headers,
+                    credentials: self.proxy.credentials(),
+                };
+                let connect = handshake::connect(&mut io, request);
+                let (response, early) = self.within_deadline(Stage::Tunnel, connect).await?;
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
+            }
+            Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
+        }
+    }
+
+    /// TLS to the proxy, if its address says so.
+    #[cfg(feature = "tls")]
+    async fn secure<T: Read + Write + Unpin>(&self, stream: T) -> Result<Io<T>, (Stage, Failure)> {
+        match self.shared.config.tls() {
+            Some(tls) if self.proxy.is_tls() => {
+                let handshake = tls::connect(stream, &self.proxy, tls);
+                Ok(Io::Tls(Box::new(self.within_deadline(Stage::Tls, handshake).await?)))
+            }
+            _ => Ok(Io::Plain(stream)),
+        }
+    }
+
+    /// There is no `https://` proxy in a build without TLS: reading its address was an error.
+    #[cfg(not(feature = "tls"))]
+    async fn secure<T>(&self, stream: T) -> Result<Io<T>, (Stage, Failure)> {
+        Ok(Io::Plain(stream))
+    }
+
+    /// `timeout_at` polls the step before it looks at the clock.
+    async fn within_deadline<T>(
+        &self,
+        stage: Stage,
+        step: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, (Stage, Failure)> {
+        let result = match (self.deadline, self.shared.connect_timeout) {
+            (Some(deadline), Some(limit)) => {
+                let timed = timeout_at(deadline, step).await;
+                timed.unwrap_or(Err(Failure::Timeout(limit)))
+            }
+            _ => step.await,
+        };
+        result.map_err(|failure| (stage, failure))
+    }
+}
+
+type Proxied<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
+
+pin_project! {
+    /// A connection in the making. Dropping it closes the socket.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Connecting<F, T> {
+        #[pin]
+        state: State<F, T>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, T> {
+        Direct { #[pin] dial: F },
+        Proxied { handshake: Proxied<T> },
+        Failed { error: Option<ConnectError> },
+    }
+}
+
+impl<F, T> Connecting<F, T> {
+    fn direct(dial: F) -> Self {
+        Self {
+            state: State::Direct { dial },
+        }
+    }
+
+    fn proxied(handshake: Proxied<T>) -> Self {
+        Self {
+            state: State::Proxied { handshake },
+        }
+    }
+
+    fn failed(error: crate::TargetError) -> Self {
+        let error = ConnectError::new(Stage::Target, Failure::Target(error));
+        Self {
+            state: State::Failed { error: Some(error) },
+        }
+    }
+}
+
+impl<F, T, E> Future for Connecting<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<ProxyStream<T>, ConnectError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Direct { dial } => Poll::Ready(match ready!(dial.poll(cx)) {
+                Ok(stream) => Ok(ProxyStream::direct(stream)),
+                Err(error) => Err(ConnectError::new(Stage::Dial, Failure::Dial(error.into()))),
+            }),
+            StateProj::Proxied { handshake } => handshake.as_mut().poll(cx),
+            StateProj::Failed { error } => Poll::Ready(Err(error.take().unwrap_or_else(|| {
+                let error = crate::TargetError::new("polled after it was done");
+                ConnectError::new(Stage::Target, Failure::Target(error))
+            }))),
+        }
+    }
+}
+
+impl<F, T> fmt::Debug for Connecting<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Direct { .. } => "direct",
+            State::Proxied { .. } => "proxied",
+            State::Failed { .. } => "failed",
+        };
+        f.debug_tuple("Connecting").field(&state).finish()
+    }
+}

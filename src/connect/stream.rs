@@ -1,0 +1,202 @@
+//! The connection that comes out: to the target, to a forwarding proxy, or through a tunnel.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+
+#[cfg(feature = "tls")]
+use super::tls::ProxyTls;
+use crate::{error::ConnectResponse, route::Route};
+
+/// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
+///
+/// Its metadata ([`Connection::connected`]) is the inner connection's, and of its own the [`Route`] and, for a tunnel,
+/// the proxy's [`ConnectResponse`]; hyper-util's client puts both into the extensions of every response. On a forward
+/// route it tells hyper to send absolute-form.
+pub struct ProxyStream<T> {
+    io: Io<T>,
+    /// What the proxy sent right after its response head: the tunnel's first bytes.
+    early: Bytes,
+    route: Route,
+    response: Option<ConnectResponse>,
+}
+
+pub(super) enum Io<T> {
+    Plain(T),
+    #[cfg(feature = "tls")]
+    Tls(Box<ProxyTls<T>>),
+}
+
+impl<T> ProxyStream<T> {
+    pub(super) fn direct(stream: T) -> Self {
+        Self::forward(Io::Plain(stream), Route::Direct)
+    }
+
+    pub(super) fn forward(io: Io<T>, route: Route) -> Self {
+        Self {
+            io,
+            early: Bytes::new(),
+            route,
+            response: None,
+        }
+    }
+
+    pub(super) fn tunnel(io: Io<T>, route: Route, response: ConnectResponse, early: Bytes) -> Self {
+        Self {
+            io,
+            early,
+            route,
+            response: Some(response),
+        }
+    }
+
+    /// The route it took.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// What the proxy answered to CONNECT, if it is a tunnel.
+    pub fn connect_response(&self) -> Option<&ConnectResponse> {
+        self.response.as_ref()
+    }
+
+    /// The inner connector's stream. Reading from it or writing to it past this type breaks the connection.
+    pub fn get_ref(&self) -> &T {
+        match &self.io {
+            Io::Plain(stream) => stream,
+            #[cfg(feature = "tls")]
+            Io::Tls(tls) => tls.inner().get_ref().0.inner(),
+        }
+    }
+}
+
+impl<T: Connection> Connection for ProxyStream<T> {
+    fn connected(&self) -> Connected {
+        let connected = self.get_ref().connected();
+        match &self.route {
+            Route::Direct => connected.extra(self.route.clone()),
+            Route::Forward(_) => connected.proxy(true).extra(self.route.clone()),
+            Route::Tunnel(_) => {
+                let connected = connected.extra(self.route.clone());
+                match &self.response {
+                    Some(response) => connected.extra(response.clone()),
+                    None => connected,
+                }
+            }
+        }
+    }
+}
+
+impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let length = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..length]);
+        self.early.advance(length);
+        if self.early.is_empty() {
+            // Gives the buffer free, which the tunnel can outlive for long.
+            self.early = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl<T: Read + Write + Unpin> Read for Io<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<T: Read + Write + Unpin> Write for Io<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+}
+
+impl<T> fmt::Debug for ProxyStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyStream")
+            .field("route", &self.route)
+            .field("early", &self.early.len())
+            .finish_non_exhaustive()
+    }
+}

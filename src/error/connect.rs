@@ -1,0 +1,466 @@
+//! What happened to one connection, and what a proxy said when it refused.
+
+use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version};
+
+use super::{BoxError, TargetError};
+
+/// A connection that did not come about.
+///
+/// Returned by `Proxy<S>` as a connector (`Service<Uri>`). Clients wrap it, so look for it with [`ConnectError::find`]:
+///
+/// ```
+/// # use tower_outbound_proxy::ConnectError;
+/// fn worth_another_try(error: &(dyn std::error::Error + 'static)) -> bool {
+///     ConnectError::find(error).is_some_and(|error| error.is_before_request() && error.is_transient())
+/// }
+/// ```
+///
+/// Its text names the proxy (without its password) and what was going on; the cause is in
+/// [`source`](std::error::Error::source) and not repeated.
+pub struct ConnectError(Box<Inner>);
+
+struct Inner {
+    failure: Failure,
+    stage: Stage,
+    /// The proxy's address, redacted; `None` for a direct connection.
+    proxy: Option<String>,
+    /// `host:port` of what was to be reached.
+    target: Option<String>,
+}
+
+/// How far a connection had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Reading the target from the URI; nothing was dialled.
+    Target,
+    /// The inner connector was dialling: the target on a direct route, otherwise the proxy.
+    Dial,
+    /// The TLS handshake with an `https://` proxy.
+    Tls,
+    /// CONNECT had been sent, or was being sent, to the proxy. Nothing of the request itself had.
+    Tunnel,
+}
+
+/// The ways to fail.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Target(TargetError),
+    Dial(BoxError),
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    Tls(io::Error),
+    Io(io::Error),
+    Refused {
+        response: ConnectResponse,
+        challenges: Vec<Challenge>,
+        authorized: bool,
+    },
+    Broken(Broken),
+    Timeout(Duration),
+}
+
+/// An answer to CONNECT that is not an HTTP response head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    HeadTooLarge,
+    TooManyFields,
+    NotHttp,
+    Tls,
+    Eof { mid_head: bool },
+}
+
+impl ConnectError {
+    pub(crate) fn new(stage: Stage, failure: Failure) -> Self {
+        Self(Box::new(Inner {
+            failure,
+            stage,
+            proxy: None,
+            target: None,
+        }))
+    }
+
+    #[must_use]
+    pub(crate) fn through(mut self, proxy: impl fmt::Display) -> Self {
+        self.0.proxy = Some(proxy.to_string());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn to(mut self, target: impl fmt::Display) -> Self {
+        self.0.target = Some(target.to_string());
+        self
+    }
+
+    /// Finds the `ConnectError` in an error's chain of sources, the error itself included.
+    ///
+    /// Clients (hyper-util's, tonic's) wrap what their connector returned. Also looks into [`io::Error`]s, which hide
+    /// the error they carry from `source`.
+    #[must_use]
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        find(error)
+    }
+
+    /// How far the connection had come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.0.stage
+    }
+
+    /// Whether it failed before any byte of the request was sent, so that repeating the request is safe whatever its
+    /// method is.
+    ///
+    /// A connector runs before its client writes the request, and in CONNECT no part of the request travels: this holds
+    /// for every error of this type. An error in whose chain [`find`](Self::find) finds nothing gives no such promise.
+    /// Whether another try can *help* is [`is_transient`](Self::is_transient).
+    #[must_use]
+    pub fn is_before_request(&self) -> bool {
+        match self.0.stage {
+            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel => true,
+        }
+    }
+
+    /// Whether the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the proxy
+    /// answered 408, 425, 429, 500, 502, 503 or 504.
+    ///
+    /// Not transient are a URI without a host, a certificate that does not verify, every other refusal (407 and 403
+    /// among them: asking again with the same credentials can lock an account), and an answer that is not HTTP.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match &self.0.failure {
+            Failure::Target(_) => false,
+            Failure::Dial(_) | Failure::Io(_) | Failure::Timeout(_) => true,
+            Failure::Tls(_) => !self.is_certificate(),
+            Failure::Refused { response, .. } => {
+                matches!(response.status().as_u16(), 408 | 425 | 429 | 500 | 502..=504)
+            }
+            Failure::Broken(broken) => matches!(broken, Broken::Eof { .. }),
+        }
+    }
+
+    /// Whether the deadline for dialling, TLS and CONNECT together ran out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.failure, Failure::Timeout(_))
+    }
+
+    /// Whether the proxy answered CONNECT with anything but 2xx; [`response`](Self::response) has what it said.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0.failure, Failure::Refused { .. })
+    }
+
+    /// Whether the proxy asked for (other) credentials: 407, or 401 as Envoy does.
+    #[must_use]
+    pub fn is_auth(&self) -> bool {
+        self.response().is_some_and(ConnectResponse::is_auth)
+    }
+
+    /// Whether a TLS certificate, the proxy's or (in an inner connector) the target's, did not verify.
+    #[must_use]
+    pub fn is_certificate(&self) -> bool {
+        #[cfg(feature = "tls")]
+        {
+            let source: Option<&(dyn StdError + 'static)> = match &self.0.failure {
+                Failure::Tls(error) | Failure::Io(error) => Some(error),
+                Failure::Dial(error) => Some(&**error),
+                _ => None,
+            };
+            source
+                .and_then(find::<rustls::Error>)
+                .is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
+        }
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    /// Whether the response head was over 64 KiB.
+    #[must_use]
+    pub fn is_head_too_large(&self) -> bool {
+        matches!(self.0.failure, Failure::Broken(Broken::HeadTooLarge))
+    }
+
+    /// Whether the response head had over 100 fields.
+    #[must_use]
+    pub fn is_too_many_fields(&self) -> bool {
+        matches!(self.0.failure, Failure::Broken(Broken::TooManyFields))
+    }
+
+    /// Whether the proxy's answer was not an HTTP/1 response.
+    #[must_use]
+    pub fn is_not_http(&self) -> bool {
+        matches!(self.0.failure, Failure::Broken(Broken::NotHttp | Broken::Tls))
+    }
+
+    /// Whether the proxy closed the connection before its response head was complete.
+    #[must_use]
+    pub fn is_unexpected_eof(&self) -> bool {
+        matches!(self.0.failure, Failure::Broken(Broken::Eof { .. }))
+    }
+
+    /// The URI that named no host to reach, if that is the trouble.
+    #[must_use]
+    pub fn target_error(&self) -> Option<&TargetError> {
+        match &self.0.failure {
+            Failure::Target(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The proxy, as `http://user:***@host:port`; `None` where the connection was a direct one.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&str> {
+        self.0.proxy.as_deref()
+    }
+
+    /// What the proxy answered, if it refused.
+    #[must_use]
+    pub fn response(&self) -> Option<&ConnectResponse> {
+        match &self.0.failure {
+            Failure::Refused { response, .. } => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The challenges of a 407 (`Proxy-Authenticate`) or a 401 (`WWW-Authenticate`), in order.
+    #[must_use]
+    pub fn challenges(&self) -> &[Challenge] {
+        match &self.0.failure {
+            Failure::Refused { challenges, .. } => challenges,
+            _ => &[],
+        }
+    }
+}
+
+/// Walks the sources; `io::Error` returns the *source of* the error it carries, so that one is looked at first.
+fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        if let Failure::Target(error) = &inner.failure {
+            return error.fmt(f);
+        }
+        match (&inner.proxy, &inner.target) {
+            (Some(proxy), Some(target)) => write!(f, "proxy {proxy}, to {target}: ")?,
+            (Some(proxy), None) => write!(f, "proxy {proxy}: ")?,
+            (None, Some(target)) => write!(f, "{target}: ")?,
+            (None, None) => {}
+        }
+        match &inner.failure {
+            Failure::Target(_) => Ok(()),
+            Failure::Dial(_) => f.write_str("connecting failed"),
+            Failure::Tls(_) if self.is_certificate() => f.write_str("its certificate does not verify"),
+            Failure::Tls(_) => f.write_str("the TLS handshake failed (does it speak TLS on this port?)"),
+            Failure::Io(_) => f.write_str("the connection broke during CONNECT"),
+            Failure::Refused {
+                response,
+                challenges,
+                authorized,
+            } => {
+                write!(f, "the tunnel was refused: {response}")?;
+                if response.is_auth() {
+                    match challenges.split_first() {
+                        None => f.write_str("; it names no way to authenticate")?,
+                        Some((first, rest)) => {
+                            write!(f, "; it asks for {first}")?;
+                            rest.iter().try_for_each(|other| write!(f, " or {other}"))?;
+                        }
+                    }
+                    f.write_str(match authorized {
+                        true => ", and did not accept the credentials it was sent",
+                        false => ", and none are configured for it",
+                    })?;
+                }
+                Ok(())
+            }
+            Failure::Broken(broken) => f.write_str(match broken {
+                Broken::HeadTooLarge => "the answer to CONNECT has a head of over 64 KiB",
+                Broken::TooManyFields => "the answer to CONNECT has over 100 header fields",
+                Broken::NotHttp => "the answer to CONNECT is not HTTP/1",
+                Broken::Tls => "the answer to CONNECT is not HTTP/1 but TLS (is it an `https://` proxy?)",
+                Broken::Eof { mid_head: false } => "the connection was closed without an answer to CONNECT",
+                Broken::Eof { mid_head: true } => "the connection was closed within the answer to CONNECT",
+            }),
+            Failure::Timeout(after) => {
+                let doing = match inner.stage {
+                    Stage::Target | Stage::Dial => "connecting",
+                    Stage::Tls => "the TLS handshake",
+                    Stage::Tunnel => "waiting for the answer to CONNECT",
+                };
+                write!(f, "{doing} took longer than {after:?}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectError")
+            .field("stage", &self.0.stage)
+            .field("proxy", &self.0.proxy)
+            .field("target", &self.0.target)
+            .field("failure", &self.0.failure)
+            .finish()
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0.failure {
+            Failure::Dial(error) => Some(&**error),
+            Failure::Tls(error) | Failure::Io(error) => Some(error),
+            Failure::Target(_) | Failure::Refused { .. } | Failure::Broken(_) | Failure::Timeout(_) => None,
+        }
+    }
+}
+
+/// What a proxy answered to CONNECT.
+///
+/// With a refusal it is in [`ConnectError::response`]; with an open tunnel it is among the connection's metadata, and
+/// hyper-util's client puts it into the extensions of every response that came through that tunnel.
+///
+/// A proxy may repeat what it was sent. Where its credentials come back, they are replaced by `***`.
+#[derive(Clone)]
+pub struct ConnectResponse(Arc<ResponseParts>);
+
+pub(crate) struct ResponseParts {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) reason: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl ConnectResponse {
+    pub(crate) fn new(parts: ResponseParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The proxy's version: HTTP/1.0 or HTTP/1.1.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// The reason phrase as the proxy sent it; may be empty.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// The header fields. Squid explains itself in `X-Squid-Error`.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The body's first 4 KiB. Empty for 2xx: what follows such a head belongs to the tunnel.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    fn is_auth(&self) -> bool {
+        matches!(
+            self.0.status,
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
+        )
+    }
+}
+
+/// The status line without the version, and `X-Squid-Error` where there is one.
+impl fmt::Display for ConnectResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ResponseParts {
+            status,
+            reason,
+            headers,
+            ..
+        } = &*self.0;
+        f.write_str(status.as_str())?;
+        if !reason.is_empty() {
+            write!(f, " {}", reason.escape_debug())?;
+        }
+        match headers.get("x-squid-error").map(|error| error.to_str()) {
+            Some(Ok(error)) => write!(f, " ({error})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectResponse")
+            .field("status", &self.0.status)
+            .field("version", &self.0.version)
+            .field("reason", &self.0.reason)
+            .field("headers", &self.0.headers)
+            .field("body", &String::from_utf8_lossy(&self.0.body))
+            .finish()
+    }
+}
+
+/// One way in which a proxy wants to be authenticated to (RFC 9110 11.6.1), from `Proxy-Authenticate`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    pub(crate) scheme: String,
+    pub(crate) token68: Option<String>,
+    pub(crate) params: Vec<(String, String)>,
+}
+
+impl Challenge {
+    /// The scheme as it was written: `Basic`, `Digest`, `Negotiate`, … Compare it without regard to case.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The single value that some schemes have in place of parameters.
+    #[must_use]
+    pub fn token68(&self) -> Option<&str> {
+        self.token68.as_deref()
+    }
+
+    /// The parameters in order, names in lower case, values unquoted.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The protection space that the proxy names.
+    #[must_use]
+    pub fn realm(&self) -> Option<&str> {
+        self.params().find(|(name, _)| *name == "realm").map(|(_, value)| value)
+    }
+}
+
+/// `Basic (realm "corporate")`
+impl fmt::Display for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.scheme)?;
+        match self.realm() {
+            Some(realm) => write!(f, " (realm {realm:?})"),
+            None => Ok(()),
+        }
+    }
+}

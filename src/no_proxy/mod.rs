@@ -1,0 +1,219 @@
+//! Which targets are reached directly: the `NO_PROXY` list.
+//!
+//! [`NoProxy`] is the list, read once. It knows nothing of proxies or of the process environment; the decision that
+//! combines it with them is [`ProxyConfig`](crate::ProxyConfig)'s.
+
+mod entry;
+mod index;
+
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+
+use self::{
+    entry::Span,
+    index::{Host, Index},
+};
+use crate::{
+    dialect::{Dialect, Loopback},
+    error::{ConfigError, EntryError, Problem},
+    target::Target,
+};
+
+/// A `NO_PROXY` list.
+///
+/// | entry | matches |
+/// |---|---|
+/// | `*` | every target |
+/// | `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]` | that address |
+/// | `10.0.0.0/8`, `2001:db8::/32` | the network; host bits may be set |
+/// | `example.com` | that name and every subdomain |
+/// | `.example.com`, `*.example.com` | subdomains only |
+/// | an address or a name with `:port` | the same, on that port only |
+///
+/// Entries are separated by commas or white space. That is the [`Standard`](Dialect::Standard) dialect; see [`Dialect`]
+/// for the others.
+///
+/// ```
+/// # use tower_outbound_proxy::{NoProxy, Target};
+/// let list: NoProxy = "10.0.0.0/8, .example.com:8080".parse()?;
+/// let target: Target = "http://api.example.com:8080/".parse()?;
+/// assert_eq!(list.find(&target).unwrap().to_string(), "entry 2 `.example.com:8080`");
+/// assert!(!list.matches(&"http://example.com:8080".parse()?));
+///
+/// // Strictly read, an entry that can match nothing is an error.
+/// let error = "example.com, 10.0.0.0/33".parse::<NoProxy>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "entry 2 `10.0.0.0/33` matches nothing: the prefix is longer than the address",
+/// );
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Cloning is cheap, and a look-up allocates nothing and does not get slower with the list's length.
+#[derive(Clone)]
+pub struct NoProxy(Arc<List>);
+
+struct List {
+    dialect: Dialect,
+    /// The text and where each counted entry is in it, so that a match can be shown.
+    text: String,
+    entries: Vec<Span>,
+    rejected: Vec<EntryError>,
+    index: Index,
+}
+
+impl NoProxy {
+    /// Reads a list as the environment's is read: entries that match nothing are set aside in
+    /// [`rejected`](Self::rejected), all others hold.
+    #[must_use]
+    pub fn lenient(list: &str, dialect: Dialect) -> Self {
+        let rules = dialect.rules();
+        let (read, ignored) = entry::cut(list, rules);
+        let entries: Vec<_> = entry::split(read, rules).collect();
+        let only_one = entries.len() == 1;
+        let mut rejected = Vec::new();
+        let parsed = entries.iter().zip(1..).filter_map(|(span, position)| {
+            let text = span.of(list);
+            entry::parse(text, only_one, rules)
+                .map_err(|reason| rejected.push(EntryError::new(position, text, reason)))
+                .ok()
+                .map(|rule| (position as u32, rule))
+        });
+        let index = Index::new(parsed);
+        if !ignored.is_empty() {
+            let reason = "in this dialect white space within an entry ends the list";
+            rejected.push(EntryError::new(entries.len() + 1, ignored.trim(), reason));
+        }
+        Self(Arc::new(List {
+            dialect,
+            text: list.to_owned(),
+            entries,
+            rejected,
+            index,
+        }))
+    }
+
+    /// Reads a list and takes no entry that matches nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first entry that fits no row of the grammar, with its position and the reason.
+    pub fn strict(list: &str, dialect: Dialect) -> Result<Self, ConfigError> {
+        let list = Self::lenient(list, dialect);
+        match list.0.rejected.first() {
+            None => Ok(list),
+            Some(first) => Err(ConfigError::new(Problem::Entry(first.clone()))),
+        }
+    }
+
+    /// Whether the target is on the list.
+    #[must_use]
+    pub fn matches(&self, target: &Target<'_>) -> bool {
+        self.position(target).is_some()
+    }
+
+    /// The first entry that the target matches.
+    #[must_use]
+    pub fn find(&self, target: &Target<'_>) -> Option<Entry<'_>> {
+        let position = self.position(target)? as usize;
+        Some(Entry {
+            position,
+            text: self.0.entries[position - 1].of(&self.0.text),
+        })
+    }
+
+    fn position(&self, target: &Target<'_>) -> Option<u32> {
+        self.0.index.find(seen_by(target, self.0.dialect), target.port())
+    }
+
+    /// The entries that match nothing, with their positions and reasons.
+    #[must_use]
+    pub fn rejected(&self) -> &[EntryError] {
+        &self.0.rejected
+    }
+
+    /// The dialect the list was read in.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect
+    }
+}
+
+/// The empty list, which matches nothing.
+impl Default for NoProxy {
+    fn default() -> Self {
+        Self::lenient("", Dialect::Standard)
+    }
+}
+
+/// Reads a list of the Standard dialect [strictly](NoProxy::strict).
+impl FromStr for NoProxy {
+    type Err = ConfigError;
+
+    fn from_str(list: &str) -> Result<Self, ConfigError> {
+        Self::strict(list, Dialect::Standard)
+    }
+}
+
+impl fmt::Debug for NoProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NoProxy")
+            .field("dialect", &self.0.dialect)
+            .field("entries", &self.0.entries.len())
+            .field("rejected", &self.0.rejected)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An entry of a [`NoProxy`] list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'l> {
+    position: usize,
+    text: &'l str,
+}
+
+impl<'l> Entry<'l> {
+    /// Its place in the list, counted from 1; empty entries are not counted.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The entry as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &'l str {
+        self.text
+    }
+}
+
+/// ``entry 2 `.example.com` ``
+impl fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} `{}`", self.position, self.text)
+    }
+}
+
+/// The target's host as the dialect compares it.
+fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> Host<'t> {
+    let rules = dialect.rules();
+    match (target.ip(), target.name()) {
+        (Some(IpAddr::V4(_)), _) if !rules.odd_ipv4_is_address && target.written().parse::<IpAddr>().is_err() => {
+            Host::Name(target.written())
+        }
+        (Some(ip), _) => Host::Ip(entry::canonical(ip, rules)),
+        (None, Some(name)) if rules.trailing_dots_ignored => Host::Name(name),
+        (None, _) => Host::Name(target.written()),
+    }
+}
+
+/// Whether the dialect reaches the target directly because it is this machine.
+pub(crate) fn is_loopback(target: &Target<'_>, dialect: Dialect) -> bool {
+    let by_name: fn(&Target<'_>, &str) -> bool = match dialect.rules().loopback {
+        Loopback::AsListed => return false,
+        Loopback::Direct => |_, name| name == "localhost" || name.ends_with(".localhost"),
+        Loopback::DirectLocalhostAsSpelled => |target, name| name == "localhost" && !target.had_upper_case(),
+    };
+    match seen_by(target, dialect) {
+        Host::Ip(ip) => ip.is_loopback(),
+        Host::Name(name) => by_name(target, name),
+    }
+}

@@ -1,0 +1,144 @@
+//! `Proxy<S>` around an HTTP client: `Service<Request<B>>`.
+//!
+//! It decides the route and owns `Proxy-Authorization`: on a forwarded request it is the proxy's, on any other there is
+//! none, so that it can never reach an origin. It does not dial; that is the connector's half, in `connect/`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderName, Request, Response, Uri, header};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{
+    error::{BoxError, TargetError},
+    layer::{Proxy, Shared},
+    route::Route,
+    target::Target,
+};
+
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+impl<S, B, R> Service<Request<B>> for Proxy<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<R>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.shared.apply(&mut request) {
+            Ok(route) => ResponseFuture::new(self.inner.call(request), route),
+            Err(error) => ResponseFuture::failed(error),
+        }
+    }
+}
+
+impl Shared {
+    /// Makes the request what its route needs it to be. Returns the route if it is to be told.
+    fn apply<B>(&self, request: &mut Request<B>) -> Result<Option<Route>, TargetError> {
+        let target = Target::try_from(request.uri())?;
+        let route = self.route(&target);
+        match &route {
+            Route::Forward(proxy) => {
+                if let Some(uri) = normalised(request.uri(), &target)? {
+                    *request.uri_mut() = uri;
+                }
+                if let Some(credentials) = proxy.credentials() {
+                    let headers = request.headers_mut();
+                    headers.insert(header::PROXY_AUTHORIZATION, credentials.header().clone());
+                }
+            }
+            Route::Direct | Route::Tunnel(_) => {
+                let headers = request.headers_mut();
+                headers.remove(header::PROXY_AUTHORIZATION);
+                headers.remove(PROXY_CONNECTION);
+            }
+        }
+        if !self.route_extension {
+            return Ok(None);
+        }
+        request.extensions_mut().insert(route.clone());
+        Ok(Some(route))
+    }
+}
+
+/// The URI for the proxy, where it is not the one given: with the host in normal form, which is what the decision was
+/// made on, and without user information, which a request must not carry (RFC 9110 4.2.4).
+fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if target.is_written_normally() && !authority.contains(['@', '%']) {
+        return Ok(None);
+    }
+    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    let no_uri = |_| TargetError::new("its host does not make a URI");
+    parts.authority = Some(format!("{}{port}", target.host()).parse().map_err(no_uri)?);
+    let uri = Uri::from_parts(parts).map_err(|_| TargetError::new("its host does not make a URI"))?;
+    Ok(Some(uri))
+}
+
+pin_project! {
+    /// The response of a [`Proxy`] around an HTTP client.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProj]
+    enum State<F> {
+        Running { #[pin] inner: F, route: Option<Route> },
+        Failed { error: Option<TargetError> },
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    fn new(inner: F, route: Option<Route>) -> Self {
+        Self {
+            state: State::Running { inner, route },
+        }
+    }
+
+    fn failed(error: TargetError) -> Self {
+        Self {
+            state: State::Failed { error: Some(error) },
+        }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<R>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Running { inner, route } => {
+                let mut response = ready!(inner.poll(cx)).map_err(Into::into)?;
+                if let Some(route) = route.take() {
+                    response.extensions_mut().insert(route);
+                }
+                Poll::Ready(Ok(response))
+            }
+            StateProj::Failed { error } => {
+                let error = error.take().unwrap_or(TargetError::new("polled after it was done"));
+                Poll::Ready(Err(error.into()))
+            }
+        }
+    }
+}

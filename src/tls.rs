@@ -1,0 +1,291 @@
+//! Trust in the other end of a TLS connection: the system's roots, more roots, a client certificate.
+//!
+//! The same type serves for the proxy (`ProxyConfig::builder().proxy_tls(..)`) and for the target
+//! (`ProxyLayer::https_connector`), and the two are never taken from each other: a root that is installed for an
+//! intercepting proxy need not be trusted to name the proxy itself.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+
+use crate::error::ConfigError;
+
+/// TLS settings of a client: whom it trusts, and as whom it shows itself.
+///
+/// Built with [`TlsConfig::builder`] or taken from a whole `rustls::ClientConfig`. Cloning is cheap.
+///
+/// ```no_run
+/// # use tower_outbound_proxy::{ProxyConfig, TlsConfig};
+/// let tls = TlsConfig::builder()
+///     .add_root_pem(std::fs::read("/etc/ssl/company-root.pem")?)
+///     .build()?;
+/// let config = ProxyConfig::builder().https("https://proxy.example:3129").proxy_tls(tls).build()?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct TlsConfig {
+    config: Arc<ClientConfig>,
+    verifies: bool,
+}
+
+impl TlsConfig {
+    /// Starts from the operating system's trust, no client certificate.
+    #[must_use]
+    pub fn builder() -> TlsConfigBuilder {
+        TlsConfigBuilder {
+            roots: Vec::new(),
+            platform: true,
+            identity: None,
+            verifies: true,
+        }
+    }
+
+    /// The operating system's trust, read once per process.
+    pub(crate) fn platform() -> Result<Self, ConfigError> {
+        static PLATFORM: OnceLock<TlsConfig> = OnceLock::new();
+        match PLATFORM.get() {
+            Some(tls) => Ok(tls.clone()),
+            None => {
+                let tls = Self::builder().build()?;
+                Ok(PLATFORM.get_or_init(|| tls).clone())
+            }
+        }
+    }
+
+    /// The settings as rustls takes them.
+    #[must_use]
+    pub fn client_config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// Whether certificates are verified; false only after
+    /// [`dangerous_accept_any_certificate_for_testing`](TlsConfigBuilder::dangerous_accept_any_certificate_for_testing).
+    #[must_use]
+    pub fn verifies_certificates(&self) -> bool {
+        self.verifies
+    }
+}
+
+/// A whole configuration of the application's own. For a connection to a proxy its ALPN list is not used: `http/1.1` is
+/// offered.
+impl From<Arc<ClientConfig>> for TlsConfig {
+    fn from(config: Arc<ClientConfig>) -> Self {
+        Self { config, verifies: true }
+    }
+}
+
+impl From<ClientConfig> for TlsConfig {
+    fn from(config: ClientConfig) -> Self {
+        Arc::new(config).into()
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig")
+            .field("verifies_certificates", &self.verifies)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`TlsConfig`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct TlsConfigBuilder {
+    roots: Vec<Vec<u8>>,
+    platform: bool,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+    verifies: bool,
+}
+
+impl TlsConfigBuilder {
+    /// Trusts the certificates of a PEM text as well, all that are in it. Can be called again.
+    pub fn add_root_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(pem.into());
+        self
+    }
+
+    /// Trusts only the added roots, not the operating system's.
+    pub fn only_added_roots(mut self) -> Self {
+        self.platform = false;
+        self
+    }
+
+    /// Shows a client certificate when the other end asks for one: a PEM chain, and the PEM key of its first certificate.
+    pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// Accepts any certificate, from anyone. **For testing only**: whoever sits on the way can then read and change
+    /// everything, the proxy's credentials included. Each client built so gives a [`Warning`](crate::Warning).
+    ///
+    /// (Palpo's document has this switch as `use_insecure_ssl_client_just_for_testing_do_not_use`.)
+    pub fn dangerous_accept_any_certificate_for_testing(mut self) -> Self {
+        self.verifies = false;
+        self
+    }
+
+    /// Reads the certificates and the system's trust.
+    ///
+    /// The cryptography provider is the process's default if the application has installed one, otherwise `aws-lc-rs` if
+    /// that feature is on, otherwise `ring`.
+    ///
+    /// # Errors
+    ///
+    /// A PEM text without a certificate or key in it, a key that does not fit, a system without a single root
+    /// certificate and none added, or a build without a provider.
+    pub fn build(self) -> Result<TlsConfig, ConfigError> {
+        let provider = provider()?;
+        let roots = self.read_roots()?;
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| ConfigError::tls("the cryptography provider lacks a TLS version", e))?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier(roots, provider)?);
+        let config = match self.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = certificates(&chain, "the client certificate is not a PEM certificate")?;
+                // The parser's own error is left out: it could quote the key.
+                let key = PrivateKeyDer::from_pem_slice(&key)
+                    .map_err(|_| ConfigError::text("the client certificate's key is not a PEM private key"))?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|e| ConfigError::tls("the client certificate and its key do not go together", e))?
+            }
+        };
+        Ok(TlsConfig {
+            config: Arc::new(config),
+            verifies: self.verifies,
+        })
+    }
+
+    fn read_roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let mut roots = Vec::new();
+        for pem in &self.roots {
+            roots.extend(certificates(pem, "the root certificate is not a PEM certificate")?);
+        }
+        Ok(roots)
+    }
+
+    fn verifier(
+        &self,
+        roots: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
+        const UNUSABLE: &str = "the root certificates cannot be used";
+        if !self.verifies {
+            return Ok(Arc::new(AcceptAny(provider)));
+        }
+        if self.platform {
+            return match rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider) {
+                Ok(verifier) => Ok(Arc::new(verifier)),
+                Err(error) => Err(ConfigError::tls(
+                    "the operating system's root certificates cannot be used (is `ca-certificates` installed?)",
+                    error,
+                )),
+            };
+        }
+        let mut store = RootCertStore::empty();
+        for root in roots {
+            store.add(root).map_err(|e| ConfigError::tls(UNUSABLE, e))?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider)
+            .build()
+            .map_err(|e| ConfigError::tls(UNUSABLE, e))?;
+        Ok(verifier)
+    }
+}
+
+impl fmt::Debug for TlsConfigBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfigBuilder")
+            .field("added_roots", &self.roots.len())
+            .field("platform", &self.platform)
+            .field("client_certificate", &self.identity.is_some())
+            .field("verifies_certificates", &self.verifies)
+            .finish()
+    }
+}
+
+fn certificates(pem: &[u8], none: &'static str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| ConfigError::tls(none, e))?;
+    match certificates.is_empty() {
+        true => Err(ConfigError::text(none)),
+        false => Ok(certificates),
+    }
+}
+
+fn provider() -> Result<Arc<CryptoProvider>, ConfigError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(installed.clone());
+    }
+    #[cfg(feature = "aws-lc-rs")]
+    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+    Err(ConfigError::no_provider())
+}
+
+/// Verifies nothing but that the other end has the key of the certificate it shows.
+#[derive(Debug)]
+struct AcceptAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
