@@ -1,4 +1,66 @@
 //! A tower layer that makes HTTP clients obey `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+//!
+//! Servers run behind corporate proxies, and their operators set three variables. [`ProxyLayer`] makes a tower client
+//! stack obey them: around a connector it dials proxies and opens CONNECT tunnels, around an HTTP client it owns
+//! `Proxy-Authorization`. It works with hyper-util's client, tonic, and whatever else is built of
+//! `tower_service::Service`.
+//!
+//! ```
+//! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! # use tower_layer::Layer;
+//! # use tower_outbound_proxy::ProxyLayer;
+//! # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
+//! let proxy = ProxyLayer::from_env()?;
+//! let client = proxy.layer(Client::builder(TokioExecutor::new()).build(proxy.https_connector()?));
+//! # let _: tower_outbound_proxy::Proxy<Client<_, http_body_util::Empty<bytes::Bytes>>> = client;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is decided, and how to see why
+//!
+//! [`ProxyConfig`] is what the operator wrote, read once. For a [`Target`] it gives a [`Route`], and with
+//! [`ProxyConfig::decide`] the reason: which variable, which `NO_PROXY` entry, which built-in rule.
+//!
+//! ```
+//! # use tower_outbound_proxy::ProxyConfig;
+//! let config = ProxyConfig::from_vars([
+//!     ("HTTPS_PROXY", "http://user:secret@proxy.example:3128"),
+//!     ("NO_PROXY", ".internal.example, 10.0.0.0/8"),
+//! ])?;
+//! for (url, decision) in [
+//!     ("https://example.com/", "tunnel through http://user:***@proxy.example:3128: HTTPS_PROXY is set, and nothing exempts the target"),
+//!     ("https://10.1.2.3/", "direct: entry 2 `10.0.0.0/8` of NO_PROXY matches"),
+//!     ("https://localhost/", "direct: the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)"),
+//!     ("http://example.com/", "direct: no proxy is set for http targets"),
+//! ] {
+//!     assert_eq!(config.decide(&url.parse()?).to_string(), decision);
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it refuses
+//!
+//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason; a tunnel
+//! that does not come about is a [`ConnectError`] with what the proxy said. Neither is ever a direct connection instead,
+//! and no error, log or `Debug` output shows a password.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `ring` | yes | TLS to `https://` proxies, with the `ring` provider |
+//! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (which wins where both are on) |
+//! | `tls` | | TLS with a provider that the application installs as the process's default |
+//! | `hyper-rustls` | | `ProxyLayer::https_connector`: TLS to targets, in the right order |
+//! | `tracing` | | settings' warnings, each decision (`DEBUG`), and failed connects as `tracing` events |
+//!
+//! Without a TLS feature an `https://` proxy is a [`ConfigError`].
+//!
+//! # Rooms
+//!
+//! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
+//! `route`, `layer`, and on the top floor `request` (the HTTP service), `connect` (the connector) and `https`.
 
 mod config;
 mod connect;

@@ -41,7 +41,6 @@ pub struct TlsConfig {
 
 impl TlsConfig {
     /// Starts from the operating system's trust, no client certificate.
-    #[must_use]
     pub fn builder() -> TlsConfigBuilder {
         TlsConfigBuilder {
             roots: Vec::new(),

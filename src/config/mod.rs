@@ -84,7 +84,6 @@ impl ProxyConfig {
     }
 
     /// Starts with no proxy at all.
-    #[must_use]
     pub fn builder() -> ProxyConfigBuilder {
         ProxyConfigBuilder::default()
     }

@@ -55,7 +55,7 @@ where
     fn call(&mut self, uri: Uri) -> Self::Future {
         let target = match Target::try_from(&uri) {
             Ok(target) => target,
-            Err(error) => return Connecting::failed(error.into()),
+            Err(error) => return Connecting::failed(error),
         };
         let route = self.shared.route(&target);
         let Some(proxy) = route.proxy() else {

@@ -1,0 +1,127 @@
+//! Tells which route each URL takes, and why.
+//!
+//! ```text
+//! explain [--dialect NAME] URL...
+//! explain [--dialect NAME] --batch
+//! ```
+//!
+//! The settings come from the environment. With `--batch` they come, case by case, from standard input instead:
+//! tab-separated lines `http_proxy  https_proxy  no_proxy  url` (escapes `\t \n \r \\`; an empty column is an unset
+//! variable). For each line one line comes out: `direct`, `forward URL`, `tunnel URL` or `error: ...`.
+//!
+//! Exits with 5 if a setting cannot be used, with 2 if the command line or a URL cannot be.
+
+use std::{
+    error::Error,
+    io::{self, BufRead, Write},
+    process::ExitCode,
+};
+
+use tower_outbound_proxy::{Dialect, ProxyConfig, Route, Target};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("explain: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let mut dialect = Dialect::Standard;
+    let mut batch = false;
+    let mut urls = Vec::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--dialect" => dialect = args.next().ok_or("--dialect needs a name")?.parse()?,
+            "--batch" => batch = true,
+            option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
+            _ => urls.push(arg),
+        }
+    }
+    if batch != urls.is_empty() {
+        return Err("usage: explain [--dialect NAME] URL... | explain [--dialect NAME] --batch".into());
+    }
+    if batch {
+        return answer_batch(dialect);
+    }
+    match ProxyConfig::builder().dialect(dialect).env().build() {
+        Ok(config) => explain(&config, &urls),
+        Err(error) => {
+            eprintln!("explain: {error}");
+            Ok(ExitCode::from(5))
+        }
+    }
+}
+
+fn explain(config: &ProxyConfig, urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
+    let mut code = ExitCode::SUCCESS;
+    for url in urls {
+        // A URL's own user and password have no place in the output.
+        match url.parse::<Target<'_>>() {
+            Ok(target) => {
+                let decision = config.decide(&target);
+                println!("{target}\n    route  {}\n    why    {}", decision.route(), decision.reason());
+            }
+            Err(error) => {
+                println!("a URL that cannot be used\n    why    {error}");
+                code = ExitCode::from(2);
+            }
+        }
+    }
+    for warning in config.warnings() {
+        println!("warning: {warning}");
+    }
+    Ok(code)
+}
+
+fn answer_batch(dialect: Dialect) -> Result<ExitCode, Box<dyn Error>> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for line in io::stdin().lock().lines() {
+        match answer(&line?, dialect) {
+            Ok(answer) => writeln!(out, "{answer}")?,
+            Err(error) => writeln!(out, "error: {error}")?,
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn answer(line: &str, dialect: Dialect) -> Result<String, Box<dyn Error>> {
+    let columns: Vec<_> = line.split('\t').map(unescape).collect();
+    let [http, https, no_proxy, url] = <[String; 4]>::try_from(columns).map_err(|_| "a line has four columns")?;
+    let vars = [("http_proxy", http), ("https_proxy", https), ("no_proxy", no_proxy)];
+    let config = ProxyConfig::builder().dialect(dialect).vars(vars).build()?;
+    Ok(match config.route(&url.parse()?) {
+        Route::Direct => "direct".to_owned(),
+        Route::Forward(proxy) => format!("forward {}", proxy.url()),
+        Route::Tunnel(proxy) => format!("tunnel {}", proxy.url()),
+        other => format!("error: a route this program does not know: {other}"),
+    })
+}
+
+fn unescape(column: &str) -> String {
+    let mut text = String::new();
+    let mut chars = column.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('t') => text.push('\t'),
+            Some('n') => text.push('\n'),
+            Some('r') => text.push('\r'),
+            Some('\\') => text.push('\\'),
+            // Not an escape: as it stands.
+            other => {
+                text.push('\\');
+                text.extend(other);
+            }
+        }
+    }
+    text
+}

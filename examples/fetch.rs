@@ -1,0 +1,287 @@
+//! A small curl: gets URLs through whatever proxy the environment says.
+//!
+//! ```text
+//! fetch [options] URL...
+//!   -x, --proxy URL        this proxy for all schemes, in place of the environment's
+//!       --noproxy LIST     this NO_PROXY list, in place of the environment's
+//!       --dialect NAME     how the settings are read: standard, go or curl
+//!       --cacert FILE      trust these roots (PEM) in targets, too
+//!       --insecure         do not verify targets' certificates (testing only)
+//!       --proxy-cacert FILE, --proxy-insecure    the same for an https:// proxy
+//!   -o FILE                write the body to a file
+//!       --timeout SECONDS  for each URL, all in all
+//!   -v                     route, proxy status and response status on standard error
+//!       --trace            all log events on standard error
+//! ```
+//!
+//! Exits with 0 on any response below 400 and 22 on the others, 2 if the command line cannot be used, 5 if a proxy
+//! setting cannot be, 7 if a connection failed, 28 if it took too long, 56 if the proxy refused or broke the tunnel (or
+//! the connection broke later), 60 if a certificate does not verify.
+
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{Connect, HttpConnector},
+    },
+    rt::TokioExecutor,
+};
+use tower::{BoxError, ServiceBuilder, ServiceExt, timeout::error::Elapsed};
+use tower_outbound_proxy::{
+    ConfigError, ConnectError, ConnectResponse, Dialect, NoProxy, ProxyConfig, ProxyLayer, Stage, Target, TlsConfig,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let code = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => run(options).await,
+        Err(error) => fail(error.as_ref()),
+    };
+    ExitCode::from(code)
+}
+
+#[derive(Default)]
+struct Options {
+    proxy: Option<String>,
+    noproxy: Option<String>,
+    dialect: Dialect,
+    target: Trust,
+    proxy_server: Trust,
+    output: Option<String>,
+    timeout: Option<Duration>,
+    verbose: bool,
+    trace: bool,
+    urls: Vec<Uri>,
+}
+
+/// Whom to trust at one end, as far as it differs from the operating system's trust.
+#[derive(Default)]
+struct Trust {
+    roots: Option<Vec<u8>>,
+    insecure: bool,
+}
+
+impl Trust {
+    fn tls(&self) -> Result<TlsConfig, ConfigError> {
+        let mut builder = TlsConfig::builder();
+        if let Some(roots) = &self.roots {
+            builder = builder.add_root_pem(roots.clone());
+        }
+        if self.insecure {
+            builder = builder.dangerous_accept_any_certificate_for_testing();
+        }
+        builder.build()
+    }
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, BoxError> {
+        let mut options = Self::default();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "-x" | "--proxy" => options.proxy = Some(value()?),
+                "--noproxy" => options.noproxy = Some(value()?),
+                "--dialect" => options.dialect = value()?.parse()?,
+                "--cacert" => options.target.roots = Some(read(&value()?)?),
+                "--insecure" => options.target.insecure = true,
+                "--proxy-cacert" => options.proxy_server.roots = Some(read(&value()?)?),
+                "--proxy-insecure" => options.proxy_server.insecure = true,
+                "-o" => options.output = Some(value()?),
+                "--timeout" => options.timeout = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
+                "-v" => options.verbose = true,
+                "--trace" => options.trace = true,
+                option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
+                url => options.urls.push(uri(url)?),
+            }
+        }
+        match options.urls.is_empty() {
+            true => Err("usage: fetch [options] URL...".into()),
+            false => Ok(options),
+        }
+    }
+
+    fn config(&self) -> Result<ProxyConfig, ConfigError> {
+        let mut builder = ProxyConfig::builder().dialect(self.dialect).env();
+        if let Some(proxy) = &self.proxy {
+            builder = builder.http(proxy.as_str()).https(proxy.as_str());
+        }
+        if let Some(list) = &self.noproxy {
+            builder = builder.no_proxy(NoProxy::lenient(list, self.dialect));
+        }
+        if self.proxy_server.roots.is_some() || self.proxy_server.insecure {
+            builder = builder.proxy_tls(self.proxy_server.tls()?);
+        }
+        builder.build()
+    }
+}
+
+fn read(file: &str) -> Result<Vec<u8>, BoxError> {
+    std::fs::read(file).map_err(|error| format!("{file}: {error}").into())
+}
+
+/// As curl does, takes `http` where there is no scheme, and a host in Unicode.
+fn uri(url: &str) -> Result<Uri, BoxError> {
+    let url = match url.contains("://") {
+        true => url.to_owned(),
+        false => format!("http://{url}"),
+    };
+    if let Ok(uri) = url.parse() {
+        return Ok(uri);
+    }
+    let target: Target<'_> = url.parse()?;
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let path = url[after_scheme..].find(['/', '?', '#']).map_or("", |at| &url[after_scheme + at..]);
+    Ok(format!("{target}{path}").parse()?)
+}
+
+async fn run(options: Options) -> u8 {
+    if options.trace {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_writer(io::stderr)
+            .init();
+    }
+    let (config, mut output) = match (options.config(), output(options.output.as_deref())) {
+        (Ok(config), Ok(output)) => (config, output),
+        (Err(error), _) => return fail(&error),
+        (_, Err(error)) => return fail(&error),
+    };
+    for warning in config.warnings() {
+        eprintln!("fetch: warning: {warning}");
+    }
+    let layer = ProxyLayer::new(config);
+    let mut code = 0;
+    for url in &options.urls {
+        let result = fetch(url, &layer, &options, &mut output).await;
+        let this = result.unwrap_or_else(|error| {
+            let refusal = ConnectError::find(error.as_ref()).and_then(ConnectError::response);
+            if let Some(refusal) = refusal.filter(|_| options.verbose) {
+                eprintln!("* the proxy said:\n{}", String::from_utf8_lossy(refusal.body()).trim_end());
+            }
+            fail(error.as_ref())
+        });
+        code = if code == 0 { this } else { code };
+    }
+    code
+}
+
+fn output(file: Option<&str>) -> io::Result<Box<dyn Write>> {
+    Ok(match file {
+        Some(file) => Box::new(File::create(file)?),
+        None => Box::new(io::stdout()),
+    })
+}
+
+async fn fetch(url: &Uri, layer: &ProxyLayer, options: &Options, output: &mut dyn Write) -> Result<u8, BoxError> {
+    if options.verbose {
+        let target = Target::try_from(url)?;
+        let decision = layer.config().decide(&target);
+        eprintln!("* {target}: {}\n* because {}", decision.route(), decision.reason());
+    }
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let exchange = async {
+        // Only for an `https` URL is the system's trust needed.
+        match url.scheme_str() {
+            Some("https") => {
+                let tls = options.target.tls().map_err(|error| error.to_string())?;
+                let connector = layer.https_connector_with(http, tls);
+                exchange(url, layer, connector, options, output).await
+            }
+            _ => {
+                let connector = ServiceBuilder::new().layer(layer.clone()).service(http);
+                exchange(url, layer, connector, options, output).await
+            }
+        }
+    };
+    match options.timeout {
+        Some(limit) => tokio::time::timeout(limit, exchange).await.map_err(|_| Elapsed::new())?,
+        None => exchange.await,
+    }
+}
+
+/// One request over the client stack that the crate's documentation shows.
+async fn exchange<C>(
+    url: &Uri,
+    layer: &ProxyLayer,
+    connector: C,
+    options: &Options,
+    output: &mut dyn Write,
+) -> Result<u8, BoxError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let service = ServiceBuilder::new().layer(layer.clone()).service(client);
+    let request = Request::get(url)
+        .header(header::USER_AGENT, concat!("fetch/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "*/*")
+        .body(Empty::<Bytes>::new())?;
+    let response: Response<Incoming> = service.oneshot(request).await?;
+    let status = response.status();
+    if options.verbose {
+        if let Some(tunnel) = response.extensions().get::<ConnectResponse>() {
+            eprintln!("* the proxy opened the tunnel: {tunnel}");
+        }
+        eprintln!("* response: {:?} {status}", response.version());
+    }
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            output.write_all(&data)?;
+        }
+    }
+    output.flush()?;
+    Ok(if status.as_u16() < 400 { 0 } else { 22 })
+}
+
+/// Says what went wrong, cause after cause, and gives the exit code for it.
+fn fail(error: &(dyn Error + 'static)) -> u8 {
+    let texts: Vec<_> = chain(error).map(ToString::to_string).collect();
+    eprintln!("fetch: {}", texts.join(": "));
+    exit_code(error)
+}
+
+fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+    if chain(error).any(|cause| cause.is::<ConfigError>()) {
+        return 5;
+    }
+    if chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))) {
+        return 60;
+    }
+    let by_client = chain(error).find_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>());
+    match ConnectError::find(error) {
+        _ if chain(error).any(|cause| cause.is::<Elapsed>()) => 28,
+        Some(error) if error.is_timeout() => 28,
+        Some(error) if error.stage() == Stage::Tunnel => 56,
+        Some(_) => 7,
+        None => match by_client {
+            Some(error) if error.is_connect() => 7,
+            Some(_) => 56,
+            None if chain(error).any(|cause| cause.is::<hyper::Error>()) => 56,
+            None => 2,
+        },
+    }
+}
+
+/// The error and its causes. An `io::Error` hides the error it carries from `source`, so that one is asked for itself.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! The main job, on loopback: one client stack whose requests go where the operator's variables say.
+//!
+//! Starts a forward proxy that wants a password, an HTTP and an HTTPS origin, sets the variables, sends requests, and
+//! compares what the proxy and the origins saw with what each route should do. Exits with 0 only if all of it is right.
+//!
+//! ```text
+//! cargo run --example quickstart
+//! ```
+
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, TlsConfig};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Origin, connector};
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, BoxError> {
+    // What is somewhere in the network: two origins and, before them, a proxy.
+    let ca = Ca::new();
+    let http = Origin::http().await;
+    let https = Origin::https(&ca, &["origin.test"], &["http/1.1"]).await;
+    let proxy = ForwardProxy::builder().basic("user", "open sesame").start().await;
+
+    // What the operator sets. (A server calls `ProxyLayer::from_env()`.)
+    let address = proxy.url_with("user:open%20sesame@");
+    let config = ProxyConfig::from_vars([
+        ("HTTP_PROXY", address.as_str()),
+        ("HTTPS_PROXY", address.as_str()),
+        ("NO_PROXY", ".internal.test"),
+    ])?;
+
+    // What the engineer writes: the layer around the connector, TLS to the target outside of it, and the layer around
+    // the client.
+    let layer = ProxyLayer::new(config);
+    let target_trust = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots().build()?;
+    let connector = layer.https_connector_with(connector(), target_trust);
+    let client = ServiceBuilder::new()
+        .layer(layer.clone())
+        .service(Client::builder(TokioExecutor::new()).build(connector));
+
+    // What happens.
+    println!("{:<36} {:<8} {:<7} the proxy saw", "request", "route", "status");
+    let mut all_right = true;
+    for (url, expected, seen) in [
+        (format!("http://origin.test:{}/", http.port()), "forward", Some(Kind::Forward)),
+        (format!("https://origin.test:{}/", https.port()), "tunnel", Some(Kind::Connect)),
+        (format!("http://wiki.internal.test:{}/", http.port()), "direct", None),
+        (format!("http://localhost:{}/", http.port()), "direct", None),
+    ] {
+        let uri: Uri = url.parse()?;
+        let before = proxy.requests().len();
+        let request = Request::get(uri.clone()).body(Empty::<Bytes>::new())?;
+        let response = client.clone().oneshot(request).await?;
+
+        let status = response.status();
+        let route = name(response.extensions().get::<Route>());
+        let body = response.into_body().collect().await?.to_bytes();
+        let saw = proxy.requests().split_off(before);
+        let right = status == 200
+            && body.starts_with(b"hello from origin")
+            && route == expected
+            && saw.iter().map(|request| request.kind()).eq(seen);
+        let line = saw.first().map_or("-".to_owned(), |request| format!("{} {}", request.method, request.target));
+        println!("{url:<36} {route:<8} {:<7} {line}{}", status.as_str(), if right { "" } else { "   WRONG" });
+        if !right {
+            println!("    expected {expected}, because {}", layer.config().decide(&Target::try_from(&uri)?));
+        }
+        all_right &= right;
+    }
+
+    // The password reached the proxy and nobody else.
+    let origins = [http.raw(), https.raw()].concat().concat();
+    let leaked = String::from_utf8_lossy(&origins).to_lowercase().contains("proxy-authorization");
+    println!("the proxy's password reached an origin: {}", if leaked { "yes, WRONG" } else { "no" });
+
+    Ok(match all_right && !leaked {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn name(route: Option<&Route>) -> &'static str {
+    match route {
+        Some(Route::Direct) => "direct",
+        Some(Route::Forward(_)) => "forward",
+        Some(Route::Tunnel(_)) => "tunnel",
+        _ => "unknown",
+    }
+}
