@@ -64,7 +64,11 @@ fn explain(config: &ProxyConfig, urls: &[String]) -> Result<ExitCode, Box<dyn Er
         match url.parse::<Target<'_>>() {
             Ok(target) => {
                 let decision = config.decide(&target);
-                println!("{target}\n    route  {}\n    why    {}", decision.route(), decision.reason());
+                println!(
+                    "{target}\n    route  {}\n    why    {}",
+                    decision.route(),
+                    decision.reason()
+                );
             }
             Err(error) => {
                 println!("a URL that cannot be used\n    why    {error}");

@@ -142,7 +142,9 @@ fn uri(url: &str) -> Result<Uri, BoxError> {
     }
     let target: Target<'_> = url.parse()?;
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let path = url[after_scheme..].find(['/', '?', '#']).map_or("", |at| &url[after_scheme + at..]);
+    let path = url[after_scheme..]
+        .find(['/', '?', '#'])
+        .map_or("", |at| &url[after_scheme + at..]);
     Ok(format!("{target}{path}").parse()?)
 }
 
@@ -168,7 +170,10 @@ async fn run(options: Options) -> u8 {
         let this = result.unwrap_or_else(|error| {
             let refusal = ConnectError::find(error.as_ref()).and_then(ConnectError::response);
             if let Some(refusal) = refusal.filter(|_| options.verbose) {
-                eprintln!("* the proxy said:\n{}", String::from_utf8_lossy(refusal.body()).trim_end());
+                eprintln!(
+                    "* the proxy said:\n{}",
+                    String::from_utf8_lossy(refusal.body()).trim_end()
+                );
             }
             fail(error.as_ref())
         });
@@ -207,7 +212,9 @@ async fn fetch(url: &Uri, layer: &ProxyLayer, options: &Options, output: &mut dy
         }
     };
     match options.timeout {
-        Some(limit) => tokio::time::timeout(limit, exchange).await.map_err(|_| Elapsed::new())?,
+        Some(limit) => tokio::time::timeout(limit, exchange)
+            .await
+            .map_err(|_| Elapsed::new())?,
         None => exchange.await,
     }
 }

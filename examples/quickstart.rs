@@ -46,8 +46,16 @@ async fn main() -> Result<ExitCode, BoxError> {
     println!("{:<36} {:<8} {:<7} the proxy saw", "request", "route", "status");
     let mut all_right = true;
     for (url, expected, seen) in [
-        (format!("http://origin.test:{}/", http.port()), "forward", Some(Kind::Forward)),
-        (format!("https://origin.test:{}/", https.port()), "tunnel", Some(Kind::Connect)),
+        (
+            format!("http://origin.test:{}/", http.port()),
+            "forward",
+            Some(Kind::Forward),
+        ),
+        (
+            format!("https://origin.test:{}/", https.port()),
+            "tunnel",
+            Some(Kind::Connect),
+        ),
         (format!("http://wiki.internal.test:{}/", http.port()), "direct", None),
         (format!("http://localhost:{}/", http.port()), "direct", None),
     ] {
@@ -64,18 +72,32 @@ async fn main() -> Result<ExitCode, BoxError> {
             && body.starts_with(b"hello from origin")
             && route == expected
             && saw.iter().map(|request| request.kind()).eq(seen);
-        let line = saw.first().map_or("-".to_owned(), |request| format!("{} {}", request.method, request.target));
-        println!("{url:<36} {route:<8} {:<7} {line}{}", status.as_str(), if right { "" } else { "   WRONG" });
+        let line = saw.first().map_or("-".to_owned(), |request| {
+            format!("{} {}", request.method, request.target)
+        });
+        println!(
+            "{url:<36} {route:<8} {:<7} {line}{}",
+            status.as_str(),
+            if right { "" } else { "   WRONG" }
+        );
         if !right {
-            println!("    expected {expected}, because {}", layer.config().decide(&Target::try_from(&uri)?));
+            println!(
+                "    expected {expected}, because {}",
+                layer.config().decide(&Target::try_from(&uri)?)
+            );
         }
         all_right &= right;
     }
 
     // The password reached the proxy and nobody else.
     let origins = [http.raw(), https.raw()].concat().concat();
-    let leaked = String::from_utf8_lossy(&origins).to_lowercase().contains("proxy-authorization");
-    println!("the proxy's password reached an origin: {}", if leaked { "yes, WRONG" } else { "no" });
+    let leaked = String::from_utf8_lossy(&origins)
+        .to_lowercase()
+        .contains("proxy-authorization");
+    println!(
+        "the proxy's password reached an origin: {}",
+        if leaked { "yes, WRONG" } else { "no" }
+    );
 
     Ok(match all_right && !leaked {
         true => ExitCode::SUCCESS,
