@@ -117,8 +117,18 @@ pub(crate) enum Loopback {
 pub(crate) enum Separator {
     CommaOrSpace,
     Comma,
-    /// As `Comma`, but white space within an entry ends the whole list.
+    /// As `Comma`, but a blank or tab within an entry ends the whole list. No other white space means anything.
     CommaUntilSpace,
+}
+
+impl Separator {
+    /// Whether it is dropped around entries (and between them, where it separates).
+    pub(crate) fn is_blank(self, c: char) -> bool {
+        match self {
+            Self::CommaOrSpace | Self::Comma => c.is_whitespace(),
+            Self::CommaUntilSpace => matches!(c, ' ' | '\t'),
+        }
+    }
 }
 
 /// The port of a proxy whose address names none.

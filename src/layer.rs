@@ -171,7 +171,7 @@ impl fmt::Debug for Shared {
         f.debug_struct("ProxyLayer")
             .field("config", &self.config)
             .field("connect_timeout", &self.connect_timeout)
-            .field("connect_headers", &self.connect_headers.keys())
+            .field("connect_headers", &self.connect_headers.keys().collect::<Vec<_>>())
             .field("route_extension", &self.route_extension)
             .finish()
     }

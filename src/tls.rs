@@ -99,6 +99,7 @@ impl fmt::Debug for TlsConfig {
 }
 
 /// Builds a [`TlsConfig`].
+#[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct TlsConfigBuilder {
     roots: Vec<Vec<u8>>,

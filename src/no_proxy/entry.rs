@@ -65,11 +65,12 @@ impl Span {
 /// Where the entries of a list are. Empty entries are skipped.
 pub(super) fn split(list: &str, rules: &Rules) -> impl Iterator<Item = Span> {
     let by_space = rules.separator == Separator::CommaOrSpace;
-    list.split_inclusive(move |c: char| c == ',' || (by_space && c.is_whitespace()))
-        .scan(0, |next, piece| {
-            let start = *next + piece.len() - piece.trim_start().len();
+    let is_blank = |c| rules.separator.is_blank(c);
+    list.split_inclusive(move |c| c == ',' || (by_space && is_blank(c)))
+        .scan(0, move |next, piece| {
+            let start = *next + piece.len() - piece.trim_start_matches(is_blank).len();
             *next += piece.len();
-            let text = piece.trim_end_matches(',').trim();
+            let text = piece.trim_end_matches(',').trim_matches(is_blank);
             Some(Span {
                 start: start as u32,
                 end: (start + text.len()) as u32,
@@ -82,7 +83,7 @@ pub(super) fn split(list: &str, rules: &Rules) -> impl Iterator<Item = Span> {
 pub(super) fn cut<'l>(list: &'l str, rules: &Rules) -> (&'l str, &'l str) {
     if rules.separator == Separator::CommaUntilSpace {
         for span in split(list, rules) {
-            if let Some(space) = span.of(list).find(char::is_whitespace) {
+            if let Some(space) = span.of(list).find(|c| rules.separator.is_blank(c)) {
                 return list.split_at(span.start as usize + space);
             }
         }
@@ -90,12 +91,13 @@ pub(super) fn cut<'l>(list: &'l str, rules: &Rules) -> (&'l str, &'l str) {
     (list, "")
 }
 
-/// Reads one entry, which is trimmed and not empty.
-pub(super) fn parse(entry: &str, only_one: bool, rules: &Rules) -> Result<Rule, &'static str> {
+/// Reads one entry, which is trimmed and not empty. `whole_list` says whether the list has nothing else in it, neither
+/// blanks nor commas.
+pub(super) fn parse(entry: &str, whole_list: bool, rules: &Rules) -> Result<Rule, &'static str> {
     if entry == "*" {
-        return match rules.star_anywhere || only_one {
+        return match rules.star_anywhere || whole_list {
             true => Ok(Rule::All),
-            false => Err("in this dialect `*` has to be the whole list"),
+            false => Err("in this dialect `*` has to be the whole list, without a blank or comma"),
         };
     }
     if entry.contains("://") {

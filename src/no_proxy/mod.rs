@@ -69,11 +69,10 @@ impl NoProxy {
         let rules = dialect.rules();
         let (read, ignored) = entry::cut(list, rules);
         let entries: Vec<_> = entry::split(read, rules).collect();
-        let only_one = entries.len() == 1;
         let mut rejected = Vec::new();
         let parsed = entries.iter().zip(1..).filter_map(|(span, position)| {
             let text = span.of(list);
-            entry::parse(text, only_one, rules)
+            entry::parse(text, text == list, rules)
                 .map_err(|reason| rejected.push(EntryError::new(position, text, reason)))
                 .ok()
                 .map(|rule| (position as u32, rule))

@@ -1,0 +1,223 @@
+//! Promise: a proxy's credentials reach that proxy and nothing else: no origin, no other proxy, no log, no `Debug`, no
+//! error text.
+
+use std::{
+    fmt::{Debug, Write as _},
+    io,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tower::{BoxError, Layer, ServiceExt};
+use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyLayer, ProxyServer, Route, Target, TlsConfig};
+use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy, connector, within};
+
+/// The password, and what it looks like in a header field and in the proxy's address.
+const PASSWORD: &str = "s3cret/w@rd";
+const ENCODED: &str = "s3cret%2Fw%40rd";
+/// `user:s3cret/w@rd`
+const TOKEN: &str = "dXNlcjpzM2NyZXQvd0ByZA==";
+
+fn assert_clean(text: &str, of: &str) {
+    for secret in ["s3cret", "w@rd", TOKEN] {
+        assert!(!text.contains(secret), "{secret} in {of}:\n{text}");
+    }
+}
+
+fn assert_debug_clean(value: &dyn Debug, of: &str) {
+    assert_clean(&format!("{value:?} {value:#?}"), of);
+}
+
+#[test]
+fn no_public_type_shows_a_password() {
+    let address = format!("http://user:{ENCODED}@proxy.test:3128");
+    let builder = ProxyConfig::builder().http(address.as_str()).vars([("HTTPS_PROXY", &address), ("NO_PROXY", &address)]);
+    assert_debug_clean(&builder, "ProxyConfigBuilder");
+    assert_debug_clean(&tower_outbound_proxy::ProxySetting::from(address.as_str()), "ProxySetting");
+    assert_debug_clean(&tower_outbound_proxy::NoProxySetting::from(address.as_str()), "NoProxySetting");
+    let config = builder.build().unwrap();
+    assert_debug_clean(&config, "ProxyConfig");
+    assert_debug_clean(config.no_proxy(), "NoProxy");
+    for warning in config.warnings() {
+        assert_debug_clean(warning, "Warning");
+        assert_clean(&warning.to_string(), "Warning");
+    }
+    let server: ProxyServer = address.parse().unwrap();
+    assert_debug_clean(&server, "ProxyServer");
+    assert_clean(&format!("{server} {} {}", server.url(), server.host()), "ProxyServer");
+    let credentials = server.credentials().unwrap();
+    assert_debug_clean(credentials, "Credentials");
+    assert_clean(&credentials.to_string(), "Credentials");
+    for url in ["http://x.test", "https://x.test"] {
+        let decision = config.decide(&url.parse().unwrap());
+        assert_debug_clean(&decision, "Decision");
+        assert_clean(&decision.to_string(), "Decision");
+        assert_debug_clean(decision.route(), "Route");
+        assert_clean(&decision.route().to_string(), "Route");
+    }
+    let layer = ProxyLayer::new(config)
+        .with_connect_header(header::COOKIE, HeaderValue::from_static("s3cret"))
+        .unwrap();
+    assert_debug_clean(&layer, "ProxyLayer");
+    assert_debug_clean(&layer.layer(()), "Proxy");
+    // A target's own user information is not shown either.
+    let target: Target<'_> = format!("http://user:{ENCODED}@x.test/").parse().unwrap();
+    assert_debug_clean(&target, "Target");
+    assert_clean(&target.to_string(), "Target");
+}
+
+#[test]
+fn a_client_certificates_key_is_not_shown() {
+    let ca = Ca::new();
+    let client = ca.issue_client("client");
+    let builder = TlsConfig::builder()
+        .add_root_pem(ca.pem())
+        .only_added_roots()
+        .client_certificate_pem(client.cert_pem.clone(), client.key_pem.clone());
+    let key_line = client.key_pem.lines().nth(1).unwrap();
+    let bytes = format!("{:?}", &client.key_pem.as_bytes()[40..60]);
+    let shown = format!("{builder:?} {:?}", builder.clone().build().unwrap());
+    assert!(!shown.contains(key_line) && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+    // A key that cannot be read is an error that does not quote it.
+    let broken = client.key_pem.replace("-----END", "s3cret-----END").replace("BEGIN PRIVATE", "BEGIN");
+    let error = builder.client_certificate_pem(client.cert_pem, broken).build().unwrap_err();
+    assert_debug_clean(&error, "ConfigError");
+    assert!(error.to_string().contains("key"), "{error}");
+}
+
+/// Everything that is logged, by any crate, at any level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Stack {
+    ca: Ca,
+    layer: ProxyLayer,
+}
+
+impl Stack {
+    fn new(proxy: &Listening) -> Self {
+        let ca = Ca::new();
+        let config = ProxyConfig::from_vars([
+            ("ALL_PROXY", format!("http://user:{ENCODED}@{}", proxy.addr())),
+            ("NO_PROXY", "direct.test".to_owned()),
+        ]);
+        Self {
+            ca,
+            layer: ProxyLayer::new(config.unwrap()),
+        }
+    }
+
+    async fn get(&self, url: &str) -> Result<String, BoxError> {
+        let tls = TlsConfig::builder().add_root_pem(self.ca.pem()).only_added_roots().build()?;
+        let client = Client::builder(TokioExecutor::new()).build(self.layer.https_connector_with(connector(), tls));
+        let request = Request::get(url).body(Empty::<Bytes>::new())?;
+        let response = within(self.layer.layer(client).oneshot(request)).await?;
+        assert_debug_clean(&response.extensions().get::<Route>(), "the response's Route");
+        let mut shown = format!("{:?}", response.headers());
+        write!(shown, "{:?}", within(response.into_body().collect()).await?.to_bytes())?;
+        Ok(shown)
+    }
+
+    /// The error with all its causes, as `Display` and as `Debug`.
+    async fn error(&self, url: &str) -> String {
+        let error = self.get(url).await.unwrap_err();
+        assert!(ConnectError::find(error.as_ref()).is_some(), "{error:?}");
+        let mut shown = format!("{error:?}");
+        let mut cause: Option<&dyn std::error::Error> = Some(error.as_ref());
+        while let Some(error) = cause {
+            write!(shown, "\n{error}\n{error:?}").unwrap();
+            cause = error.source();
+        }
+        shown
+    }
+}
+
+#[tokio::test]
+async fn credentials_reach_their_proxy_and_nothing_else() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let proxy = ForwardProxy::builder().basic("user", PASSWORD).start().await;
+    let stack = Stack::new(&proxy);
+    let http = Origin::http().await;
+    let https = Origin::https(&stack.ca, &["origin.test"], &["http/1.1"]).await;
+    // The origin sends back what header fields it got.
+    for url in [
+        format!("http://origin.test:{}/headers", http.port()),
+        format!("https://origin.test:{}/headers", https.port()),
+        format!("http://direct.test:{}/headers", http.port()),
+    ] {
+        let answer = stack.get(&url).await.unwrap();
+        assert_clean(&answer.to_lowercase(), &url);
+        assert!(!answer.to_lowercase().contains("proxy-authorization"), "{answer}");
+    }
+    for origin in [&http, &https] {
+        assert_clean(&String::from_utf8_lossy(&origin.raw().concat()), "an origin");
+    }
+    // It did get them, and once for each request that went through it.
+    let tokens = String::from_utf8_lossy(&proxy.raw().concat()).matches(TOKEN).count();
+    assert_eq!((tokens, proxy.requests().len()), (2, 2));
+
+    // Nothing of it is in an error, whatever the proxy does, and a hostile one sends it back.
+    let echo = format!(
+        "HTTP/1.1 403 {TOKEN} {PASSWORD}\r\nX-Echo: Basic {TOKEN}\r\nProxy-Authenticate: Basic realm=\"{PASSWORD}\"\r\n\
+         Connection: close\r\n\r\nyou sent {TOKEN}, which is {PASSWORD}\n"
+    );
+    let echo407 = echo.replace("403", "407");
+    for script in [
+        tower_outbound_proxy_lab::Step::send(echo).into(),
+        tower_outbound_proxy_lab::Step::send(echo407).into(),
+        tower_outbound_proxy_lab::Script::from(Fault::Garbage),
+        Fault::Truncated.into(),
+        Fault::Close.into(),
+        Fault::Reset.into(),
+    ] {
+        let hostile = ScriptedProxy::start(script).await;
+        assert_clean(&Stack::new(&hostile).error("https://origin.test/").await, "an error");
+        // They had been sent, so there was something to leak.
+        assert!(hostile.connection(0).received_text().contains(TOKEN));
+    }
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("proxy decision") && log.contains("TRACE") && log.contains("hyper_util"), "{log}");
+    assert_clean(&log, "the log");
+}
+
+/// Each proxy gets its own credentials, none the other's.
+#[tokio::test]
+async fn two_proxies_do_not_share_credentials() {
+    let one = ForwardProxy::builder().basic("one", "first").start().await;
+    let two = ForwardProxy::builder().basic("two", "second").start().await;
+    let ca = Ca::new();
+    let http = Origin::http().await;
+    let https = Origin::https(&ca, &["origin.test"], &["http/1.1"]).await;
+    let layer = ProxyLayer::new(
+        ProxyConfig::builder().http(one.url_with("one:first@")).https(two.url_with("two:second@")).build().unwrap(),
+    );
+    let stack = Stack { ca, layer };
+    stack.get(&format!("http://origin.test:{}/", http.port())).await.unwrap();
+    stack.get(&format!("https://origin.test:{}/", https.port())).await.unwrap();
+    let sent = |proxy: &Listening| proxy.requests()[0].header("proxy-authorization").map(str::to_owned);
+    assert_eq!(sent(&one).as_deref(), Some("Basic b25lOmZpcnN0"));
+    assert_eq!(sent(&two).as_deref(), Some("Basic dHdvOnNlY29uZA=="));
+    assert_eq!((one.requests().len(), two.requests().len()), (1, 1));
+}
