@@ -28,11 +28,20 @@ fn every_row_of_the_table_of_routes() {
         ("https://x.test/", &tunnel),
         ("wss://x.test/", &tunnel),
         ("http://10.1.2.3/", "direct: entry 1 `10.0.0.0/8` of NO_PROXY matches"),
-        ("https://a.internal.test", "direct: entry 2 `*.internal.test` of NO_PROXY matches"),
+        (
+            "https://a.internal.test",
+            "direct: entry 2 `*.internal.test` of NO_PROXY matches",
+        ),
         ("https://internal.test", &tunnel),
-        ("https://api.test:8443", "direct: entry 3 `api.test:8443` of NO_PROXY matches"),
+        (
+            "https://api.test:8443",
+            "direct: entry 3 `api.test:8443` of NO_PROXY matches",
+        ),
         ("https://api.test", &tunnel),
-        ("ftp://x.test/", "direct: a proxy applies to http, https, ws and wss targets only"),
+        (
+            "ftp://x.test/",
+            "direct: a proxy applies to http, https, ws and wss targets only",
+        ),
         ("http://localhost:3000", loopback),
         ("https://LocalHost.", loopback),
         ("http://db.localhost", loopback),
@@ -54,28 +63,56 @@ fn every_row_of_the_table_of_routes() {
 #[test]
 fn without_a_proxy_for_the_scheme_the_route_is_direct() {
     let config = ProxyConfig::from_vars([("HTTP_PROXY", "h"), ("NO_PROXY", "*")]).unwrap();
-    assert_eq!(decide(&config, "https://x.test"), "direct: no proxy is set for https targets");
-    assert_eq!(decide(&config, "wss://x.test"), "direct: no proxy is set for wss targets");
-    assert_eq!(decide(&config, "http://x.test"), "direct: entry 1 `*` of NO_PROXY matches");
+    assert_eq!(
+        decide(&config, "https://x.test"),
+        "direct: no proxy is set for https targets"
+    );
+    assert_eq!(
+        decide(&config, "wss://x.test"),
+        "direct: no proxy is set for wss targets"
+    );
+    assert_eq!(
+        decide(&config, "http://x.test"),
+        "direct: entry 1 `*` of NO_PROXY matches"
+    );
 }
 
 #[test]
 fn loopback_can_go_through_the_proxy() {
-    let config = ProxyConfig::builder().all("h").no_proxy("127.0.0.2").loopback_direct(false).build().unwrap();
+    let config = ProxyConfig::builder()
+        .all("h")
+        .no_proxy("127.0.0.2")
+        .loopback_direct(false)
+        .build()
+        .unwrap();
     for url in ["http://localhost", "http://127.0.0.1", "http://[::1]"] {
-        assert_eq!(decide(&config, url), format!("forward through http://h:1080: all {NOTHING_EXEMPTS}"));
+        assert_eq!(
+            decide(&config, url),
+            format!("forward through http://h:1080: all {NOTHING_EXEMPTS}")
+        );
     }
     // What is listed stays listed, and comes before the built-in rule.
-    assert_eq!(decide(&config, "http://127.0.0.2"), "direct: entry 1 `127.0.0.2` of no_proxy matches");
+    assert_eq!(
+        decide(&config, "http://127.0.0.2"),
+        "direct: entry 1 `127.0.0.2` of no_proxy matches"
+    );
 }
 
 #[test]
 fn always_tunnel_is_for_http_targets() {
     let config = ProxyConfig::builder().all("h").always_tunnel(true).build().unwrap();
     for url in ["http://x.test", "https://x.test", "ws://x.test"] {
-        assert_eq!(decide(&config, url), format!("tunnel through http://h:1080: all {NOTHING_EXEMPTS}"));
+        assert_eq!(
+            decide(&config, url),
+            format!("tunnel through http://h:1080: all {NOTHING_EXEMPTS}")
+        );
     }
-    assert!(matches!(config.with_always_tunnel(false).route(&"http://x.test".parse().unwrap()), Route::Forward(_)));
+    assert!(matches!(
+        config
+            .with_always_tunnel(false)
+            .route(&"http://x.test".parse().unwrap()),
+        Route::Forward(_)
+    ));
 }
 
 #[test]
@@ -84,10 +121,14 @@ fn the_reason_is_data() {
     let target: Target<'_> = "http://x.b.test".parse().unwrap();
     let decision = config.decide(&target);
     assert_eq!(*decision.route(), Route::Direct);
-    let Reason::NoProxy { setting, entry, .. } = decision.reason() else { panic!("{decision}") };
+    let Reason::NoProxy { setting, entry, .. } = decision.reason() else {
+        panic!("{decision}")
+    };
     assert_eq!((*setting, entry.position(), entry.as_str()), ("no_proxy", 2, "b.test"));
     let target: Target<'_> = "http://c.test".parse().unwrap();
-    let Reason::Proxy { setting, .. } = config.decide(&target).reason().clone() else { panic!() };
+    let Reason::Proxy { setting, .. } = config.decide(&target).reason().clone() else {
+        panic!()
+    };
     assert_eq!(setting, "ALL_PROXY");
 }
 
@@ -99,9 +140,15 @@ fn an_entry_that_matches_nothing_is_reported_and_spoils_no_other() {
         warnings,
         ["No_Proxy: entry 2 `1.2.3.4/33` matches nothing: the prefix is longer than the address"]
     );
-    assert_eq!(decide(&config, "http://b.test"), "direct: entry 3 `b.test` of No_Proxy matches");
+    assert_eq!(
+        decide(&config, "http://b.test"),
+        "direct: entry 3 `b.test` of No_Proxy matches"
+    );
     let strict = "a.test, 1.2.3.4/33".parse::<NoProxy>().unwrap_err();
-    assert_eq!((strict.entry().unwrap().position(), strict.entry().unwrap().entry()), (2, "1.2.3.4/33"));
+    assert_eq!(
+        (strict.entry().unwrap().position(), strict.entry().unwrap().entry()),
+        (2, "1.2.3.4/33")
+    );
     // A whole proxy address among the hosts is a mistake that must not show the password.
     let url = ProxyConfig::from_vars([("NO_PROXY", "http://user:secret@proxy")]).unwrap();
     assert_eq!(
@@ -114,12 +161,21 @@ fn an_entry_that_matches_nothing_is_reported_and_spoils_no_other() {
 #[test]
 fn targets_from_uris_and_texts_agree() {
     let config = ProxyConfig::from_vars([("ALL_PROXY", "h"), ("NO_PROXY", "a.test:8080,[2001:db8::1]:443")]).unwrap();
-    for url in ["http://A.test:8080/x", "http://a.test", "https://[2001:db8:0::1]/", "http://[2001:db8::1]"] {
+    for url in [
+        "http://A.test:8080/x",
+        "http://a.test",
+        "https://[2001:db8:0::1]/",
+        "http://[2001:db8::1]",
+    ] {
         let uri: Uri = url.parse().unwrap();
         let borrowed = Target::try_from(&uri).unwrap();
         let parsed: Target<'_> = url.parse().unwrap();
         assert_eq!(config.decide(&borrowed), config.decide(&parsed), "{url}");
-        assert_eq!(config.decide(&borrowed.clone().into_owned()), config.decide(&parsed), "{url}");
+        assert_eq!(
+            config.decide(&borrowed.clone().into_owned()),
+            config.decide(&parsed),
+            "{url}"
+        );
     }
 }
 
@@ -129,7 +185,13 @@ fn routes_differ_where_their_proxies_do() {
     let server = |text: &str| text.parse::<ProxyServer>().unwrap();
     let one = Route::Tunnel(server("http://user:one@h"));
     assert_eq!(one, Route::Tunnel(server("user:on%65@H:1080/")));
-    for other in ["http://user:two@h", "http://user@h", "http://h", "https://user:one@h", "http://user:one@h:1081"] {
+    for other in [
+        "http://user:two@h",
+        "http://user@h",
+        "http://h",
+        "https://user:one@h",
+        "http://user:one@h:1081",
+    ] {
         assert_ne!(one, Route::Tunnel(server(other)), "{other}");
     }
     assert_ne!(one, Route::Forward(server("http://user:one@h")));

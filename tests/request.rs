@@ -41,7 +41,11 @@ fn authorization(headers: &HeaderMap) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_forwarded_request_carries_the_proxys_credentials_and_only_them() {
-    let callers = [("proxy-authorization", "Basic one"), ("proxy-authorization", "Basic two"), ("accept", "*/*")];
+    let callers = [
+        ("proxy-authorization", "Basic one"),
+        ("proxy-authorization", "Basic two"),
+        ("accept", "*/*"),
+    ];
     for headers in [&[][..], &callers] {
         let seen = inner_sees("http://user:secret@p", "http://x.test/path?query", headers).await;
         assert_eq!(authorization(seen.headers()), [CREDENTIALS]);
@@ -57,8 +61,18 @@ async fn a_forwarded_request_carries_the_proxys_credentials_and_only_them() {
 
 #[tokio::test]
 async fn no_other_request_carries_any() {
-    let headers = [("proxy-authorization", "Basic one"), ("proxy-connection", "keep-alive"), ("accept", "*/*")];
-    for uri in ["http://direct.test/", "https://direct.test/", "https://x.test/", "http://localhost/", "ftp://x.test/"] {
+    let headers = [
+        ("proxy-authorization", "Basic one"),
+        ("proxy-connection", "keep-alive"),
+        ("accept", "*/*"),
+    ];
+    for uri in [
+        "http://direct.test/",
+        "https://direct.test/",
+        "https://x.test/",
+        "http://localhost/",
+        "ftp://x.test/",
+    ] {
         let seen = inner_sees("http://user:secret@p", uri, &headers).await;
         let names: Vec<_> = seen.headers().keys().map(|name| name.as_str()).collect();
         assert_eq!(names, ["accept"], "{uri}");
@@ -112,10 +126,16 @@ async fn readiness_and_errors_are_passed_on() {
     let (request, respond) = handle.next_request().await.unwrap();
     assert_eq!(request.uri(), "https://x.test/");
     respond.send_error("inner trouble");
-    assert_eq!(tokio_test::assert_ready_err!(response.poll()).to_string(), "inner trouble");
+    assert_eq!(
+        tokio_test::assert_ready_err!(response.poll()).to_string(),
+        "inner trouble"
+    );
 
     handle.send_error("not ready any more");
-    assert_eq!(tokio_test::assert_ready_err!(service.poll_ready()).to_string(), "not ready any more");
+    assert_eq!(
+        tokio_test::assert_ready_err!(service.poll_ready()).to_string(),
+        "not ready any more"
+    );
 }
 
 #[tokio::test]
@@ -130,7 +150,10 @@ async fn the_response_is_the_inner_services() {
     };
     let (response, ()) = tokio::join!(response, answer);
     let response = response.unwrap();
-    assert_eq!((response.status(), &response.body()[..]), (StatusCode::IM_A_TEAPOT, &b"teapot"[..]));
+    assert_eq!(
+        (response.status(), &response.body()[..]),
+        (StatusCode::IM_A_TEAPOT, &b"teapot"[..])
+    );
 }
 
 #[tokio::test]
@@ -142,7 +165,13 @@ async fn the_route_can_be_kept_out_of_the_extensions() {
     let mut service = layer("http://p").with_route_extension(false).layer(inner);
     let request = Request::get("http://x.test").body(()).unwrap();
     assert!(service.ready().await.is_ok());
-    assert!(Service::call(&mut service, request).await.unwrap().extensions().is_empty());
+    assert!(
+        Service::call(&mut service, request)
+            .await
+            .unwrap()
+            .extensions()
+            .is_empty()
+    );
 }
 
 /// Two threads of a client share the layer, and each asks for its own.

@@ -34,10 +34,18 @@ fn assert_debug_clean(value: &dyn Debug, of: &str) {
 #[test]
 fn no_public_type_shows_a_password() {
     let address = format!("http://user:{ENCODED}@proxy.test:3128");
-    let builder = ProxyConfig::builder().http(address.as_str()).vars([("HTTPS_PROXY", &address), ("NO_PROXY", &address)]);
+    let builder = ProxyConfig::builder()
+        .http(address.as_str())
+        .vars([("HTTPS_PROXY", &address), ("NO_PROXY", &address)]);
     assert_debug_clean(&builder, "ProxyConfigBuilder");
-    assert_debug_clean(&tower_outbound_proxy::ProxySetting::from(address.as_str()), "ProxySetting");
-    assert_debug_clean(&tower_outbound_proxy::NoProxySetting::from(address.as_str()), "NoProxySetting");
+    assert_debug_clean(
+        &tower_outbound_proxy::ProxySetting::from(address.as_str()),
+        "ProxySetting",
+    );
+    assert_debug_clean(
+        &tower_outbound_proxy::NoProxySetting::from(address.as_str()),
+        "NoProxySetting",
+    );
     let config = builder.build().unwrap();
     assert_debug_clean(&config, "ProxyConfig");
     assert_debug_clean(config.no_proxy(), "NoProxy");
@@ -80,10 +88,19 @@ fn a_client_certificates_key_is_not_shown() {
     let key_line = client.key_pem.lines().nth(1).unwrap();
     let bytes = format!("{:?}", &client.key_pem.as_bytes()[40..60]);
     let shown = format!("{builder:?} {:?}", builder.clone().build().unwrap());
-    assert!(!shown.contains(key_line) && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+    assert!(
+        !shown.contains(key_line) && !shown.contains(bytes.trim_matches(['[', ']'])),
+        "{shown}"
+    );
     // A key that cannot be read is an error that does not quote it.
-    let broken = client.key_pem.replace("-----END", "s3cret-----END").replace("BEGIN PRIVATE", "BEGIN");
-    let error = builder.client_certificate_pem(client.cert_pem, broken).build().unwrap_err();
+    let broken = client
+        .key_pem
+        .replace("-----END", "s3cret-----END")
+        .replace("BEGIN PRIVATE", "BEGIN");
+    let error = builder
+        .client_certificate_pem(client.cert_pem, broken)
+        .build()
+        .unwrap_err();
     assert_debug_clean(&error, "ConfigError");
     assert!(error.to_string().contains("key"), "{error}");
 }
@@ -122,7 +139,10 @@ impl Stack {
     }
 
     async fn get(&self, url: &str) -> Result<String, BoxError> {
-        let tls = TlsConfig::builder().add_root_pem(self.ca.pem()).only_added_roots().build()?;
+        let tls = TlsConfig::builder()
+            .add_root_pem(self.ca.pem())
+            .only_added_roots()
+            .build()?;
         let client = Client::builder(TokioExecutor::new()).build(self.layer.https_connector_with(connector(), tls));
         let request = Request::get(url).body(Empty::<Bytes>::new())?;
         let response = within(self.layer.layer(client).oneshot(request)).await?;
@@ -198,7 +218,10 @@ async fn credentials_reach_their_proxy_and_nothing_else() {
     }
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("proxy decision") && log.contains("TRACE") && log.contains("hyper_util"), "{log}");
+    assert!(
+        log.contains("proxy decision") && log.contains("TRACE") && log.contains("hyper_util"),
+        "{log}"
+    );
     assert_clean(&log, "the log");
 }
 
@@ -211,11 +234,21 @@ async fn two_proxies_do_not_share_credentials() {
     let http = Origin::http().await;
     let https = Origin::https(&ca, &["origin.test"], &["http/1.1"]).await;
     let layer = ProxyLayer::new(
-        ProxyConfig::builder().http(one.url_with("one:first@")).https(two.url_with("two:second@")).build().unwrap(),
+        ProxyConfig::builder()
+            .http(one.url_with("one:first@"))
+            .https(two.url_with("two:second@"))
+            .build()
+            .unwrap(),
     );
     let stack = Stack { ca, layer };
-    stack.get(&format!("http://origin.test:{}/", http.port())).await.unwrap();
-    stack.get(&format!("https://origin.test:{}/", https.port())).await.unwrap();
+    stack
+        .get(&format!("http://origin.test:{}/", http.port()))
+        .await
+        .unwrap();
+    stack
+        .get(&format!("https://origin.test:{}/", https.port()))
+        .await
+        .unwrap();
     let sent = |proxy: &Listening| proxy.requests()[0].header("proxy-authorization").map(str::to_owned);
     assert_eq!(sent(&one).as_deref(), Some("Basic b25lOmZpcnN0"));
     assert_eq!(sent(&two).as_deref(), Some("Basic dHdvOnNlY29uZA=="));

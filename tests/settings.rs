@@ -10,7 +10,11 @@ fn route(config: &ProxyConfig, url: &str) -> String {
     let target: Target<'_> = url.parse().unwrap();
     match config.route(&target) {
         Route::Direct => "direct".to_owned(),
-        route => format!("{} {}", route.to_string().split(' ').next().unwrap(), route.proxy().unwrap().url()),
+        route => format!(
+            "{} {}",
+            route.to_string().split(' ').next().unwrap(),
+            route.proxy().unwrap().url()
+        ),
     }
 }
 
@@ -29,7 +33,11 @@ fn warnings(config: &ProxyConfig) -> Vec<String> {
 /// Section 1: which variable is for which scheme.
 #[test]
 fn each_scheme_has_its_variable() {
-    let (h, s, a) = (("HTTP_PROXY", "http://h"), ("HTTPS_PROXY", "http://s"), ("ALL_PROXY", "http://a"));
+    let (h, s, a) = (
+        ("HTTP_PROXY", "http://h"),
+        ("HTTPS_PROXY", "http://s"),
+        ("ALL_PROXY", "http://a"),
+    );
     for (vars, http, https) in [
         (vec![], "direct", "direct"),
         (vec![h], "forward http://h:1080", "direct"),
@@ -43,7 +51,11 @@ fn each_scheme_has_its_variable() {
         let config = ProxyConfig::from_vars(vars.clone()).unwrap();
         assert_eq!(route(&config, "http://x.test/"), http, "{vars:?}");
         assert_eq!(route(&config, "https://x.test/"), https, "{vars:?}");
-        assert_eq!(route(&config, "ws://x.test/"), http.replace("forward", "tunnel"), "{vars:?}");
+        assert_eq!(
+            route(&config, "ws://x.test/"),
+            http.replace("forward", "tunnel"),
+            "{vars:?}"
+        );
         assert_eq!(route(&config, "wss://x.test/"), https, "{vars:?}");
         assert_eq!(route(&config, "ftp://x.test/"), "direct", "{vars:?}");
     }
@@ -69,13 +81,19 @@ fn of_several_spellings_one_wins() {
     let blank = config([("HTTP_PROXY", " "), ("HTTPS_PROXY", ""), ("ALL_PROXY", "\t")]);
     assert!(blank.http().is_none() && blank.https().is_none());
     // A blank variable is unset, so the common one takes its place.
-    assert_eq!(config([("HTTP_PROXY", " "), ("ALL_PROXY", "a")]).http().unwrap().host(), "a");
+    assert_eq!(
+        config([("HTTP_PROXY", " "), ("ALL_PROXY", "a")]).http().unwrap().host(),
+        "a"
+    );
 }
 
 #[test]
 fn spellings_that_differ_are_a_warning_and_ones_that_agree_are_not() {
     let differ = config([("HTTPS_PROXY", "http://user:secret@u"), ("https_proxy", "http://l")]);
-    assert_eq!(warnings(&differ), ["https_proxy and HTTPS_PROXY are both set and differ: https_proxy is used"]);
+    assert_eq!(
+        warnings(&differ),
+        ["https_proxy and HTTPS_PROXY are both set and differ: https_proxy is used"]
+    );
     assert!(warnings(&config([("HTTPS_PROXY", "same"), ("https_proxy", "same")])).is_empty());
 }
 
@@ -97,16 +115,33 @@ fn no_proxy_is_read_like_the_others() {
 #[test]
 fn in_cgi_a_client_cannot_choose_the_proxy() {
     for spelling in ["HTTP_PROXY", "Http_Proxy", "HTTP_proxy"] {
-        let config = config([("REQUEST_METHOD", "GET"), (spelling, "http://evil"), ("HTTPS_PROXY", "http://s")]);
+        let config = config([
+            ("REQUEST_METHOD", "GET"),
+            (spelling, "http://evil"),
+            ("HTTPS_PROXY", "http://s"),
+        ]);
         assert_eq!(route(&config, "http://x.test"), "direct", "{spelling}");
         assert_eq!(route(&config, "https://x.test"), "tunnel http://s:1080", "{spelling}");
-        let [warning] = &warnings(&config)[..] else { panic!("one warning") };
-        assert!(warning.starts_with(&format!("{spelling} is ignored because REQUEST_METHOD is set")), "{warning}");
+        let [warning] = &warnings(&config)[..] else {
+            panic!("one warning")
+        };
+        assert!(
+            warning.starts_with(&format!("{spelling} is ignored because REQUEST_METHOD is set")),
+            "{warning}"
+        );
     }
-    let lower = config([("REQUEST_METHOD", "GET"), ("http_proxy", "http://h"), ("HTTP_PROXY", "http://evil")]);
+    let lower = config([
+        ("REQUEST_METHOD", "GET"),
+        ("http_proxy", "http://h"),
+        ("HTTP_PROXY", "http://evil"),
+    ]);
     assert_eq!(route(&lower, "http://x.test"), "forward http://h:1080");
     // What is ignored is as good as unset, and is not even read.
-    let all = config([("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "socks5://evil"), ("ALL_PROXY", "http://a")]);
+    let all = config([
+        ("REQUEST_METHOD", "GET"),
+        ("HTTP_PROXY", "socks5://evil"),
+        ("ALL_PROXY", "http://a"),
+    ]);
     assert_eq!(route(&all, "http://x.test"), "forward http://a:1080");
     let not_cgi = config([("REQUEST_METHOD", " "), ("HTTP_PROXY", "http://h")]);
     assert_eq!(route(&not_cgi, "http://x.test"), "forward http://h:1080");
@@ -131,7 +166,10 @@ fn what_is_not_used_need_not_be_usable() {
     let config = config([("HTTP_PROXY", "h"), ("HTTPS_PROXY", "s"), ("ALL_PROXY", "socks5://x")]);
     assert_eq!(route(&config, "https://x.test"), "tunnel http://s:1080");
     let text = error([("HTTP_PROXY", "h"), ("ALL_PROXY", "socks5://x")]);
-    assert!(text.starts_with("ALL_PROXY=`socks5://x`: unsupported proxy scheme `socks5`"), "{text}");
+    assert!(
+        text.starts_with("ALL_PROXY=`socks5://x`: unsupported proxy scheme `socks5`"),
+        "{text}"
+    );
 }
 
 /// Section 2, what is accepted.
@@ -159,8 +197,14 @@ fn proxy_addresses() {
         ("http://:pass@proxy", "http://:***@proxy:1080"),
         ("user:pass@proxy:3128", "http://user:***@proxy:3128"),
         ("http://user:p@ss:w@proxy", "http://user:***@proxy:1080"),
-        ("http://USERNAME:PASSWORD@10.0.1.1:8080/", "http://USERNAME:***@10.0.1.1:8080"),
-        ("http://mattermost:password@127.0.0.1:3128", "http://mattermost:***@127.0.0.1:3128"),
+        (
+            "http://USERNAME:PASSWORD@10.0.1.1:8080/",
+            "http://USERNAME:***@10.0.1.1:8080",
+        ),
+        (
+            "http://mattermost:password@127.0.0.1:3128",
+            "http://mattermost:***@127.0.0.1:3128",
+        ),
     ] {
         let proxy: ProxyServer = raw.parse().unwrap_or_else(|e| panic!("{raw}: {e}"));
         assert_eq!(proxy.to_string(), shown, "{raw}");
@@ -176,8 +220,16 @@ fn proxy_addresses_that_cannot_be_used() {
     const ENCODE: &str = "a `/`, `?` or `#` in the user name or password has to be percent-encoded (%2F, %3F, %23)";
     const BLANK: &str = "the address has a blank or a control character in it";
     for (raw, shown, reason) in [
-        ("socks5://proxy", "socks5://proxy", "unsupported proxy scheme `socks5` (http and https are supported)"),
-        ("ftp://proxy", "ftp://proxy", "unsupported proxy scheme `ftp` (http and https are supported)"),
+        (
+            "socks5://proxy",
+            "socks5://proxy",
+            "unsupported proxy scheme `socks5` (http and https are supported)",
+        ),
+        (
+            "ftp://proxy",
+            "ftp://proxy",
+            "unsupported proxy scheme `ftp` (http and https are supported)",
+        ),
         ("http://", "http://", "there is no host name"),
         ("http://:3128", "http://:3128", "there is no host name"),
         ("http://proxy:0", "http://proxy:0", PORT),
@@ -185,7 +237,11 @@ fn proxy_addresses_that_cannot_be_used() {
         ("http://proxy:", "http://proxy:", PORT),
         ("http://proxy:+80", "http://proxy:***", PORT),
         ("http://user:secret", "http://user:***", PORT),
-        ("http://proxy/path", "http://proxy/path", "a proxy's address has no path"),
+        (
+            "http://proxy/path",
+            "http://proxy/path",
+            "a proxy's address has no path",
+        ),
         ("http://proxy//", "http://proxy//", "a proxy's address has no path"),
         ("http://proxy?q", "http://proxy?q", "a proxy's address has no query"),
         ("http://proxy/?q", "http://proxy/?q", "a proxy's address has no path"),
@@ -210,13 +266,41 @@ fn proxy_addresses_that_cannot_be_used() {
         ),
         ("http://pro xy", "http://pro xy", BLANK),
         ("http://pro\u{7f}xy", "http://pro\\u{7f}xy", BLANK),
-        ("http://2001:db8::1", "http://2001:db8::1", "an IPv6 address has to stand in brackets"),
-        ("http://[::1", "http://[:***", "the bracket around the IPv6 address is not closed"),
-        ("http://[::1]3128", "http://[::1]3128", "after the bracket only a port can follow"),
-        ("http://[proxy]", "http://[proxy]", "what stands in brackets is not an IPv6 address"),
-        ("http://[fe80::1%25eth0]", "http://[fe80::1%25eth0]", "what stands in brackets is not an IPv6 address"),
-        ("http://1.2.3.256", "http://1.2.3.256", "the host ends in a number, but is not an IPv4 address"),
-        ("http://exa$mple", "http://exa$mple", "the name has a character that no host name can have"),
+        (
+            "http://2001:db8::1",
+            "http://2001:db8::1",
+            "an IPv6 address has to stand in brackets",
+        ),
+        (
+            "http://[::1",
+            "http://[:***",
+            "the bracket around the IPv6 address is not closed",
+        ),
+        (
+            "http://[::1]3128",
+            "http://[::1]3128",
+            "after the bracket only a port can follow",
+        ),
+        (
+            "http://[proxy]",
+            "http://[proxy]",
+            "what stands in brackets is not an IPv6 address",
+        ),
+        (
+            "http://[fe80::1%25eth0]",
+            "http://[fe80::1%25eth0]",
+            "what stands in brackets is not an IPv6 address",
+        ),
+        (
+            "http://1.2.3.256",
+            "http://1.2.3.256",
+            "the host ends in a number, but is not an IPv4 address",
+        ),
+        (
+            "http://exa$mple",
+            "http://exa$mple",
+            "the name has a character that no host name can have",
+        ),
         ("http://a..b", "http://a..b", "the name has an empty label"),
     ] {
         let error = ProxyConfig::from_vars([("HTTPS_PROXY", raw)]).unwrap_err();
@@ -248,7 +332,13 @@ fn the_default_port_can_be_set() {
 #[test]
 fn the_builder_goes_over_the_variables() {
     let vars = [("HTTP_PROXY", "h"), ("HTTPS_PROXY", "s"), ("NO_PROXY", "x.test")];
-    let config = ProxyConfig::builder().https("").http("other").no_proxy("y.test").vars(vars).build().unwrap();
+    let config = ProxyConfig::builder()
+        .https("")
+        .http("other")
+        .no_proxy("y.test")
+        .vars(vars)
+        .build()
+        .unwrap();
     assert_eq!(route(&config, "http://x.test"), "forward http://other:1080");
     assert_eq!(route(&config, "https://x.test"), "direct");
     assert_eq!(route(&config, "http://y.test"), "direct");
@@ -264,12 +354,19 @@ fn the_builder_goes_over_the_variables() {
     );
     let lenient = NoProxy::lenient("a.test,:1", Dialect::Standard);
     let config = ProxyConfig::builder().all("p").no_proxy(lenient).build().unwrap();
-    assert_eq!(warnings(&config), ["no_proxy: entry 2 `:1` matches nothing: there is no host before the port"]);
+    assert_eq!(
+        warnings(&config),
+        ["no_proxy: entry 2 `:1` matches nothing: there is no host before the port"]
+    );
 }
 
 #[test]
 fn dialects_have_names() {
-    for (name, dialect) in [("standard", Dialect::Standard), ("Go", Dialect::Go), ("CURL", Dialect::Curl)] {
+    for (name, dialect) in [
+        ("standard", Dialect::Standard),
+        ("Go", Dialect::Go),
+        ("CURL", Dialect::Curl),
+    ] {
         assert_eq!(name.parse::<Dialect>().unwrap(), dialect);
         assert_eq!(dialect.to_string(), name.to_lowercase());
     }
