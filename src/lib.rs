@@ -89,3 +89,8 @@ pub use self::{
     route::{Decision, Reason, Route},
     target::{Scheme, Target},
 };
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
