@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! explain [--dialect NAME] URL...
+//! explain --compare URL...
 //! explain [--dialect NAME] --batch
 //! ```
 //!
-//! The settings come from the environment. With `--batch` they come, case by case, from standard input instead:
+//! The settings come from the environment. `--compare` reads them in every dialect, and tells where Go and curl would
+//! send a URL another way: what to know before a service moves from one of them to this crate. With `--batch` they come, case by case, from standard input instead:
 //! tab-separated lines `http_proxy  https_proxy  no_proxy  url` (escapes `\t \n \r \\`; an empty column is an unset
 //! variable). For each line one line comes out: `direct`, `forward URL`, `tunnel URL` or `error: ...`.
 //!
@@ -31,22 +33,26 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut dialect = Dialect::Standard;
-    let mut batch = false;
+    let (mut batch, mut compare) = (false, false);
     let mut urls = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--dialect" => dialect = args.next().ok_or("--dialect needs a name")?.parse()?,
             "--batch" => batch = true,
+            "--compare" => compare = true,
             option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
             _ => urls.push(arg),
         }
     }
-    if batch != urls.is_empty() {
-        return Err("usage: explain [--dialect NAME] URL... | explain [--dialect NAME] --batch".into());
+    if batch != urls.is_empty() || (batch && compare) {
+        return Err("usage: explain [--dialect NAME | --compare] URL... | explain [--dialect NAME] --batch".into());
     }
     if batch {
         return answer_batch(dialect);
+    }
+    if compare {
+        return compare_dialects(&urls);
     }
     match ProxyConfig::builder().dialect(dialect).env().build() {
         Ok(config) => explain(&config, &urls),
@@ -80,6 +86,38 @@ fn explain(config: &ProxyConfig, urls: &[String]) -> Result<ExitCode, Box<dyn Er
         println!("warning: {warning}");
     }
     Ok(code)
+}
+
+/// For each URL one line where the dialects agree, and one a dialect where they do not.
+fn compare_dialects(urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
+    let configs = [Dialect::Standard, Dialect::Go, Dialect::Curl]
+        .map(|dialect| (dialect, ProxyConfig::builder().dialect(dialect).env().build()));
+    for url in urls {
+        let target: Target<'_> = url.parse()?;
+        println!("{target}");
+        let decisions = configs.each_ref().map(|(dialect, config)| match config {
+            Ok(config) => {
+                let decision = config.decide(&target);
+                (
+                    dialect.as_str(),
+                    decision.route().to_string(),
+                    decision.reason().to_string(),
+                )
+            }
+            Err(error) => (dialect.as_str(), "error".to_owned(), error.to_string()),
+        });
+        let agree = decisions.iter().all(|(_, route, _)| *route == decisions[0].1);
+        for (dialect, route, why) in &decisions[..if agree { 1 } else { 3 }] {
+            let dialect = if agree { "all" } else { dialect };
+            println!("    {dialect:<9} {route}: {why}");
+        }
+    }
+    for (dialect, config) in &configs {
+        for warning in config.iter().flat_map(ProxyConfig::warnings) {
+            println!("warning ({dialect}): {warning}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn answer_batch(dialect: Dialect) -> Result<ExitCode, Box<dyn Error>> {

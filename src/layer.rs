@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
 
-use crate::{config::ProxyConfig, error::ConfigError, route::Route, target::Target};
+use crate::{config::ProxyConfig, error::ConfigError, no_proxy::Bypass, route::Route, target::Target};
 
 /// How long dialling a proxy, TLS to it and CONNECT may take together, unless set otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -138,6 +138,14 @@ impl ProxyLayer {
     #[must_use]
     pub fn with_always_tunnel(mut self, always: bool) -> Self {
         Arc::make_mut(&mut self.shared).config.always_tunnel = always;
+        self
+    }
+
+    /// This predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`](crate::ProxyConfigBuilder::bypass).
+    #[must_use]
+    pub fn with_bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.config = shared.config.clone().with_bypass(bypass);
         self
     }
 

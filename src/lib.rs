@@ -53,6 +53,7 @@
 //! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (which wins where both are on) |
 //! | `tls` | | TLS with a provider that the application installs as the process's default |
 //! | `hyper-rustls` | | `ProxyLayer::https_connector`: TLS to targets, in the right order |
+//! | `filter` | | a predicate as a `tower::filter::Predicate` |
 //! | `tracing` | | settings' warnings, each decision (`DEBUG`), and failed connects as `tracing` events |
 //!
 //! Without a TLS feature an `https://` proxy is a [`ConfigError`].
@@ -60,10 +61,11 @@
 //! # Rooms
 //!
 //! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
-//! `route`, `layer`, and on the top floor `request` (the HTTP service), `connect` (the connector) and `https`.
+//! `route`, `decide`, `layer`, and on the top floor `request` (the HTTP service), `connect` (the connector) and `https`.
 
 mod config;
 mod connect;
+mod decide;
 mod dialect;
 mod error;
 #[cfg(feature = "hyper-rustls")]
@@ -76,15 +78,18 @@ mod target;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "filter")]
+pub use self::no_proxy::NotDirect;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsConfig, TlsConfigBuilder};
 pub use self::{
     config::{Credentials, NoProxySetting, ProxyConfig, ProxyConfigBuilder, ProxyServer, ProxySetting, Warning},
-    connect::{Connecting, ProxyStream},
+    connect::{Connecting, Destination, ProxyStream},
+    decide::{Decide, DecideFuture, DecideLayer},
     dialect::{DefaultPort, Dialect},
     error::{BoxError, Challenge, ConfigError, ConnectError, ConnectResponse, EntryError, Stage, TargetError},
     layer::{Proxy, ProxyLayer},
-    no_proxy::{Entry, NoProxy},
+    no_proxy::{And, Bypass, BypassService, Entry, Exemption, NoProxy, Not, Or},
     request::ResponseFuture,
     route::{Decision, Reason, Route},
     target::{Scheme, Target},

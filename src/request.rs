@@ -2,6 +2,9 @@
 //!
 //! It decides the route and owns `Proxy-Authorization`: on a forwarded request it is the proxy's, on any other there is
 //! none, so that it can never reach an origin. It does not dial; that is the connector's half, in `connect/`.
+//!
+//! A route that is in the request's extensions already was decided outside (see [`DecideLayer`](crate::DecideLayer)) and
+//! is taken as it is.
 
 use std::{
     pin::Pin,
@@ -46,7 +49,10 @@ impl Shared {
     /// Makes the request what its route needs it to be. Returns the route if it is to be told.
     fn apply<B>(&self, request: &mut Request<B>) -> Result<Option<Route>, TargetError> {
         let target = Target::try_from(request.uri())?;
-        let route = self.route(&target);
+        let route = match request.extensions().get::<Route>() {
+            Some(decided) => decided.clone().safe_for(&target),
+            None => self.route(&target),
+        };
         match &route {
             Route::Forward(proxy) => {
                 if let Some(uri) = normalised(request.uri(), &target)? {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::{
     config::{ProxyConfig, ProxyServer},
-    no_proxy::{Entry, is_loopback},
+    no_proxy::{Bypass, Entry, Exemption, is_loopback},
     target::{Scheme, Target},
 };
 
@@ -26,6 +26,14 @@ pub enum Route {
 }
 
 impl Route {
+    /// The same route, but never one that would show a proxy what TLS is to hide: only `http` is forwarded.
+    pub(crate) fn safe_for(self, target: &Target<'_>) -> Self {
+        match self {
+            Self::Forward(proxy) if target.scheme() != Scheme::Http => Self::Tunnel(proxy),
+            route => route,
+        }
+    }
+
     /// The proxy on the way, if there is one.
     #[must_use]
     pub fn proxy(&self) -> Option<&ProxyServer> {
@@ -110,6 +118,16 @@ pub enum Reason<'c> {
         /// The first entry that matches.
         entry: Entry<'c>,
     },
+    /// A predicate of the application's says so, without an entry to point at.
+    Predicate,
+    /// A rule of the application's names the proxy, or none.
+    #[non_exhaustive]
+    Rule {
+        /// The rule's place, counted from 1.
+        position: usize,
+        /// The entry of the rule's list that matches, if it has a list.
+        entry: Option<Entry<'c>>,
+    },
     /// The target is this machine: at the proxy, its name would mean the proxy's machine.
     Loopback,
     /// No proxy is set for the target's scheme.
@@ -127,6 +145,14 @@ impl fmt::Display for Reason<'_> {
         match self {
             Self::Proxy { setting } => write!(f, "{setting} is set, and nothing exempts the target"),
             Self::NoProxy { setting, entry } => write!(f, "{entry} of {setting} matches"),
+            Self::Predicate => f.write_str("a predicate of the application exempts the target"),
+            Self::Rule { position, entry } => {
+                write!(f, "rule {position} of the application applies")?;
+                match entry {
+                    Some(entry) => write!(f, " ({entry} matches)"),
+                    None => Ok(()),
+                }
+            }
             Self::Loopback => {
                 f.write_str("the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)")
             }
@@ -159,26 +185,53 @@ impl ProxyConfig {
             Scheme::Https | Scheme::Wss => &self.https,
             Scheme::Other => return direct(Reason::Scheme),
         };
-        let Some(setting) = setting else {
+        if setting.is_none() && self.rules.is_empty() {
             return direct(Reason::Unset { scheme });
+        }
+        if let Some(reason) = self.exemption(target) {
+            return direct(reason);
+        }
+        let (proxy, reason) = match (self.rule(target), setting) {
+            (Some((proxy, reason)), _) => (proxy, reason),
+            (None, Some(setting)) => (Some(&setting.value), Reason::Proxy { setting: &setting.name }),
+            (None, None) => (None, Reason::Unset { scheme }),
         };
-        if let Some(entry) = self.no_proxy.value.find(target) {
-            return direct(Reason::NoProxy {
-                setting: &self.no_proxy.name,
+        let route = match proxy {
+            None => Route::Direct,
+            Some(proxy) if scheme == Scheme::Http && !self.always_tunnel => Route::Forward(proxy.clone()),
+            Some(proxy) => Route::Tunnel(proxy.clone()),
+        };
+        Decision { route, reason }
+    }
+
+    /// What makes a target a direct one, whatever proxies there are.
+    fn exemption(&self, target: &Target<'_>) -> Option<Reason<'_>> {
+        let exemption = match &self.bypass {
+            None => self.no_proxy.value.explain(target),
+            Some(predicate) => predicate.0.explain(target),
+        };
+        match exemption {
+            Some(Exemption::Entry(entry)) => Some(Reason::NoProxy {
+                setting: match self.bypass {
+                    None => &self.no_proxy.name,
+                    Some(_) => "the application's predicate",
+                },
                 entry,
-            });
+            }),
+            Some(Exemption::Predicate) => Some(Reason::Predicate),
+            None => (self.loopback_direct && is_loopback(target, self.dialect)).then_some(Reason::Loopback),
         }
-        if self.loopback_direct && is_loopback(target, self.dialect) {
-            return direct(Reason::Loopback);
-        }
-        let proxy = setting.value.clone();
-        Decision {
-            route: match scheme {
-                Scheme::Http if !self.always_tunnel => Route::Forward(proxy),
-                _ => Route::Tunnel(proxy),
-            },
-            reason: Reason::Proxy { setting: &setting.name },
-        }
+    }
+
+    /// The first rule that applies.
+    fn rule(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
+        self.rules.iter().zip(1..).find_map(|(rule, position)| {
+            let entry = match rule.when.0.explain(target)? {
+                Exemption::Entry(entry) => Some(entry),
+                Exemption::Predicate => None,
+            };
+            Some((rule.proxy.as_ref(), Reason::Rule { position, entry }))
+        })
     }
 }
 

@@ -154,6 +154,17 @@ impl<'a> Target<'a> {
         self.port
     }
 
+    /// The same scheme and port at this address: what the target is once its name is resolved.
+    #[must_use]
+    pub fn at(&self, ip: IpAddr) -> Target<'static> {
+        Target {
+            host: Cow::Owned(ip.to_string()),
+            ip: Some(ip),
+            upper_case: false,
+            ..*self
+        }
+    }
+
     /// The host as it is written for a proxy: the name in lower case and with the trailing dot it had, an address in
     /// its usual form, IPv6 in brackets.
     pub(crate) fn host(&self) -> HostText<'_> {

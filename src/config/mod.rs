@@ -16,7 +16,7 @@ mod env;
 mod server;
 mod warning;
 
-use std::{ffi::OsStr, fmt};
+use std::{ffi::OsStr, fmt, sync::Arc};
 
 use self::env::Vars;
 #[cfg(feature = "tls")]
@@ -30,7 +30,7 @@ use crate::tls::TlsConfig;
 use crate::{
     dialect::{DefaultPort, Dialect},
     error::ConfigError,
-    no_proxy::NoProxy,
+    no_proxy::{Bypass, NoProxy},
 };
 
 /// Which proxies there are, and which targets are reached without them.
@@ -41,12 +41,31 @@ pub struct ProxyConfig {
     pub(crate) http: Option<Setting<ProxyServer>>,
     pub(crate) https: Option<Setting<ProxyServer>>,
     pub(crate) no_proxy: Setting<NoProxy>,
+    pub(crate) bypass: Option<Predicate>,
+    pub(crate) rules: Vec<Rule>,
     pub(crate) dialect: Dialect,
     pub(crate) loopback_direct: bool,
     pub(crate) always_tunnel: bool,
     warnings: Vec<Warning>,
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
+}
+
+/// A proxy for the targets that a predicate picks; `None` is a direct connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) when: Predicate,
+    pub(crate) proxy: Option<ProxyServer>,
+}
+
+/// A predicate of any type.
+#[derive(Clone)]
+pub(crate) struct Predicate(pub(crate) Arc<dyn Bypass + Send + Sync>);
+
+impl fmt::Debug for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Predicate(..)")
+    }
 }
 
 /// A value and the name under which the operator knows it.
@@ -118,6 +137,13 @@ impl ProxyConfig {
         &self.warnings
     }
 
+    /// The same settings, with this predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`].
+    #[must_use]
+    pub fn with_bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
+        self.bypass = Some(Predicate(Arc::new(bypass)));
+        self
+    }
+
     /// The same settings, with `http` targets tunnelled too; see [`ProxyConfigBuilder::always_tunnel`].
     #[must_use]
     pub fn with_always_tunnel(mut self, always: bool) -> Self {
@@ -141,6 +167,8 @@ pub struct ProxyConfigBuilder {
     https: Option<ProxySetting>,
     all: Option<ProxySetting>,
     no_proxy: Option<NoProxySetting>,
+    bypass: Option<Predicate>,
+    rules: Vec<(When, ProxySetting)>,
     dialect: Dialect,
     default_port: Option<DefaultPort>,
     loopback_proxied: bool,
@@ -156,6 +184,13 @@ pub struct ProxySetting(Given<ProxyServer>);
 /// A `NO_PROXY` list, as text (read strictly) or read already.
 #[derive(Clone)]
 pub struct NoProxySetting(Given<NoProxy>);
+
+/// When a rule applies.
+#[derive(Clone)]
+enum When {
+    Listed(NoProxySetting),
+    Predicate(Predicate),
+}
 
 #[derive(Clone)]
 enum Given<T> {
@@ -241,6 +276,34 @@ impl ProxyConfigBuilder {
         self
     }
 
+    /// A predicate in place of the `NO_PROXY` list. To combine it with a list, make one predicate of both:
+    /// `list.or(predicate)`, `list.and(predicate.not())`; see [`Bypass`].
+    pub fn bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
+        self.bypass = Some(Predicate(Arc::new(bypass)));
+        self
+    }
+
+    /// A proxy for the targets on a list, which is written and read like a `NO_PROXY` list. A blank proxy means: directly.
+    ///
+    /// Can be called again. Of all rules, these and [`proxy_when`](Self::proxy_when), the first that matches wins, and it
+    /// goes over [`http`](Self::http), [`https`](Self::https) and [`all`](Self::all). What is exempt (`NO_PROXY`, loopback)
+    /// stays exempt.
+    pub fn proxy_for(mut self, targets: impl Into<NoProxySetting>, proxy: impl Into<ProxySetting>) -> Self {
+        self.rules.push((When::Listed(targets.into()), proxy.into()));
+        self
+    }
+
+    /// A proxy for the targets that a predicate picks; otherwise like [`proxy_for`](Self::proxy_for).
+    pub fn proxy_when(
+        mut self,
+        predicate: impl Bypass + Send + Sync + 'static,
+        proxy: impl Into<ProxySetting>,
+    ) -> Self {
+        let predicate = When::Predicate(Predicate(Arc::new(predicate)));
+        self.rules.push((predicate, proxy.into()));
+        self
+    }
+
     /// How the settings are read; [`Dialect::Standard`] unless set.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
@@ -290,10 +353,13 @@ impl ProxyConfigBuilder {
             false => self.all.as_ref().map_or(Ok(None), |all| self.given(all, "all"))?,
         };
         let no_proxy = self.read_no_proxy(&mut warnings)?;
+        let rules = self.read_rules(&mut warnings)?;
         let config = ProxyConfig {
             http: http.or_else(|| all.clone()),
             https: https.or(all),
             no_proxy,
+            bypass: self.bypass,
+            rules,
             dialect: self.dialect,
             loopback_direct: !self.loopback_proxied,
             always_tunnel: self.always_tunnel,
@@ -347,22 +413,45 @@ impl ProxyConfigBuilder {
 
     fn read_no_proxy(&self, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
         let (name, value) = match &self.no_proxy {
-            Some(NoProxySetting(Given::Read(list))) => ("no_proxy".to_owned(), list.clone()),
-            Some(NoProxySetting(Given::Text(list))) => {
-                let list = NoProxy::strict(list, self.dialect).map_err(|error| error.in_setting("no_proxy"))?;
-                ("no_proxy".to_owned(), list)
-            }
+            Some(given) => ("no_proxy".to_owned(), self.list(given, "no_proxy")?),
             None => match self.vars.get(env::NO, self.dialect, warnings)? {
                 Some(variable) => (variable.name, NoProxy::lenient(&variable.value, self.dialect)),
                 None => ("NO_PROXY".to_owned(), NoProxy::lenient("", self.dialect)),
             },
         };
-        warnings.extend(value.rejected().iter().map(|error| Warning::Entry {
-            setting: name.clone(),
-            error: error.clone(),
-        }));
+        warn_of_rejected(&value, &name, warnings);
         Ok(Setting { name, value })
     }
+
+    fn read_rules(&self, warnings: &mut Vec<Warning>) -> Result<Vec<Rule>, ConfigError> {
+        let rule = |(when, proxy): &(When, ProxySetting)| {
+            let when = match when {
+                When::Predicate(predicate) => predicate.clone(),
+                When::Listed(given) => {
+                    let list = self.list(given, "proxy_for")?;
+                    warn_of_rejected(&list, "proxy_for", warnings);
+                    Predicate(Arc::new(list))
+                }
+            };
+            let proxy = self.given(proxy, "proxy_for")?.map(|setting| setting.value);
+            Ok(Rule { when, proxy })
+        };
+        self.rules.iter().map(rule).collect()
+    }
+
+    fn list(&self, given: &NoProxySetting, method: &str) -> Result<NoProxy, ConfigError> {
+        match &given.0 {
+            Given::Read(list) => Ok(list.clone()),
+            Given::Text(list) => NoProxy::strict(list, self.dialect).map_err(|error| error.in_setting(method)),
+        }
+    }
+}
+
+fn warn_of_rejected(list: &NoProxy, setting: &str, warnings: &mut Vec<Warning>) {
+    warnings.extend(list.rejected().iter().map(|error| Warning::Entry {
+        setting: setting.to_owned(),
+        error: error.clone(),
+    }));
 }
 
 #[cfg(feature = "tls")]
@@ -376,10 +465,14 @@ impl ProxyConfig {
             }
             return Ok(self);
         }
-        let proxies = [&self.http, &self.https];
-        if let Some(setting) = proxies.into_iter().flatten().find(|setting| setting.value.is_tls()) {
-            let tls = TlsConfig::platform().map_err(|error| error.in_setting(&setting.name))?;
-            self.tls = Some(tls);
+        let settings = [&self.http, &self.https].into_iter().flatten();
+        let named = settings.map(|setting| (&*setting.name, &setting.value));
+        let of_rules = self
+            .rules
+            .iter()
+            .filter_map(|rule| Some(("proxy_for", rule.proxy.as_ref()?)));
+        if let Some((name, _)) = named.chain(of_rules).find(|(_, proxy)| proxy.is_tls()) {
+            self.tls = Some(TlsConfig::platform().map_err(|error| error.in_setting(name))?);
         }
         Ok(self)
     }

@@ -12,6 +12,8 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "tls")]
+use std::io;
 use std::{
     fmt,
     pin::Pin,
@@ -27,9 +29,11 @@ use tower_service::Service;
 
 pub use self::stream::ProxyStream;
 use self::{handshake::Request, stream::Io};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use crate::{
     config::ProxyServer,
-    error::{BoxError, ConnectError, Failure, Stage},
+    error::{BoxError, ConnectError, Failure, Stage, TargetError},
     layer::{Proxy, Shared},
     route::Route,
     target::{Authority, Target},
@@ -53,14 +57,53 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let route = match Target::try_from(&uri) {
+            Ok(target) => self.shared.route(&target),
+            Err(error) => return Connecting::failed(error),
+        };
+        self.call(Destination { uri, route })
+    }
+}
+
+/// Where to connect to, and by which route.
+///
+/// For clients that take a route per request, from a [`DecideLayer`](crate::DecideLayer) for instance, and keep the
+/// connections of different routes apart. A connector that is given a `Uri` decides by its own settings.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The target: scheme and authority.
+    pub uri: Uri,
+    /// How it is reached.
+    pub route: Route,
+}
+
+impl<S> Service<Destination> for Proxy<S>
+where
+    S: Service<Uri>,
+    S::Response: Read + Write + Unpin + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = ProxyStream<S::Response>;
+    type Error = ConnectError;
+    type Future = Connecting<S::Future, S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Service::<Uri>::poll_ready(self, cx)
+    }
+
+    fn call(&mut self, Destination { uri, route }: Destination) -> Self::Future {
         let target = match Target::try_from(&uri) {
             Ok(target) => target,
             Err(error) => return Connecting::failed(error),
         };
-        let route = self.shared.route(&target);
+        let route = route.safe_for(&target);
         let Some(proxy) = route.proxy() else {
             return Connecting::direct(self.inner.call(uri));
         };
+        if target.port().is_none() {
+            return Connecting::failed(TargetError::new("its scheme has no port of its own, and it names none"));
+        }
         let handshake = Handshake {
             shared: self.shared.clone(),
             proxy: proxy.clone(),
@@ -125,13 +168,18 @@ impl Handshake {
     /// TLS to the proxy, if its address says so.
     #[cfg(feature = "tls")]
     async fn secure<T: Read + Write + Unpin>(&self, stream: T) -> Result<Io<T>, (Stage, Failure)> {
-        match self.shared.config.tls() {
-            Some(tls) if self.proxy.is_tls() => {
-                let handshake = tls::connect(stream, &self.proxy, tls);
-                Ok(Io::Tls(Box::new(self.within_deadline(Stage::Tls, handshake).await?)))
-            }
-            _ => Ok(Io::Plain(stream)),
+        if !self.proxy.is_tls() {
+            return Ok(Io::Plain(stream));
         }
+        let handshake = async {
+            let tls = match self.shared.config.tls() {
+                Some(tls) => tls.clone(),
+                // The settings know no such proxy: it came with a `Destination`.
+                None => TlsConfig::platform().map_err(|error| Failure::Tls(io::Error::other(error)))?,
+            };
+            tls::connect(stream, &self.proxy, &tls).await
+        };
+        Ok(Io::Tls(Box::new(self.within_deadline(Stage::Tls, handshake).await?)))
     }
 
     /// There is no `https://` proxy in a build without TLS: reading its address was an error.
@@ -190,7 +238,7 @@ impl<F, T> Connecting<F, T> {
         }
     }
 
-    fn failed(error: crate::TargetError) -> Self {
+    fn failed(error: TargetError) -> Self {
         let error = ConnectError::new(Stage::Target, Failure::Target(error));
         Self {
             state: State::Failed { error: Some(error) },
@@ -213,7 +261,7 @@ where
             }),
             StateProj::Proxied { handshake } => handshake.as_mut().poll(cx),
             StateProj::Failed { error } => Poll::Ready(Err(error.take().unwrap_or_else(|| {
-                let error = crate::TargetError::new("polled after it was done");
+                let error = TargetError::new("polled after it was done");
                 ConnectError::new(Stage::Target, Failure::Target(error))
             }))),
         }

@@ -132,7 +132,7 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
         return Ok((entry, None));
     }
     match entry.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
+        Some((host, port)) if !port.contains(']') => {
             if host.is_empty() {
                 return Err("there is no host before the port");
             }

@@ -5,9 +5,15 @@
 
 mod entry;
 mod index;
+mod predicate;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
+#[cfg(feature = "filter")]
+pub use self::predicate::NotDirect;
+pub use self::predicate::{And, Bypass, BypassService, Exemption, Not, Or};
 use self::{
     entry::Span,
     index::{Host, Index},

@@ -1,0 +1,104 @@
+//! A decision that takes time: look the name up first, and match the networks of `NO_PROXY` against its addresses.
+//!
+//! `NO_PROXY=10.0.0.0/8` says nothing about names, since it is the proxy that resolves them. Where an application wants
+//! a name that resolves into such a network to be reached directly, it puts a resolving service before the layer, here
+//! with a deadline, which is an ordinary tower layer. Exits with 0 only if the intranet's name was reached directly, the
+//! other through the proxy, and the one whose look-up hangs failed.
+//!
+//! ```text
+//! cargo run --example decide
+//! ```
+
+use std::{net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::Empty;
+use hyper::{body::Incoming, client::conn::http1};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_outbound_proxy::{DecideLayer, Destination, ProxyConfig, ProxyLayer, Route, Target};
+use tower_outbound_proxy_lab::{ForwardProxy, Origin, connector};
+
+/// Looks names up. (A real one asks DNS; this one knows three names, and one takes forever.)
+async fn resolve(name: &str) -> Vec<IpAddr> {
+    match name {
+        "intranet.test" => vec![[10, 1, 2, 3].into()],
+        "slow.test" => std::future::pending().await,
+        _ => vec![[192, 0, 2, 1].into()],
+    }
+}
+
+/// The route by the settings, for the name or else for any of its addresses.
+async fn decide(settings: ProxyConfig, target: Target<'static>) -> Result<Route, BoxError> {
+    let addresses = match target.name() {
+        Some(name) => resolve(name).await,
+        None => vec![],
+    };
+    let exempt = addresses.iter().any(|ip| settings.no_proxy().matches(&target.at(*ip)));
+    Ok(if exempt { Route::Direct } else { settings.route(&target) })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let origin = Origin::http().await;
+    let proxy = ForwardProxy::builder().basic("user", "pass").start().await;
+    let config = ProxyConfig::from_vars([
+        ("HTTP_PROXY", proxy.url_with("user:pass@")),
+        ("NO_PROXY", "10.0.0.0/8".to_owned()),
+    ])?;
+
+    let settings = config.clone();
+    let decider = ServiceBuilder::new()
+        .timeout(Duration::from_millis(200))
+        .service_fn(move |target| decide(settings.clone(), target));
+    let layer = ProxyLayer::new(config);
+    let dial = layer.layer(connector());
+    let service = ServiceBuilder::new()
+        .layer(DecideLayer::new(decider))
+        .layer(layer)
+        .service(service_fn(move |request| send(dial.clone(), request)));
+
+    for (host, through_proxy) in [("intranet.test", 0), ("public.test", 1)] {
+        let before = proxy.requests().len();
+        let url = format!("http://{host}:{}/", origin.port());
+        let request = Request::get(&url).body(Empty::<Bytes>::new())?;
+        let response = service.clone().oneshot(request).await?;
+        let route = response.extensions().get::<Route>().cloned();
+        println!(
+            "{url}: {} {}",
+            response.status(),
+            route.map_or(String::new(), |route| route.to_string())
+        );
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(proxy.requests().len() - before, through_proxy);
+    }
+    let request = Request::get("http://slow.test/").body(Empty::<Bytes>::new())?;
+    let error = service.oneshot(request).await.unwrap_err();
+    println!("http://slow.test/: {error}");
+    assert!(error.is::<tower::timeout::error::Elapsed>());
+    Ok(())
+}
+
+/// The smallest client there is: a connection for each request, by the request's own route.
+async fn send<C>(mut dial: C, mut request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError>
+where
+    C: Service<Destination, Error: Into<BoxError>>,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let uri = request.uri().clone();
+    let route = request
+        .extensions()
+        .get::<Route>()
+        .cloned()
+        .ok_or("no route was decided")?;
+    let host = uri.authority().ok_or("no host")?.as_str();
+    request.headers_mut().insert(header::HOST, HeaderValue::from_str(host)?);
+    if !matches!(route, Route::Forward(_)) {
+        // Only a proxy is told the whole URI.
+        *request.uri_mut() = Uri::from(uri.path_and_query().cloned().ok_or("no path")?);
+    }
+    let io = dial.ready().await.map_err(Into::into)?.call(Destination { uri, route });
+    let (mut sender, connection) = http1::handshake(io.await.map_err(Into::into)?).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
