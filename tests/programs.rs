@@ -85,6 +85,32 @@ fn explain_reads_in_the_dialect_it_is_told() {
 }
 
 #[test]
+fn explain_compares_the_dialects() {
+    let output = program("explain")
+        .env("http_proxy", "http://p:3128")
+        .env("no_proxy", ".x.test, 192.0.2.1")
+        .args(["--compare", "http://x.test", "http://192.0.2.1", "http://localhost"])
+        .output()
+        .unwrap();
+    let through = "forward through http://p:3128: http_proxy is set, and nothing exempts the target";
+    let loopback = "direct: the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)";
+    let expected = format!(
+        "http://x.test:80
+    standard  {through}
+    go        {through}
+    curl      direct: entry 1 `.x.test` of no_proxy matches
+http://192.0.2.1:80
+    all       direct: entry 2 `192.0.2.1` of no_proxy matches
+http://localhost:80
+    standard  {loopback}
+    go        {loopback}
+    curl      {through}
+"
+    );
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), expected));
+}
+
+#[test]
 fn explain_fails_on_what_cannot_be_used() {
     let run = |args: &[&str]| {
         program("explain")
@@ -102,6 +128,8 @@ fn explain_fails_on_what_cannot_be_used() {
     for args in [
         &[][..],
         &["--batch", "http://x.test"],
+        &["--compare"],
+        &["--compare", "--batch"],
         &["--wat"],
         &["--dialect"],
         &["--dialect", "wget", "x"],
