@@ -97,7 +97,8 @@ impl ProxyLayer {
     /// How long dialling a proxy, TLS to it and CONNECT may take together: 30 seconds unless set, `None` for no limit.
     /// Direct connections are the inner connector's own affair.
     ///
-    /// With a limit, connecting needs a tokio runtime whose timer is enabled.
+    /// Connecting through a proxy needs a tokio runtime whose timer is enabled: without a limit, too, a refusal's body is
+    /// not waited for longer than a second.
     #[must_use]
     pub fn with_connect_timeout(mut self, limit: Option<Duration>) -> Self {
         Arc::make_mut(&mut self.shared).connect_timeout = limit;

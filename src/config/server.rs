@@ -201,6 +201,14 @@ impl Credentials {
                 text.splice(from + at..from + at + secret.len(), *b"***");
                 from += at + 3;
             }
+            // What was cut off within them still gives a part of them away.
+            let part = (4..secret.len())
+                .rev()
+                .find(|length| text.ends_with(&secret[..*length]));
+            if let Some(length) = part {
+                text.truncate(text.len() - length);
+                text.extend_from_slice(b"***");
+            }
         }
         text
     }

@@ -8,6 +8,7 @@ use std::{future::poll_fn, io, pin::Pin, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use hyper::rt::{Read, ReadBuf, Write};
+use tokio::time::{Instant, timeout_at};
 
 use super::challenge;
 use crate::{
@@ -32,30 +33,49 @@ pub(super) struct Request<'a> {
     pub(super) credentials: Option<&'a Credentials>,
 }
 
-/// Asks for a tunnel. Gives the response and the tunnel's first bytes, as far as they have come.
-pub(super) async fn connect<T>(io: &mut T, request: Request<'_>) -> Result<(ConnectResponse, Bytes), Failure>
+/// Asks for a tunnel. Gives the response head, and what has come after it: the tunnel's first bytes, or a refusal's body.
+pub(super) async fn connect<T>(io: &mut T, request: &Request<'_>) -> Result<(ResponseParts, BytesMut), Failure>
 where
     T: Read + Write + Unpin,
 {
     write_all(io, &request.head()).await.map_err(Failure::Io)?;
     let mut received = BytesMut::with_capacity(1024);
     let mut head = read_head(io, &mut received).await?;
-    if head.status.is_success() {
-        return Ok((ConnectResponse::new(head), received.freeze()));
-    }
-    head.body = read_body(io, received, &head.headers).await;
     if let Some(credentials) = request.credentials {
         redact(&mut head, credentials);
     }
+    Ok((head, received))
+}
+
+/// What a refusal says. That it is one is known by now, so the end of the deadline ends only the wait for its body.
+pub(super) async fn refusal<T>(
+    io: &mut T,
+    request: &Request<'_>,
+    mut head: ResponseParts,
+    received: BytesMut,
+    deadline: Option<Instant>,
+) -> Failure
+where
+    T: Read + Unpin,
+{
+    let body = match head.status {
+        // Neither has a body (RFC 9112 6.3).
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED => Bytes::new(),
+        _ => read_body(io, received, &head.headers, deadline).await,
+    };
+    head.body = match request.credentials {
+        Some(credentials) => credentials.redact(&body).into(),
+        None => body,
+    };
     let field = match head.status {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
         _ => header::WWW_AUTHENTICATE,
     };
-    Err(Failure::Refused {
+    Failure::Refused {
         challenges: challenge::parse(head.headers.get_all(field)),
         response: ConnectResponse::new(head),
         authorized: request.credentials.is_some(),
-    })
+    }
 }
 
 impl Request<'_> {
@@ -86,12 +106,15 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
                 break end;
             }
             check_start(received).map_err(Failure::Broken)?;
-            if received.len() > left {
+            if left == 0 || received.len() > left {
                 return Err(Failure::Broken(Broken::HeadTooLarge));
             }
-            if read_some(io, received).await.map_err(Failure::Io)? == 0 {
-                let mid_head = !received.is_empty();
-                return Err(Failure::Broken(Broken::Eof { mid_head }));
+            match read_some(io, received).await {
+                Ok(0) => return Err(eof(received)),
+                // TLS without a farewell.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(eof(received)),
+                Err(error) => return Err(Failure::Io(error)),
+                Ok(_) => {}
             }
         };
         left = left.checked_sub(end).ok_or(Failure::Broken(Broken::HeadTooLarge))?;
@@ -101,6 +124,11 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
             return Ok(head);
         }
     }
+}
+
+fn eof(received: &BytesMut) -> Failure {
+    let mid_head = !received.is_empty();
+    Failure::Broken(Broken::Eof { mid_head })
 }
 
 /// An empty line before a status line is skipped, as RFC 9112 2.2 advises for requests.
@@ -164,7 +192,12 @@ fn parse_head(head: &[u8]) -> Result<ResponseParts, Broken> {
 }
 
 /// The first [`MAX_BODY`] bytes of a refusal's body. A body that breaks, or does not come, is as long as it came.
-async fn read_body<T: Read + Unpin>(io: &mut T, mut received: BytesMut, headers: &HeaderMap) -> Bytes {
+async fn read_body<T: Read + Unpin>(
+    io: &mut T,
+    mut received: BytesMut,
+    headers: &HeaderMap,
+    deadline: Option<Instant>,
+) -> Bytes {
     let chunked = headers
         .get(header::TRANSFER_ENCODING)
         .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
@@ -175,7 +208,7 @@ async fn read_body<T: Read + Unpin>(io: &mut T, mut received: BytesMut, headers:
     let is_complete = |received: &[u8]| match chunked {
         true => {
             let (body, ended) = unchunk(received);
-            ended || body.len() >= wanted
+            ended || body.len() >= wanted || received.len() >= MAX_HEAD
         }
         false => received.len() >= wanted,
     };
@@ -187,7 +220,8 @@ async fn read_body<T: Read + Unpin>(io: &mut T, mut received: BytesMut, headers:
             }
         }
     };
-    let _ = tokio::time::timeout(BODY_PATIENCE, reading).await;
+    let patience = Instant::now() + BODY_PATIENCE;
+    let _ = timeout_at(deadline.map_or(patience, |deadline| deadline.min(patience)), reading).await;
     let mut body = match chunked {
         true => unchunk(&received).0.into(),
         false => received.freeze(),
@@ -217,7 +251,6 @@ fn unchunk(mut chunks: &[u8]) -> (Vec<u8>, bool) {
 
 /// A proxy that repeats the request must not bring the credentials into an error.
 fn redact(head: &mut ResponseParts, credentials: &Credentials) {
-    head.body = credentials.redact(&head.body).into();
     head.reason = String::from_utf8_lossy(&credentials.redact(head.reason.as_bytes())).into_owned();
     for value in head.headers.values_mut() {
         if let Ok(redacted) = HeaderValue::from_bytes(&credentials.redact(value.as_bytes())) {

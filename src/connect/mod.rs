@@ -33,7 +33,7 @@ use self::{handshake::Request, stream::Io};
 use crate::tls::TlsConfig;
 use crate::{
     config::ProxyServer,
-    error::{BoxError, ConnectError, Failure, Stage, TargetError},
+    error::{BoxError, ConnectError, ConnectResponse, Failure, Stage, TargetError},
     layer::{Proxy, Shared},
     route::Route,
     target::{Authority, Target},
@@ -108,7 +108,10 @@ where
             shared: self.shared.clone(),
             proxy: proxy.clone(),
             authority: Authority(&target).to_string(),
-            deadline: self.shared.connect_timeout.map(|limit| Instant::now() + limit),
+            deadline: self
+                .shared
+                .connect_timeout
+                .and_then(|limit| Instant::now().checked_add(limit)),
             route,
         };
         let dial = self.inner.call(handshake.proxy.dial_uri().clone());
@@ -157,9 +160,14 @@ impl Handshake {
                     headers: &self.shared.connect_headers,
                     credentials: self.proxy.credentials(),
                 };
-                let connect = handshake::connect(&mut io, request);
-                let (response, early) = self.within_deadline(Stage::Tunnel, connect).await?;
-                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
+                let connect = handshake::connect(&mut io, &request);
+                let (head, rest) = self.within_deadline(Stage::Tunnel, connect).await?;
+                if !head.status.is_success() {
+                    let refusal = handshake::refusal(&mut io, &request, head, rest, self.deadline).await;
+                    return Err((Stage::Tunnel, refusal));
+                }
+                let response = ConnectResponse::new(head);
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, rest.freeze()))
             }
             Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
         }

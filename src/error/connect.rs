@@ -125,14 +125,19 @@ impl ConnectError {
     /// Whether the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the proxy
     /// answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// Not transient are a URI without a host, a certificate that does not verify, every other refusal (407 and 403
-    /// among them: asking again with the same credentials can lock an account), and an answer that is not HTTP.
+    /// Not transient are a URI without a host, a certificate that does not verify or another fault that TLS found, every
+    /// other refusal (407 and 403 among them: asking again with the same credentials can lock an account), and an answer
+    /// that is not HTTP.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
             Failure::Target(_) => false,
-            Failure::Dial(_) | Failure::Io(_) | Failure::Timeout(_) => true,
-            Failure::Tls(_) => !self.is_certificate(),
+            Failure::Timeout(_) => true,
+            // A connection that broke, not one on which TLS found something wrong.
+            #[cfg(feature = "tls")]
+            Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => self.tls_error().is_none(),
+            #[cfg(not(feature = "tls"))]
+            Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => true,
             Failure::Refused { response, .. } => {
                 matches!(response.status().as_u16(), 408 | 425 | 429 | 500 | 502..=504)
             }
@@ -162,18 +167,18 @@ impl ConnectError {
     #[must_use]
     pub fn is_certificate(&self) -> bool {
         #[cfg(feature = "tls")]
-        {
-            let source: Option<&(dyn StdError + 'static)> = match &self.0.failure {
-                Failure::Tls(error) | Failure::Io(error) => Some(error),
-                Failure::Dial(error) => Some(&**error),
-                _ => None,
-            };
-            source
-                .and_then(find::<rustls::Error>)
-                .is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
-        }
+        return matches!(self.tls_error(), Some(rustls::Error::InvalidCertificate(_)));
         #[cfg(not(feature = "tls"))]
         false
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls_error(&self) -> Option<&rustls::Error> {
+        match &self.0.failure {
+            Failure::Tls(error) | Failure::Io(error) => find(error),
+            Failure::Dial(error) => find(&**error),
+            _ => None,
+        }
     }
 
     /// Whether the response head was over 64 KiB.

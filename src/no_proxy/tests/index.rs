@@ -1,0 +1,151 @@
+//! The index against a plain scan of the same entries.
+
+use proptest::prelude::*;
+
+use super::{DIALECTS, target};
+use crate::{
+    dialect::Dialect,
+    no_proxy::{
+        NoProxy,
+        entry::{self, Rule},
+        index::Host,
+        seen_by,
+    },
+    target::Target,
+};
+
+/// The oracle: the position of the first entry of `list` that matches, counted from 1. It reads the rules in the list's
+/// order, and compares each in the way that is plainest to read.
+fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
+    let rules = dialect.rules();
+    let host = seen_by(target, dialect);
+    let (read, _) = entry::cut(list, rules);
+    entry::split(read, rules)
+        .position(|span| match entry::parse(span.of(list), span.of(list) == list, rules) {
+            Ok(rule) => holds(&rule, host, target.port()),
+            Err(_) => false,
+        })
+        .map(|index| index + 1)
+}
+
+fn holds(rule: &Rule, host: Host<'_>, port: Option<u16>) -> bool {
+    match (rule, host) {
+        (Rule::All, _) => true,
+        (Rule::Network(network), Host::Ip(ip)) => network.contains(&ip),
+        (Rule::Address { ip, port: only }, Host::Ip(host)) => *ip == host && Some(*only) == port,
+        (Rule::Name(rule), Host::Name(host)) => {
+            let host: Vec<_> = host.split('.').collect();
+            let name: Vec<_> = rule.name.split('.').collect();
+            let below = host.len() > name.len() && host.ends_with(&name);
+            (below || (rule.apex && host == name)) && (rule.port.is_none() || rule.port == port)
+        }
+        _ => false,
+    }
+}
+
+/// Names of a few labels out of few, so that many are each other's parents.
+fn name() -> impl Strategy<Value = String> {
+    let label = prop::sample::select(vec!["a", "b", "aa", "ab", "example", "com"]);
+    prop::collection::vec(label, 1..5).prop_map(|labels| labels.join("."))
+}
+
+/// Addresses out of few: 10.0.0.0/24 and its neighbourhood, mapped or not, and a network of IPv6.
+fn address() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (0..4u8, any::<u8>()).prop_map(|(c, d)| format!("10.0.{c}.{}", d & 0xc3)),
+        1 => any::<u8>().prop_map(|d| format!("::ffff:10.0.0.{}", d & 0xc3)),
+        3 => (0..4u8, any::<u8>()).prop_map(|(g, h)| format!("2001:db8::{g:x}:{:x}", h & 0xc3)),
+    ]
+}
+
+fn port() -> impl Strategy<Value = Option<u16>> {
+    prop_oneof![4 => Just(None), 1 => Just(Some(80)), 1 => Just(Some(443)), 1 => Just(Some(8080))]
+}
+
+fn list_entry() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (prop::sample::select(vec!["", "", ".", "*."]), name(), prop::sample::select(vec!["", "", "", "."]), port())
+            .prop_map(|(dots, name, end, port)| with_port(format!("{dots}{name}{end}"), port)),
+        4 => (address(), 0..33u8).prop_map(|(address, up)| match address.contains(':') {
+            true => format!("{address}/{}", 128 - up),
+            false => format!("{address}/{}", 32 - up),
+        }),
+        4 => (address(), port()).prop_map(host),
+        1 => prop::sample::select(vec!["1.2.3.4/33", "exa$mple", "[::1", ":1", "a b", ""]).prop_map(str::to_owned),
+    ]
+}
+
+fn host((address, port): (String, Option<u16>)) -> String {
+    match (address.contains(':'), port) {
+        (true, Some(_)) => with_port(format!("[{address}]"), port),
+        _ => with_port(address, port),
+    }
+}
+
+fn with_port(host: String, port: Option<u16>) -> String {
+    port.map_or(host.clone(), |port| format!("{host}:{port}"))
+}
+
+/// Lists under and over the length to which names are scanned; rarely one with a `*`.
+fn list() -> impl Strategy<Value = String> {
+    let entries = prop_oneof![
+        prop::collection::vec(list_entry(), 0..12),
+        prop::collection::vec(list_entry(), 12..200)
+    ];
+    (entries, prop::option::weighted(0.05, any::<prop::sample::Index>())).prop_map(|(mut entries, star)| {
+        if let Some(star) = star {
+            entries.insert(star.index(entries.len() + 1), "*".to_owned());
+        }
+        entries.join(",")
+    })
+}
+
+fn url() -> impl Strategy<Value = String> {
+    let scheme = prop::sample::select(vec!["http", "https", "ws", "ftp"]);
+    let host = prop_oneof![
+        (name(), prop::sample::select(vec!["", "", "", "."])).prop_map(|(name, end)| name + end),
+        address().prop_map(|address| match address.contains(':') {
+            true => format!("[{address}]"),
+            false => address,
+        }),
+        any::<u8>().prop_map(|d| format!("10.{d}")),
+    ];
+    (scheme, host, port()).prop_map(|(scheme, host, port)| format!("{scheme}://{}", with_port(host, port)))
+}
+
+proptest! {
+    #[test]
+    fn the_index_finds_what_a_plain_scan_finds(list in list(), urls in prop::collection::vec(url(), 1..32)) {
+        for dialect in DIALECTS {
+            let no_proxy = NoProxy::lenient(&list, dialect);
+            for url in &urls {
+                let target = target(url);
+                let found = no_proxy.find(&target).map(|entry| entry.position());
+                prop_assert_eq!(found, scan(&list, dialect, &target), "{} `{}` {}", dialect, list, url);
+            }
+        }
+    }
+
+    /// Nested networks: every address of a small one, whatever is listed around it.
+    #[test]
+    fn no_address_is_lost_between_nested_networks(blocks in prop::collection::vec((any::<u8>(), 20..=32u8), 0..60)) {
+        let list: Vec<_> = blocks.iter().map(|(d, length)| format!("10.0.0.{d}/{length}")).collect();
+        let list = list.join(" ");
+        let no_proxy = NoProxy::lenient(&list, Dialect::Standard);
+        for d in 0..=255 {
+            let target = target(&format!("http://10.0.0.{d}"));
+            let found = no_proxy.find(&target).map(|entry| entry.position());
+            prop_assert_eq!(found, scan(&list, Dialect::Standard, &target), "`{}` .{}", list, d);
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_list(list in any::<String>(), url in url()) {
+        for dialect in DIALECTS {
+            let no_proxy = NoProxy::lenient(&list, dialect);
+            prop_assert_eq!(NoProxy::strict(&list, dialect).is_ok(), no_proxy.rejected().is_empty());
+            let target = target(&url);
+            prop_assert_eq!(no_proxy.find(&target).map(|entry| entry.position()), scan(&list, dialect, &target));
+        }
+    }
+}

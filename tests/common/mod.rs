@@ -1,0 +1,263 @@
+//! A layer for a proxy, a client, and a wire that does exactly as it is told.
+
+#![allow(dead_code, unreachable_pub)] // every test binary uses some of it
+#![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Ready, ready};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::{Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connect, Connected, Connection};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::TokioExecutor;
+use tower::{Layer, Service, ServiceExt};
+use tower_outbound_proxy::{ConnectError, Proxy, ProxyConfig, ProxyLayer, ProxyStream};
+
+/// What [`tunnel`] asks for.
+pub const CONNECT: &str = "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
+/// The shortest answer that opens a tunnel.
+pub const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
+
+/// A layer that sends everything to this proxy.
+pub fn layer(proxy: &str) -> ProxyLayer {
+    ProxyLayer::new(ProxyConfig::builder().all(proxy).build().unwrap())
+}
+
+/// A client over a connector, with one connection per request.
+pub fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(connector)
+}
+
+/// A GET, and the whole of its response.
+pub async fn get<C>(client: &Client<C, Full<Bytes>>, uri: &str) -> Result<Response<String>, legacy::Error>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let (head, body) = client.get(uri.parse().unwrap()).await?.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Ok(Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap()))
+}
+
+/// Connects to a target.
+pub async fn connect<S>(layer: &ProxyLayer, inner: S, uri: &str) -> Result<ProxyStream<S::Response>, ConnectError>
+where
+    Proxy<S>: Service<Uri, Response = ProxyStream<S::Response>, Error = ConnectError>,
+    S: Service<Uri>,
+{
+    layer.layer(inner).oneshot(uri.parse().unwrap()).await
+}
+
+/// Opens a tunnel to `origin.test:443` over this wire.
+pub async fn tunnel(layer: &ProxyLayer, wire: Wire) -> Result<ProxyStream<Wire>, ConnectError> {
+    connect(layer, Handing::new(wire), "https://origin.test/").await
+}
+
+/// Everything that can be seen of an error and of its sources.
+pub fn everything(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    chain.map(|error| format!("{error}\n{error:?}\n{error:#?}\n")).collect()
+}
+
+/// A connector that hands out one stream, and notes what it was asked for.
+#[derive(Debug)]
+pub struct Handing<T> {
+    stream: Arc<Mutex<Option<T>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl<T> Handing<T> {
+    pub fn new(stream: T) -> Self {
+        Self {
+            stream: Arc::new(Mutex::new(Some(stream))),
+            asked: Arc::default(),
+        }
+    }
+
+    /// Every URI so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl<T> Clone for Handing<T> {
+    fn clone(&self) -> Self {
+        Self {
+            stream: self.stream.clone(),
+            asked: self.asked.clone(),
+        }
+    }
+}
+
+impl<T> Service<Uri> for Handing<T> {
+    type Response = T;
+    type Error = Infallible;
+    type Future = Ready<Result<T, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        self.asked.lock().unwrap().push(uri.to_string());
+        ready(Ok(self.stream.lock().unwrap().take().expect("asked for one stream")))
+    }
+}
+
+/// What the other end of a [`Wire`] does when it has said everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    Hang,
+    Close,
+    Reset,
+}
+
+/// A stream whose other end says these pieces, each by itself and only once something was written, and then hangs.
+#[derive(Debug)]
+pub struct Wire {
+    pieces: VecDeque<Bytes>,
+    /// The next piece has been waited for.
+    arrived: bool,
+    then: Then,
+    vectored: bool,
+    h2: bool,
+    log: Log,
+}
+
+/// What was done with a [`Wire`].
+#[derive(Debug, Clone, Default)]
+pub struct Log(Arc<Mutex<Logged>>);
+
+#[derive(Debug, Default)]
+struct Logged {
+    written: Vec<u8>,
+    vectored: usize,
+    shutdowns: usize,
+}
+
+/// A mark among the metadata of a [`Wire`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(pub u8);
+
+impl Wire {
+    pub fn saying(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        let pieces = pieces.into_iter().map(|piece| Bytes::copy_from_slice(piece.as_ref()));
+        Self {
+            pieces: pieces.filter(|piece| !piece.is_empty()).collect(),
+            arrived: false,
+            then: Then::Hang,
+            vectored: true,
+            h2: false,
+            log: Log::default(),
+        }
+    }
+
+    pub fn then(mut self, then: Then) -> Self {
+        self.then = then;
+        self
+    }
+
+    pub fn vectored(mut self, vectored: bool) -> Self {
+        self.vectored = vectored;
+        self
+    }
+
+    pub fn negotiated_h2(mut self) -> Self {
+        self.h2 = true;
+        self
+    }
+
+    pub fn log(&self) -> Log {
+        self.log.clone()
+    }
+}
+
+impl Log {
+    pub fn written(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().written.clone()).unwrap()
+    }
+
+    /// How many writes were vectored.
+    pub fn vectored(&self) -> usize {
+        self.0.lock().unwrap().vectored
+    }
+
+    pub fn shutdowns(&self) -> usize {
+        self.0.lock().unwrap().shutdowns
+    }
+}
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new().extra(Mark(7));
+        match self.h2 {
+            true => connected.negotiated_h2(),
+            false => connected,
+        }
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let Some(piece) = this.pieces.front_mut() else {
+            return match this.then {
+                Then::Hang => Poll::Pending,
+                Then::Close => Poll::Ready(Ok(())),
+                Then::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            };
+        };
+        if !std::mem::replace(&mut this.arrived, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let length = piece.len().min(buf.remaining());
+        buf.put_slice(&piece.split_to(length));
+        if !piece.has_remaining() {
+            this.pieces.pop_front();
+            this.arrived = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.log.0.lock().unwrap().written.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.vectored
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut log = self.log.0.lock().unwrap();
+        log.vectored += 1;
+        slices.iter().for_each(|slice| log.written.extend_from_slice(slice));
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.log.0.lock().unwrap().shutdowns += 1;
+        Poll::Ready(Ok(()))
+    }
+}
