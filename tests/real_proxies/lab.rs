@@ -1,0 +1,238 @@
+//! A running server, origins behind it, and clients in front of it.
+
+use std::{error::Error, fmt::Write, net::SocketAddr, thread, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tower::{Layer, ServiceExt};
+use tower_outbound_proxy::{BoxError, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer, TlsConfig};
+use tower_outbound_proxy_lab::{
+    Ca, Origin, Resolver, connector_with,
+    servers::{RealProxy, Setup, TlsFiles},
+    within,
+};
+
+use crate::server::Server;
+
+/// The name under which clients know the proxy.
+pub const PROXY: &str = "proxy.test";
+pub const USER: &str = "user";
+pub const PASSWORD: &str = "sesame-4711";
+/// A host that the proxy does not serve.
+pub const DENIED: &str = "denied.test";
+
+/// One server and what belongs to it. If the test fails, it prints what the server logged.
+pub struct Lab {
+    pub server: Server,
+    pub proxy: RealProxy,
+    password: String,
+    /// Vouches for the proxy, unless that makes its own certificates.
+    proxy_ca: Ca,
+    /// Vouches for the origins.
+    origin_ca: Ca,
+}
+
+impl Lab {
+    pub async fn start(server: Server) -> Self {
+        Self::with_password(server, PASSWORD).await
+    }
+
+    pub async fn with_password(server: Server, password: &str) -> Self {
+        let (proxy_ca, origin_ca) = (Ca::new(), Ca::new());
+        let identity = proxy_ca.issue(&[PROXY, "127.0.0.1"]);
+        let mut setup = Setup::new(USER, password);
+        setup.deny = vec![DENIED.to_owned()];
+        setup.origin_ca_pem = Some(origin_ca.pem().to_owned());
+        setup.tls = server.tls.then_some(TlsFiles {
+            cert_pem: identity.cert_pem,
+            key_pem: identity.key_pem,
+        });
+        Self {
+            server,
+            proxy: server.start(&setup).await.unwrap(),
+            password: password.to_owned(),
+            proxy_ca,
+            origin_ca,
+        }
+    }
+
+    /// An origin that is asked for by the first of the server's names.
+    pub async fn http(&self) -> Origin {
+        self.http_named(self.server.names[0]).await
+    }
+
+    pub async fn http_named(&self, name: &str) -> Origin {
+        Origin::builder().host(name).start().await
+    }
+
+    /// The same behind TLS.
+    pub async fn https(&self) -> Origin {
+        self.https_named(self.server.names[0]).await
+    }
+
+    pub async fn https_named(&self, name: &str) -> Origin {
+        Origin::https(&self.origin_ca, &[name], &["http/1.1"]).await
+    }
+
+    pub async fn http_v6(&self) -> Origin {
+        Origin::builder().listen_v6().start().await
+    }
+
+    pub async fn https_v6(&self) -> Origin {
+        let tls = self.origin_ca.issue(&["::1"]).server_config(&["http/1.1"]);
+        Origin::builder().listen_v6().tls(tls).start().await
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.server.tls { "https" } else { "http" }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        match self.server.tls {
+            true => self.proxy.tls_addr().unwrap(),
+            false => self.proxy.addr(),
+        }
+    }
+
+    /// The proxy's address with a user's credentials, all of the password percent-encoded.
+    pub fn url_with(&self, password: &str) -> String {
+        let mut url = format!("{}://{USER}:", self.scheme());
+        for byte in password.bytes() {
+            let _ = write!(url, "%{byte:02X}");
+        }
+        let _ = write!(url, "@{PROXY}:{}", self.addr().port());
+        url
+    }
+
+    /// The proxy's address with the credentials that it accepts.
+    pub fn url(&self) -> String {
+        self.url_with(&self.password)
+    }
+
+    /// The proxy's address without credentials.
+    pub fn bare_url(&self, host: &str) -> String {
+        format!("{}://{host}:{}", self.scheme(), self.addr().port())
+    }
+
+    /// The root to trust the proxy by.
+    pub fn proxy_root(&self) -> String {
+        self.proxy.root_pem().unwrap_or(self.proxy_ca.pem().to_owned())
+    }
+
+    /// The root to trust what is behind the proxy by: an intercepting proxy's own.
+    pub fn target_root(&self) -> String {
+        self.proxy.root_pem().unwrap_or(self.origin_root())
+    }
+
+    /// The root to trust the origins by when they are not behind the proxy.
+    pub fn origin_root(&self) -> String {
+        self.origin_ca.pem().to_owned()
+    }
+
+    /// Settings with the proxy for every target, those on this machine included.
+    pub fn config(&self) -> ProxyConfigBuilder {
+        ProxyConfig::builder()
+            .all(self.url())
+            .loopback_direct(false)
+            .proxy_tls(trust(&self.proxy_root()))
+    }
+
+    /// A client with the settings of [`config`](Self::config).
+    pub fn client(&self) -> Client {
+        self.client_with(self.config())
+    }
+
+    pub fn client_with(&self, config: ProxyConfigBuilder) -> Client {
+        Client::new(config, &self.target_root())
+    }
+
+    /// Waits until the server has logged `count` requests, and returns them. It logs each when it is over, a tunnel with
+    /// the client that had it.
+    pub async fn logged(&self, count: usize) -> Vec<String> {
+        within(async {
+            while self.proxy.requests().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        self.proxy.requests()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.proxy.log());
+        }
+    }
+}
+
+/// Trust in one root and no other.
+pub fn trust(pem: &str) -> TlsConfig {
+    TlsConfig::builder()
+        .only_added_roots()
+        .add_root_pem(pem)
+        .build()
+        .unwrap()
+}
+
+type Connector = HttpsConnector<Proxy<HttpConnector<Resolver>>>;
+
+/// The documented stack: the layer around a client whose connector has the layer too.
+pub struct Client {
+    service: Proxy<legacy::Client<Connector, Full<Bytes>>>,
+    resolver: Resolver,
+}
+
+impl Client {
+    pub fn new(config: ProxyConfigBuilder, target_root: &str) -> Self {
+        let resolver = Resolver::new();
+        let layer = ProxyLayer::new(config.build().unwrap());
+        let connector = layer.https_connector_with(connector_with(resolver.clone()), trust(target_root));
+        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Self {
+            service: layer.layer(client),
+            resolver,
+        }
+    }
+
+    /// The names that this machine had to resolve.
+    pub fn resolved(&self) -> Vec<String> {
+        self.resolver.names()
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, BoxError> {
+        within(async {
+            let (head, body) = self.service.clone().oneshot(request).await?.into_parts();
+            Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        })
+        .await
+    }
+
+    pub async fn try_get(&self, url: &str) -> Result<Response<Bytes>, BoxError> {
+        self.send(Request::get(url).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn get(&self, url: &str) -> Response<Bytes> {
+        self.try_get(url)
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {}", chain(&*error)))
+    }
+}
+
+/// An error with its sources.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let _ = write!(text, ": {error}");
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,69 @@
+//! Through the proxy servers of the field, which are not ours and do not know us: Squid, Apache httpd, tinyproxy and
+//! mitmproxy, over plain connections and over TLS.
+//!
+//! The list of tests is a matrix, `server::case`. What the servers differ in is in [`server`], what is done through each
+//! of them in [`cases`], and the one test that looks for leaked secrets in [`secrets`]. The client is always the stack
+//! that the crate's documentation shows: `ProxyLayer` around hyper-util's client, around
+//! `ProxyLayer::https_connector_with`.
+//!
+//! The tests are ignored because the servers have to be installed; `cargo test --test real_proxies -- --ignored` runs
+//! them, and fails where one is missing.
+
+#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+mod cases;
+mod lab;
+mod secrets;
+mod server;
+
+/// A module for each server, and in it a test for each case.
+macro_rules! matrix {
+    ($($server:ident = $make:expr, $needs:literal $(, also $($also:ident)+)?;)+) => {$(
+        mod $server {
+            tests! {
+                $make, $needs:
+                get
+                get_through_tunnel
+                https
+                post_10_mib
+                post_10_mib_https
+                ipv6_target
+                ipv6_target_https
+                two_origins_in_a_row
+                proxy_named_by_its_address
+                no_proxy_goes_around_it
+                no_credentials
+                wrong_password
+                refused_target
+                $($($also)+)?
+            }
+        }
+    )+};
+}
+
+macro_rules! tests {
+    ($make:expr, $needs:literal: $($case:ident)+) => {$(
+        #[tokio::test]
+        #[ignore = $needs]
+        async fn $case() {
+            use crate::server::Server;
+            crate::cases::$case($make).await;
+        }
+    )+};
+}
+
+matrix! {
+    squid = Server::squid(), "needs squid (Debian package squid-openssl)",
+        also credentials_with_special_characters;
+    squid_tls = Server::squid().over_tls(), "needs squid (Debian package squid-openssl)",
+        also credentials_with_special_characters untrusted_proxy;
+    apache = Server::apache(), "needs apache2 (Debian package apache2)",
+        also credentials_with_special_characters;
+    apache_tls = Server::apache().over_tls(), "needs apache2 (Debian package apache2)",
+        also credentials_with_special_characters untrusted_proxy;
+    tinyproxy = Server::tinyproxy(), "needs tinyproxy (Debian package tinyproxy)";
+    mitmproxy = Server::mitmproxy(), "needs mitmdump (PyPI package mitmproxy)",
+        also credentials_with_special_characters interception_needs_its_root;
+    mitmproxy_tls = Server::mitmproxy().over_tls(), "needs mitmdump (PyPI package mitmproxy)",
+        also credentials_with_special_characters interception_needs_its_root untrusted_proxy;
+}

@@ -1,0 +1,125 @@
+//! No secret in anything that can be printed, over a full run through Squid.
+
+use std::{
+    fmt::Debug,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tower::Layer;
+use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyLayer};
+use tower_outbound_proxy_lab::connector;
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter, util::SubscriberInitExt};
+
+use crate::{
+    lab::{DENIED, Lab, PASSWORD, USER, chain, trust},
+    server::Server,
+};
+
+const WRONG: &str = "xyzzy-0815";
+
+/// All that was printed.
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl Printed {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn line(&self, text: &str) {
+        self.0.lock().unwrap().extend_from_slice(format!("{text}\n").as_bytes());
+    }
+
+    fn debug(&self, value: &dyn Debug) {
+        self.line(&format!("{value:?}\n{value:#?}"));
+    }
+
+    fn error(&self, error: &(dyn std::error::Error + 'static)) {
+        self.debug(&error);
+        self.line(&chain(error));
+    }
+}
+
+impl io::Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Printed {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs squid (Debian package squid-openssl)"]
+async fn are_nowhere_in_errors_settings_and_logs() {
+    let printed = Printed::default();
+    let _logging = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(printed.clone())
+        .finish()
+        .set_default();
+
+    let lab = Lab::start(Server::squid().over_tls()).await;
+    let (http, https) = (lab.http().await, lab.https().await);
+    let client = lab.client();
+    for origin in [&http, &https] {
+        printed.debug(&client.get(&origin.url("/")).await);
+    }
+    for scheme in ["http", "https"] {
+        match client.try_get(&format!("{scheme}://{DENIED}/")).await {
+            Ok(response) => printed.debug(&response),
+            Err(error) => printed.error(&*error),
+        }
+    }
+
+    let wrong = lab.client_with(lab.config().all(lab.url_with(WRONG)));
+    printed.debug(&wrong.get(&http.url("/")).await);
+    let error = wrong.try_get(&https.url("/")).await.unwrap_err();
+    printed.error(&*error);
+    printed.error(ConnectError::find(&*error).unwrap());
+
+    let builder = lab.config();
+    printed.debug(&builder);
+    let layer = ProxyLayer::new(builder.build().unwrap());
+    printed.debug(&layer);
+    printed.debug(layer.config());
+    printed.debug(&layer.layer(connector()));
+    printed.debug(&layer.https_connector_with(connector(), trust(&lab.target_root())));
+    let decision = layer.config().decide(&"https://a.test".parse().unwrap()).clone();
+    printed.debug(&decision);
+    printed.line(&decision.to_string());
+    for unusable in ["/path", ":port", "?query", ":99999"] {
+        let error = ProxyConfig::from_vars([("HTTPS_PROXY", lab.url() + unusable)]).unwrap_err();
+        printed.error(&error);
+    }
+
+    // That there is no secret shows something only if what would have held it is there.
+    let printed = printed.text();
+    for expected in [
+        "proxy decision",
+        "user:***@proxy.test",
+        "ERR_ACCESS_DENIED",
+        "407",
+        "HTTPS_PROXY",
+    ] {
+        assert!(printed.contains(expected), "no {expected} in:\n{printed}");
+    }
+    for secret in [PASSWORD, WRONG] {
+        let encoded: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let token = BASE64_STANDARD.encode(format!("{USER}:{secret}"));
+        for form in [secret, &encoded, &token] {
+            assert!(!printed.contains(form), "{form} in:\n{printed}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the servers differ in, as far as a client can tell.
+
+use http::{StatusCode, Version};
+use tower_outbound_proxy_lab::servers::{RealProxy, Setup, StartError};
+
+/// One of the proxy servers, and how it is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    program: Program,
+    /// Over TLS, as an `https://` proxy.
+    pub tls: bool,
+    /// Two names that it resolves to this machine.
+    pub names: [&'static str; 2],
+    /// A password that it can be configured with and that an URL cannot hold as it is.
+    pub special_password: &'static str,
+    /// Whether it opens tunnels and reads what is in them.
+    pub intercepts: bool,
+    /// The version of its answer to CONNECT.
+    pub connect_version: Version,
+    /// How it answers a wrong password. (None at all is always 407.)
+    pub wrong_password: StatusCode,
+    /// How it explains that it does not serve a host.
+    pub explanation: &'static str,
+    /// The same in the header field that `ConnectError` shows, if it has one.
+    pub x_squid_error: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Program {
+    Squid,
+    Apache,
+    Tinyproxy,
+    Mitmproxy,
+}
+
+impl Server {
+    pub fn squid() -> Self {
+        Self {
+            program: Program::Squid,
+            tls: false,
+            names: ["origin.test", "other.test"],
+            special_password: "p@ss:w/rd% ?#ü",
+            intercepts: false,
+            connect_version: Version::HTTP_11,
+            wrong_password: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            explanation: "Access Denied",
+            x_squid_error: Some("ERR_ACCESS_DENIED 0"),
+        }
+    }
+
+    pub fn apache() -> Self {
+        Self {
+            program: Program::Apache,
+            connect_version: Version::HTTP_10,
+            explanation: "this proxy does not serve denied.test",
+            x_squid_error: None,
+            ..Self::squid()
+        }
+    }
+
+    pub fn tinyproxy() -> Self {
+        Self {
+            program: Program::Tinyproxy,
+            names: ["localhost", "127.0.0.1"],
+            special_password: "",
+            connect_version: Version::HTTP_10,
+            wrong_password: StatusCode::UNAUTHORIZED,
+            explanation: "The request you made has been filtered",
+            x_squid_error: None,
+            ..Self::squid()
+        }
+    }
+
+    pub fn mitmproxy() -> Self {
+        Self {
+            program: Program::Mitmproxy,
+            special_password: "p@ssw/rd% ?#ü",
+            intercepts: true,
+            explanation: "this proxy does not serve denied.test",
+            x_squid_error: None,
+            ..Self::squid()
+        }
+    }
+
+    pub fn over_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
+    pub async fn start(self, setup: &Setup) -> Result<RealProxy, StartError> {
+        match self.program {
+            Program::Squid => RealProxy::squid(setup).await,
+            Program::Apache => RealProxy::apache(setup).await,
+            Program::Tinyproxy => RealProxy::tinyproxy(setup).await,
+            Program::Mitmproxy => RealProxy::mitmproxy(setup).await,
+        }
+    }
+}
