@@ -150,6 +150,11 @@ impl ProxyLayer {
         self
     }
 
+    #[cfg(feature = "client")]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &ProxyConfig {

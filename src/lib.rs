@@ -63,6 +63,8 @@
 //! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
 //! `route`, `decide`, `layer`, and on the top floor `request` (the HTTP service), `connect` (the connector) and `https`.
 
+#[cfg(feature = "client")]
+mod client;
 mod config;
 mod connect;
 mod decide;
@@ -78,6 +80,8 @@ mod target;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "client")]
+pub use self::client::{Client, ClientBody, ClientBuilder, ClientError, ClientFuture, KeyStats, PoolStats};
 #[cfg(feature = "filter")]
 pub use self::no_proxy::NotDirect;
 #[cfg(feature = "tls")]

@@ -39,15 +39,18 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.shared.apply(&mut request) {
-            Ok(route) => ResponseFuture::new(self.inner.call(request), route),
+            Ok(route) => {
+                let told = self.shared.route_extension.then_some(route);
+                ResponseFuture::new(self.inner.call(request), told)
+            }
             Err(error) => ResponseFuture::failed(error),
         }
     }
 }
 
 impl Shared {
-    /// Makes the request what its route needs it to be. Returns the route if it is to be told.
-    fn apply<B>(&self, request: &mut Request<B>) -> Result<Option<Route>, TargetError> {
+    /// Makes the request what its route needs it to be.
+    pub(crate) fn apply<B>(&self, request: &mut Request<B>) -> Result<Route, TargetError> {
         let target = Target::try_from(request.uri())?;
         let route = match request.extensions().get::<Route>() {
             Some(decided) => decided.clone().safe_for(&target),
@@ -69,11 +72,10 @@ impl Shared {
                 headers.remove(PROXY_CONNECTION);
             }
         }
-        if !self.route_extension {
-            return Ok(None);
+        if self.route_extension {
+            request.extensions_mut().insert(route.clone());
         }
-        request.extensions_mut().insert(route.clone());
-        Ok(Some(route))
+        Ok(route)
     }
 }
 

@@ -1,0 +1,194 @@
+//! From a key to a connection that takes requests: dial, TLS to the target, HTTP handshake.
+
+use std::{future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
+
+use http::Uri;
+use hyper::{
+    client::conn::{http1, http2},
+    rt::{Read, Write},
+};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    connection::Sender,
+    error::{ClientError, Failure},
+    key::{Key, Origin},
+};
+use crate::{
+    connect::Destination,
+    error::{BoxError, ConnectError},
+    layer::{Proxy, ProxyLayer},
+    tls::TlsConfig,
+};
+
+/// What is to be had of a connection: where requests go in, and the future that does its work.
+pub(super) struct Established {
+    pub(super) sender: Sender,
+    pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) connected: Connected,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Established, ClientError>> + Send>>;
+
+/// Makes connections for a pool, over an inner connector of any type.
+#[derive(Clone)]
+pub(super) struct Connector(Arc<dyn Connect + Send + Sync>);
+
+trait Connect {
+    fn connect(&self, key: &Key) -> Connecting;
+    fn alpn(&self) -> &[Vec<u8>];
+}
+
+struct Stack<C> {
+    proxy: Proxy<C>,
+    tls: Arc<rustls::ClientConfig>,
+    alpn: Vec<Vec<u8>>,
+    timeout: Option<Duration>,
+}
+
+impl Connector {
+    pub(super) fn new<C>(layer: &ProxyLayer, inner: C, tls: &TlsConfig) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Connection + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        let tls = tls.client_config().clone();
+        Self(Arc::new(Stack {
+            proxy: layer.layer(inner),
+            timeout: layer.shared().connect_timeout,
+            alpn: match &tls.alpn_protocols[..] {
+                [] => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                chosen => chosen.to_vec(),
+            },
+            tls,
+        }))
+    }
+
+    pub(super) async fn connect(&self, key: &Key) -> Result<Established, ClientError> {
+        self.0.connect(key).await
+    }
+
+    /// Whether the other end can choose HTTP/2.
+    pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
+        key.origin.as_ref().is_some_and(Origin::is_tls) && self.0.alpn().iter().any(|protocol| protocol == b"h2")
+    }
+}
+
+impl<C> Connect for Stack<C>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Connection + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    fn connect(&self, key: &Key) -> Connecting {
+        let (proxy, timeout) = (self.proxy.clone(), self.timeout);
+        let tls = (self.tls.clone(), self.alpn.clone());
+        let key = key.clone();
+        Box::pin(async move {
+            let connecting = establish(proxy, tls, key);
+            match timeout {
+                Some(limit) => match tokio::time::timeout(limit, connecting).await {
+                    Ok(result) => result,
+                    Err(_) => Err(ClientError::new(Failure::Timeout)),
+                },
+                None => connecting.await,
+            }
+        })
+    }
+
+    fn alpn(&self) -> &[Vec<u8>] {
+        &self.alpn
+    }
+}
+
+async fn establish<C>(
+    mut proxy: Proxy<C>,
+    (tls, alpn): (Arc<rustls::ClientConfig>, Vec<Vec<u8>>),
+    key: Key,
+) -> Result<Established, ClientError>
+where
+    C: Service<Uri>,
+    C::Response: Read + Write + Connection + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    let destination = Destination {
+        uri: key.uri().map_err(|error| ClientError::new(Failure::Target(error)))?,
+        route: key.route.clone(),
+    };
+    let failed = |error: ConnectError| ClientError::new(Failure::Connect(error));
+    poll_fn(|cx| Service::<Destination>::poll_ready(&mut proxy, cx))
+        .await
+        .map_err(failed)?;
+    let stream = proxy.call(destination).await.map_err(failed)?;
+    let connected = stream.connected();
+    let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
+        return http1_over(stream, connected).await;
+    };
+    let stream = TlsConnector::from(tls)
+        .with_alpn(alpn)
+        .connect(server_name(origin)?, TokioIo::new(stream))
+        .await
+        .map_err(|error| handshake("TLS with the target failed", error))?;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    match is_http2 {
+        true => http2_over(TokioIo::new(stream), connected).await,
+        false => http1_over(TokioIo::new(stream), connected).await,
+    }
+}
+
+fn server_name(origin: &Origin) -> Result<ServerName<'static>, ClientError> {
+    if let Some(ip) = origin.ip {
+        return Ok(ServerName::IpAddress(ip.into()));
+    }
+    let name = origin.host.strip_suffix('.').unwrap_or(&origin.host).to_owned();
+    ServerName::try_from(name)
+        .map_err(|error| handshake("the target's name fits no certificate", io::Error::other(error)))
+}
+
+fn handshake(what: &'static str, error: impl Into<BoxError>) -> ClientError {
+    let error = error.into();
+    ClientError::new(Failure::Handshake { what, error })
+}
+
+async fn http1_over<T>(io: T, connected: Connected) -> Result<Established, ClientError>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(io)
+        .await
+        .map_err(|error| handshake("HTTP failed", error))?;
+    Ok(Established {
+        sender: Sender::Http1(sender),
+        // What ends it is known to whoever has a request on it.
+        driver: Box::pin(async { drop(connection.with_upgrades().await) }),
+        connected,
+    })
+}
+
+async fn http2_over<T>(io: T, connected: Connected) -> Result<Established, ClientError>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new());
+    let (sender, connection) = builder
+        .handshake(io)
+        .await
+        .map_err(|error| handshake("HTTP/2 failed", error))?;
+    Ok(Established {
+        sender: Sender::Http2(sender),
+        driver: Box::pin(async { drop(connection.await) }),
+        connected,
+    })
+}

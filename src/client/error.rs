@@ -1,0 +1,99 @@
+//! Requests that failed, and whether it is safe to repeat them.
+
+use std::{error::Error as StdError, fmt};
+
+use crate::error::{BoxError, ConnectError, TargetError};
+
+/// A request that brought no response.
+///
+/// A [`ConnectError`] that caused it is found with [`ConnectError::find`].
+pub struct ClientError(Box<Failure>);
+
+#[derive(Debug)]
+pub(super) enum Failure {
+    Target(TargetError),
+    Connect(ConnectError),
+    /// TLS to the target, or the HTTP handshake with the other end.
+    Handshake {
+        what: &'static str,
+        error: BoxError,
+    },
+    Timeout,
+    Gone,
+    Send {
+        error: hyper::Error,
+        before_request: bool,
+    },
+}
+
+impl ClientError {
+    pub(super) fn new(failure: Failure) -> Self {
+        Self(Box::new(failure))
+    }
+
+    /// The runtime ended while the request waited for a connection.
+    pub(super) fn gone() -> Self {
+        Self::new(Failure::Gone)
+    }
+
+    /// Whether it failed before any byte of the request was sent, so that repeating it is safe whatever its method is.
+    #[must_use]
+    pub fn is_before_request(&self) -> bool {
+        !matches!(
+            &*self.0,
+            Failure::Send {
+                before_request: false,
+                ..
+            }
+        )
+    }
+
+    /// Whether there was no connection to send the request on.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        !matches!(&*self.0, Failure::Send { .. } | Failure::Target(_))
+    }
+
+    /// Whether connecting took too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match &*self.0 {
+            Failure::Timeout => true,
+            Failure::Connect(error) => error.is_timeout(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Failure::Target(error) => error.fmt(f),
+            Failure::Connect(_) => f.write_str("no connection"),
+            Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
+            Failure::Timeout => f.write_str("no connection: it took too long"),
+            Failure::Gone => f.write_str("no connection: the runtime ended"),
+            Failure::Send {
+                before_request: true, ..
+            } => f.write_str("the connection was closed before the request was sent"),
+            Failure::Send { .. } => f.write_str("the connection broke after the request was sent"),
+        }
+    }
+}
+
+impl fmt::Debug for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientError").field(&self.0).finish()
+    }
+}
+
+impl StdError for ClientError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &*self.0 {
+            Failure::Connect(error) => Some(error),
+            Failure::Handshake { error, .. } => Some(&**error),
+            Failure::Send { error, .. } => Some(error),
+            Failure::Target(_) | Failure::Timeout | Failure::Gone => None,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What two requests have to have in common to share a connection.
+
+use std::{fmt, net::IpAddr};
+
+use http::{HeaderValue, Uri};
+
+use crate::{
+    error::TargetError,
+    route::Route,
+    target::{Scheme, Target},
+};
+
+/// The route, with proxy and credentials, and what the connection ends at: the proxy, or the target.
+///
+/// TLS settings are the client's, and the same for all of its connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) route: Route,
+    /// `None` for a connection to a proxy that forwards to any origin.
+    pub(super) origin: Option<Origin>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) scheme: Scheme,
+    /// In lower case.
+    pub(super) host: Box<str>,
+    pub(super) ip: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+impl Key {
+    pub(super) fn new(route: &Route, uri: &Uri) -> Result<Self, TargetError> {
+        let origin = match route {
+            Route::Forward(_) => None,
+            Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
+        };
+        Ok(Self {
+            route: route.clone(),
+            origin,
+        })
+    }
+
+    /// What a connector is asked for: the target, or, for a proxy that forwards to any, the proxy.
+    pub(super) fn uri(&self) -> Result<Uri, TargetError> {
+        let uri = match (&self.origin, self.route.proxy()) {
+            (Some(origin), _) => origin.to_string(),
+            (None, Some(proxy)) => format!("http://{}:{}", proxy.host(), proxy.port()),
+            (None, None) => String::new(),
+        };
+        uri.parse()
+            .map_err(|_| TargetError::new("its host does not make a URI"))
+    }
+}
+
+/// `scheme://host:port`
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, ip, port } = self;
+        match ip {
+            Some(IpAddr::V6(ip)) => write!(f, "{}://[{ip}]:{port}", scheme.as_str()),
+            _ => write!(f, "{}://{host}:{port}", scheme.as_str()),
+        }
+    }
+}
+
+impl Origin {
+    fn new(uri: &Uri) -> Result<Self, TargetError> {
+        let target = Target::try_from(uri)?;
+        let scheme = target.scheme();
+        let port = target.port().filter(|_| scheme != Scheme::Other);
+        Ok(Self {
+            scheme,
+            host: target.written().into(),
+            ip: target.ip(),
+            port: port.ok_or(TargetError::new("only http, https, ws and wss can be requested"))?,
+        })
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.scheme, Scheme::Https | Scheme::Wss)
+    }
+}
+
+/// The value of `Host`: as in the URI, without user information and without the scheme's own port (RFC 9110 7.2).
+pub(super) fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
+    let target = Target::try_from(uri)?;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let own = match target.port() {
+        Some(80) if matches!(target.scheme(), Scheme::Http | Scheme::Ws) => ":80",
+        Some(443) if matches!(target.scheme(), Scheme::Https | Scheme::Wss) => ":443",
+        _ => "",
+    };
+    let host = host.strip_suffix(own).unwrap_or(host);
+    HeaderValue::from_str(host).map_err(|_| TargetError::new("its host does not fit into a header field"))
+}

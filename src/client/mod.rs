@@ -1,0 +1,245 @@
+//! [`Client`]: the same layer over a pool keyed by route.
+//!
+//! hyper-util's pooled client keys its pool by origin. Behind a proxy that is the wrong key: one connection to a proxy
+//! serves every plain-HTTP origin, and two requests to one origin may have to go different ways. Here the key is the
+//! route ([`key`]), so that a route can be chosen per request.
+//!
+//! What is whose:
+//!
+//! - connecting, TLS and the HTTP handshake: [`connect`], from [`Proxy`](crate::Proxy) and hyper's `client::conn`;
+//! - who gets which connection: [`pool`];
+//! - giving a connection back when its response has been read: [`body`].
+//!
+//! `hyper_util::client::pool` is not used: its `cache` has no limits, no idle time-out and no waiting in order, its
+//! `singleton` panics when a stale handle resets a newer connection, and its `negotiate` calls a service that it did not
+//! poll ready.
+
+mod body;
+mod builder;
+mod connect;
+mod connection;
+mod error;
+mod key;
+mod pool;
+mod stats;
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Buf;
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower_service::Service;
+
+pub use self::{
+    body::ClientBody,
+    builder::ClientBuilder,
+    error::ClientError,
+    stats::{KeyStats, PoolStats},
+};
+use self::{connection::RequestBody, error::Failure, key::Key, pool::Pool};
+use crate::{
+    error::{BoxError, ConfigError, TargetError},
+    layer::Shared,
+    route::Route,
+    target::Target,
+};
+
+/// An HTTP client that obeys the outbound proxy settings, with a pool of connections keyed by route.
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use http::Request;
+/// # use http_body_util::Empty;
+/// # use tower::{BoxError, ServiceExt};
+/// # use tower_outbound_proxy::Client;
+/// # async fn run() -> Result<(), BoxError> {
+/// let client = Client::builder().build()?;
+/// let request = Request::get("https://example.com/").body(Empty::<Bytes>::new())?;
+/// let response = client.oneshot(request).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | route | connections are shared by requests of the same | and are |
+/// |---|---|---|
+/// | direct | scheme, host, port | HTTP/1.1, or HTTP/2 if the target chooses it in TLS |
+/// | forward | proxy: address and credentials | HTTP/1.1 |
+/// | tunnel | proxy, scheme, host, port | as direct |
+///
+/// A [`Route`] in a request's extensions, put there by a [`DecideLayer`](crate::DecideLayer) or by hand, is taken in
+/// place of the settings' for that request. An `Upgrade` request on `http` goes through a tunnel; the upgraded stream is
+/// `hyper::upgrade::on` of the response.
+///
+/// Cloning is cheap, and clones share the pool. It needs a tokio runtime whose timer is enabled.
+pub struct Client<B> {
+    inner: Arc<Inner>,
+    body: PhantomData<fn(B)>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+}
+
+impl Client<()> {
+    /// Starts with the process environment's settings, the operating system's trust, and a pool without limits whose idle
+    /// connections are closed after 90 seconds.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+}
+
+impl<B> Client<B> {
+    /// A client with the settings of the process environment and the operating system's trust.
+    ///
+    /// # Errors
+    ///
+    /// A setting that cannot be used.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Client::builder().build()
+    }
+
+    /// What the pool holds and has done.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.inner.pool.stats()
+    }
+}
+
+impl<B> Clone for Client<B> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            body: PhantomData,
+        }
+    }
+}
+
+impl<B> fmt::Debug for Client<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("layer", &self.inner.shared)
+            .field("pool", &self.inner.pool)
+            .finish()
+    }
+}
+
+impl<B> Service<Request<B>> for Client<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<ClientBody>;
+    type Error = ClientError;
+    type Future = ClientFuture;
+
+    /// Always ready: a request that has to wait for a connection waits in its future.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ClientFuture {
+        let inner = self.inner.clone();
+        let request = request.map(|body| {
+            let frames = body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+            RequestBody::new(frames.map_err(Into::into))
+        });
+        ClientFuture {
+            future: Box::pin(async move { inner.send(request).await }),
+        }
+    }
+}
+
+/// The response of a [`Client`]. Dropping it gives up the request; what it had of the pool goes back.
+#[must_use = "futures do nothing unless polled"]
+pub struct ClientFuture {
+    future: Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>,
+}
+
+impl Future for ClientFuture {
+    type Output = Result<Response<ClientBody>, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ClientFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFuture").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ClientBody>, ClientError> {
+        let invalid = |error| ClientError::new(Failure::Target(error));
+        let route = self.prepare(&mut request).map_err(invalid)?;
+        let uri = request.uri().clone();
+        loop {
+            let key = Key::new(&route, &uri).map_err(invalid)?;
+            let mut lease = self.pool.acquire(key).await?;
+            address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
+            match lease.send(request).await {
+                Ok(mut response) => {
+                    if self.shared.route_extension {
+                        lease.describe(response.extensions_mut());
+                    }
+                    // After an upgrade the connection speaks another protocol.
+                    let lease = Some(lease).filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
+                    return Ok(response.map(|body| ClientBody::new(body, lease)));
+                }
+                // It was found dead before a byte of the request was sent.
+                Err((_, Some(unsent))) if lease.was_reused() => request = unsent,
+                Err((error, unsent)) => {
+                    let before_request = unsent.is_some();
+                    return Err(ClientError::new(Failure::Send { error, before_request }));
+                }
+            }
+        }
+    }
+
+    /// Makes the request what its route needs it to be.
+    fn prepare(&self, request: &mut Request<RequestBody>) -> Result<Route, TargetError> {
+        if request.method() == Method::CONNECT {
+            return Err(TargetError::new("CONNECT is the client's own to send"));
+        }
+        if request.headers().contains_key(header::UPGRADE) {
+            // A proxy that forwards passes no upgrade on (RFC 9110 7.8: it is hop-by-hop).
+            let decided = request.extensions().get::<Route>().cloned();
+            let route = match decided {
+                Some(route) => route,
+                None => self.shared.route(&Target::try_from(request.uri())?),
+            };
+            if let Route::Forward(proxy) = route {
+                request.extensions_mut().insert(Route::Tunnel(proxy));
+            }
+        }
+        self.shared.apply(request)
+    }
+}
+
+/// Writes the request-target in the form that the connection's other end reads (RFC 9112 3.2), and `Host`.
+fn address<B>(request: &mut Request<B>, uri: &Uri, route: &Route, is_http2: bool) -> Result<(), TargetError> {
+    if is_http2 {
+        *request.uri_mut() = uri.clone();
+        *request.version_mut() = Version::HTTP_2;
+        return Ok(());
+    }
+    *request.version_mut() = Version::HTTP_11;
+    if !request.headers().contains_key(header::HOST) {
+        let host = key::host_field(uri)?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.uri_mut() = match (route, uri.path_and_query()) {
+        (Route::Forward(_), _) => uri.clone(),
+        (_, Some(path)) => Uri::from(path.clone()),
+        (_, None) => Uri::from_static("/"),
+    };
+    Ok(())
+}
