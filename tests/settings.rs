@@ -343,6 +343,12 @@ fn the_builder_goes_over_the_variables() {
     assert_eq!(route(&config, "https://x.test"), "direct");
     assert_eq!(route(&config, "http://y.test"), "direct");
 
+    // None is as firm as any: the common proxy does not take its place.
+    let vars = [("ALL_PROXY", "a"), ("HTTP_PROXY", "socks5://not-looked-at")];
+    let config = ProxyConfig::builder().http(" ").vars(vars).build().unwrap();
+    assert_eq!(route(&config, "http://x.test"), "direct");
+    assert_eq!(route(&config, "https://x.test"), "tunnel http://a:1080");
+
     let text = |builder: tower_outbound_proxy::ProxyConfigBuilder| builder.build().unwrap_err().to_string();
     assert_eq!(
         text(ProxyConfig::builder().all("socks4://p")),

@@ -64,6 +64,9 @@ impl Vars {
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Variable>, ConfigError> {
         let rules = dialect.rules();
+        if wanted == ALL && !rules.all_proxy {
+            return Ok(None);
+        }
         let mut spellings: Vec<_> = self
             .found
             .iter()

@@ -347,16 +347,18 @@ impl ProxyConfigBuilder {
         let mut warnings = Vec::new();
         let http = self.proxy(&self.http, "http", env::HTTP, &mut warnings)?;
         let https = self.proxy(&self.https, "https", env::HTTPS, &mut warnings)?;
-        let all = match http.is_some() && https.is_some() {
-            true => None,
-            false if self.dialect.rules().all_proxy => self.proxy(&self.all, "all", env::ALL, &mut warnings)?,
-            false => self.all.as_ref().map_or(Ok(None), |all| self.given(all, "all"))?,
+        // A proxy that is set in code, be it to none, leaves nothing to fall back to.
+        let http_falls_back = http.is_none() && self.http.is_none();
+        let https_falls_back = https.is_none() && self.https.is_none();
+        let all = match http_falls_back || https_falls_back {
+            true => self.proxy(&self.all, "all", env::ALL, &mut warnings)?,
+            false => None,
         };
         let no_proxy = self.read_no_proxy(&mut warnings)?;
         let rules = self.read_rules(&mut warnings)?;
         let config = ProxyConfig {
-            http: http.or_else(|| all.clone()),
-            https: https.or(all),
+            http: if http_falls_back { all.clone() } else { http },
+            https: if https_falls_back { all } else { https },
             no_proxy,
             bypass: self.bypass,
             rules,
