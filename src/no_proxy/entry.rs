@@ -161,7 +161,7 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
     let ip = address
         .parse::<IpAddr>()
         .map_err(|_| "what stands before the `/` is not an IP address")?;
-    let digits = length.bytes().all(|b| b.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+    let digits = length.bytes().all(|b| b.is_ascii_digit());
     let length = match length.parse::<u8>() {
         Ok(length) if digits => length,
         _ => return Err("the prefix length is not a number"),

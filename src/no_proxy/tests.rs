@@ -333,7 +333,6 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
         ("1.2.3.0/24:80", NO_LENGTH),
         ("1.2.3.0/", NO_LENGTH),
         ("1.2.3.0/+8", NO_LENGTH),
-        ("1.2.3.0/08", NO_LENGTH),
         ("1.2.3.0/256", NO_LENGTH),
         ("host:0", NO_PORT),
         ("host:", NO_PORT),

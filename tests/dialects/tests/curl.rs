@@ -1,0 +1,229 @@
+//! The curl dialect against libcurl.
+//!
+//! ```text
+//! cargo test --release --test curl -- --ignored --nocapture
+//! ```
+//!
+//! Each case is one transfer. The proxy is one stub on loopback; `CURLOPT_CONNECT_TO` sends every direct connection to
+//! the other. Which of them was reached is the answer. `CURLOPT_PROXY` and `CURLOPT_NOPROXY` stand for the variables:
+//! `proxy_do_not_proxy` of libcurl's `lib/proxy.c` reads `no_proxy` only where the option is not set, and into the same
+//! string.
+//!
+//! All targets are `http` ones, so that libcurl can be built without TLS: `proxy_check_noproxy` is given the host and
+//! the list and nothing else, neither scheme nor port.
+//!
+//! Not tested: hosts with Unicode. This build of libcurl has no IDN library and sends them as they are; one that has
+//! makes them A-labels first.
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use curl::easy::{Easy, List};
+use tower_outbound_proxy::{Dialect, ProxyConfig};
+use tower_outbound_proxy_dialects::{Answers, Comparison, Exceptions, Generator, Random, answer, variables};
+
+const LISTS: usize = 2_500;
+const URLS: usize = 12;
+
+const EXCEPTIONS: Exceptions = Exceptions {
+    entries: &[
+        ("1.2.3.4.5", "to curl a name"),
+        (".2.3.4", "to curl a name"),
+    ],
+    cases: &[
+        (
+            "a part `0x` without digits is zero here (WHATWG URL), and makes the host a name to curl",
+            |answers| answers.only_ours_is_direct() && answers.host().split('.').any(|part| part == "0x"),
+        ),
+        (
+            "an address is compared with addresses here, to curl it is also the end of the name `a.1.2.3.4`",
+            |answers| answers.only_theirs_is_direct() && answers.host() == "a.1.2.3.4" && answers.has_entry("1.2.3.4"),
+        ),
+        (
+            "a host with `$` is a name here (RFC 3986) and no URL to curl",
+            |answers| answers.theirs == "error" && answers.ours != "error" && answers.host().contains('$'),
+        ),
+    ],
+};
+
+#[test]
+#[ignore = "builds libcurl and makes 30,000 transfers"]
+fn every_answer_is_curls() {
+    println!("libcurl {}", curl::Version::get().version());
+    let seed = Random::seed();
+    println!("SEED={seed}");
+    let (proxy, direct) = (Stub::start(), Stub::start());
+    let proxy_url = proxy.url();
+    let mut generator = Generator::new(seed, &["http"], false);
+    let mut comparison = Comparison::new(Dialect::Curl, EXCEPTIONS);
+    for _ in 0..LISTS {
+        let (list, urls) = generator.case(URLS);
+        let vars = [("http_proxy", proxy_url.as_str()), ("no_proxy", list.as_str())];
+        let builder = ProxyConfig::builder().vars(vars).dialect(Dialect::Curl);
+        let config = builder.build().unwrap();
+        for url in &urls {
+            let answers = Answers {
+                list: &list,
+                url,
+                ours: &answer(&config, url),
+                theirs: &ask(&proxy, &direct, &list, url),
+            };
+            comparison.count(answers, |other| ask(&proxy, &direct, other, url));
+        }
+    }
+    comparison.finish(20_000);
+}
+
+fn ask(proxy: &Stub, direct: &Stub, list: &str, url: &str) -> String {
+    let before = (proxy.connections(), direct.connections());
+    let transfer = transfer(direct.address, url, Some((&proxy.url(), list)));
+    match (proxy.connections() - before.0, direct.connections() - before.1) {
+        (1, 0) => proxy.url(),
+        (0, 1) => "direct".to_owned(),
+        (0, 0) if transfer.as_ref().is_err_and(curl::Error::is_url_malformed) => "error".to_owned(),
+        reached => panic!("{list:?} {url}: {reached:?} connections, {transfer:?}"),
+    }
+}
+
+/// One transfer, with this proxy and list or with those of the environment.
+fn transfer(direct: SocketAddr, url: &str, settings: Option<(&str, &str)>) -> Result<(), curl::Error> {
+    let mut connect_to = List::new();
+    connect_to.append(&format!("::{direct}"))?;
+    let mut easy = Easy::new();
+    easy.url(url)?;
+    if let Some((proxy, list)) = settings {
+        easy.proxy(proxy)?;
+        easy.noproxy(list)?;
+    }
+    easy.connect_to(connect_to)?;
+    easy.fresh_connect(true)?;
+    easy.forbid_reuse(true)?;
+    easy.timeout(Duration::from_secs(10))?;
+    easy.perform()
+}
+
+#[test]
+#[ignore = "builds libcurl"]
+fn every_variable_is_curls() {
+    let stubs: [Stub; 5] = std::array::from_fn(|_| Stub::start());
+    let [lower, upper, all_lower, all_upper, direct] = &stubs;
+    let [a, b, c, d] = [lower, upper, all_lower, all_upper].map(Stub::url);
+    let names: [(&str, &[&str]); 7] = [
+        ("http_proxy", &[&a]),
+        ("HTTP_PROXY", &[&b]),
+        ("all_proxy", &[&c]),
+        ("ALL_PROXY", &[&d]),
+        ("no_proxy", &["lower.test"]),
+        ("NO_PROXY", &["upper.test"]),
+        ("REQUEST_METHOD", &["GET"]),
+    ];
+    let none = Exceptions {
+        entries: &[],
+        cases: &[],
+    };
+    let mut comparison = Comparison::new(Dialect::Curl, none);
+    let mut random = Random::new(Random::seed());
+    for _ in 0..300 {
+        let vars = variables(&mut random, &names);
+        let config = ProxyConfig::builder()
+            .vars(vars.iter().copied())
+            .dialect(Dialect::Curl)
+            .build()
+            .unwrap();
+        for url in ["http://lower.test/", "http://upper.test/", "http://x.test/"] {
+            let before = stubs.each_ref().map(Stub::connections);
+            transfer_with(direct.address, url, &vars);
+            let mut reached = stubs
+                .iter()
+                .zip(before)
+                .filter(|(stub, before)| stub.connections() > *before);
+            let reached = reached.next().expect("no stub was reached").0;
+            let theirs = match reached.address == direct.address {
+                true => "direct".to_owned(),
+                false => reached.url(),
+            };
+            let answers = Answers {
+                list: &format!("{vars:?}"),
+                url,
+                ours: &answer(&config, url),
+                theirs: &theirs,
+            };
+            comparison.count(answers, |_| theirs.clone());
+        }
+    }
+    comparison.finish(900);
+}
+
+/// One transfer in a process that has these variables and no others.
+fn transfer_with(direct: SocketAddr, url: &str, vars: &[(&str, &str)]) {
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "the_transfer_of_another_process", "--ignored"])
+        .env_clear()
+        .envs(vars.iter().copied())
+        .envs([
+            ("TRANSFER_DIRECT", direct.to_string()),
+            ("TRANSFER_URL", url.to_owned()),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+#[ignore = "what `every_variable_is_curls` starts"]
+fn the_transfer_of_another_process() {
+    if let (Ok(direct), Ok(url)) = (env::var("TRANSFER_DIRECT"), env::var("TRANSFER_URL")) {
+        // Refused by whichever stub it reaches.
+        let _ = transfer(direct.parse().unwrap(), &url, None);
+    }
+}
+
+/// Counts its connections, and refuses what they ask for.
+struct Stub {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Stub {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = connections.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                let mut head = Vec::new();
+                let mut buffer = [0; 4096];
+                while !head.ends_with(b"\r\n\r\n") {
+                    match connection.read(&mut buffer) {
+                        Ok(0) | Err(_) => break,
+                        Ok(read) => head.extend_from_slice(&buffer[..read]),
+                    }
+                }
+                let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = connection.write_all(answer);
+            }
+        });
+        Self { address, connections }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
