@@ -9,12 +9,17 @@
 mod config;
 mod connect;
 pub(crate) mod redact;
+mod response;
 
 pub(crate) use self::config::Problem;
-pub(crate) use self::connect::{Broken, Failure, ResponseParts};
 pub use self::{
     config::{ConfigError, EntryError},
-    connect::{Challenge, ConnectError, ConnectResponse, Stage},
+    connect::{ConnectError, Stage},
+    response::{Challenge, ConnectResponse},
+};
+pub(crate) use self::{
+    connect::{Broken, Failure},
+    response::ResponseParts,
 };
 
 use std::fmt;

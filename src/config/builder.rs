@@ -1,0 +1,279 @@
+//! Builds a [`ProxyConfig`] from code, from variables, or from both, code over variables.
+
+use std::{ffi::OsStr, fmt, sync::Arc};
+
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
+use crate::{
+    dialect::{DefaultPort, Dialect},
+    error::ConfigError,
+    no_proxy::{Bypass, NoProxy},
+};
+
+use super::{
+    Predicate, ProxyConfig, Rule, Setting, Warning,
+    env::{self, Vars},
+    server::ProxyServer,
+    setting::{Given, NoProxySetting, ProxySetting},
+};
+
+/// Builds a [`ProxyConfig`]. What is not set is: no proxy, nothing listed in `NO_PROXY`, loopback direct, Standard.
+#[derive(Clone, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ProxyConfigBuilder {
+    vars: Vars,
+    http: Option<ProxySetting>,
+    https: Option<ProxySetting>,
+    all: Option<ProxySetting>,
+    no_proxy: Option<NoProxySetting>,
+    bypass: Option<Predicate>,
+    rules: Vec<(When, ProxySetting)>,
+    dialect: Dialect,
+    default_port: Option<DefaultPort>,
+    loopback_proxied: bool,
+    always_tunnel: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
+}
+
+/// When a rule applies.
+#[derive(Clone)]
+enum When {
+    Listed(NoProxySetting),
+    Predicate(Predicate),
+}
+
+impl ProxyConfigBuilder {
+    /// Takes what is not set otherwise from the process environment.
+    pub fn env(mut self) -> Self {
+        self.vars = Vars::of_process();
+        self
+    }
+
+    /// Takes what is not set otherwise from these variables.
+    pub fn vars<N, V>(mut self, vars: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        self.vars = Vars::new(vars);
+        self
+    }
+
+    /// The proxy for `http` and `ws` targets.
+    pub fn http(mut self, proxy: impl Into<ProxySetting>) -> Self {
+        self.http = Some(proxy.into());
+        self
+    }
+
+    /// The proxy for `https` and `wss` targets. Never falls back to the one for `http`.
+    pub fn https(mut self, proxy: impl Into<ProxySetting>) -> Self {
+        self.https = Some(proxy.into());
+        self
+    }
+
+    /// The proxy for targets whose own is not set.
+    pub fn all(mut self, proxy: impl Into<ProxySetting>) -> Self {
+        self.all = Some(proxy.into());
+        self
+    }
+
+    /// The targets that are reached directly. A text is read strictly: an entry that can match nothing is an error.
+    /// For the environment's lenient reading, give a [`NoProxy::lenient`].
+    pub fn no_proxy(mut self, list: impl Into<NoProxySetting>) -> Self {
+        self.no_proxy = Some(list.into());
+        self
+    }
+
+    /// A predicate in place of the `NO_PROXY` list. To combine it with a list, make one predicate of both:
+    /// `list.or(predicate)`, `list.and(predicate.not())`; see [`Bypass`].
+    pub fn bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
+        self.bypass = Some(Predicate(Arc::new(bypass)));
+        self
+    }
+
+    /// A proxy for the targets on a list, which is written and read like a `NO_PROXY` list. A blank proxy means: directly.
+    ///
+    /// Can be called again. Of all rules, these and [`proxy_when`](Self::proxy_when), the first that matches wins, and it
+    /// goes over [`http`](Self::http), [`https`](Self::https) and [`all`](Self::all). What is exempt (`NO_PROXY`, loopback)
+    /// stays exempt.
+    pub fn proxy_for(mut self, targets: impl Into<NoProxySetting>, proxy: impl Into<ProxySetting>) -> Self {
+        self.rules.push((When::Listed(targets.into()), proxy.into()));
+        self
+    }
+
+    /// A proxy for the targets that a predicate picks; otherwise like [`proxy_for`](Self::proxy_for).
+    pub fn proxy_when(
+        mut self,
+        predicate: impl Bypass + Send + Sync + 'static,
+        proxy: impl Into<ProxySetting>,
+    ) -> Self {
+        let predicate = When::Predicate(Predicate(Arc::new(predicate)));
+        self.rules.push((predicate, proxy.into()));
+        self
+    }
+
+    /// How the settings are read; [`Dialect::Standard`] unless set.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// The port of a proxy whose address names none; the dialect's unless set (Standard: 1080).
+    pub fn default_port(mut self, port: DefaultPort) -> Self {
+        self.default_port = Some(port);
+        self
+    }
+
+    /// Whether `localhost`, `*.localhost`, `127.0.0.0/8` and `::1` are reached directly without being listed; true unless
+    /// set. (What exactly is loopback is the dialect's: curl knows no such rule.)
+    pub fn loopback_direct(mut self, direct: bool) -> Self {
+        self.loopback_proxied = !direct;
+        self
+    }
+
+    /// Whether `http` targets are reached through a CONNECT tunnel too, in place of forwarding; false unless set.
+    /// HTTP/2 in clear, which gRPC speaks to `http://` endpoints, needs it: a proxy forwards HTTP/1 requests only.
+    pub fn always_tunnel(mut self, always: bool) -> Self {
+        self.always_tunnel = always;
+        self
+    }
+
+    /// TLS to `https://` proxies; the operating system's trust unless set. TLS to targets has nothing to do with it.
+    #[cfg(feature = "tls")]
+    pub fn proxy_tls(mut self, tls: impl Into<TlsConfig>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Reads all that was given.
+    ///
+    /// # Errors
+    ///
+    /// A proxy that cannot be used, a value that is not Unicode, an entry given to [`no_proxy`](Self::no_proxy) that
+    /// matches nothing, or an `https://` proxy where TLS cannot be set up.
+    pub fn build(self) -> Result<ProxyConfig, ConfigError> {
+        let mut warnings = Vec::new();
+        let http = self.proxy(&self.http, "http", env::HTTP, &mut warnings)?;
+        let https = self.proxy(&self.https, "https", env::HTTPS, &mut warnings)?;
+        // A proxy that is set in code, be it to none, leaves nothing to fall back to.
+        let http_falls_back = http.is_none() && self.http.is_none();
+        let https_falls_back = https.is_none() && self.https.is_none();
+        let all = match http_falls_back || https_falls_back {
+            true => self.proxy(&self.all, "all", env::ALL, &mut warnings)?,
+            false => None,
+        };
+        let no_proxy = self.read_no_proxy(&mut warnings)?;
+        let rules = self.read_rules(&mut warnings)?;
+        let config = ProxyConfig {
+            http: if http_falls_back { all.clone() } else { http },
+            https: if https_falls_back { all } else { https },
+            no_proxy,
+            bypass: self.bypass,
+            rules,
+            dialect: self.dialect,
+            loopback_direct: !self.loopback_proxied,
+            always_tunnel: self.always_tunnel,
+            warnings,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+        };
+        #[cfg(feature = "tls")]
+        let config = config.with_tls()?;
+        Ok(config)
+    }
+
+    /// One proxy: what was given in code, otherwise the variable.
+    fn proxy(
+        &self,
+        given: &Option<ProxySetting>,
+        method: &str,
+        variable: &str,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
+        if let Some(given) = given {
+            return self.given(given, method);
+        }
+        match self.vars.get(variable, self.dialect, warnings)? {
+            Some(variable) => self.parse(&variable.value, &variable.name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn given(&self, given: &ProxySetting, method: &str) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
+        match &given.0 {
+            Given::Text(blank) if blank.trim().is_empty() => Ok(None),
+            Given::Text(text) => self.parse(text, method).map(Some),
+            Given::Read(server) => Ok(Some(Setting {
+                name: method.to_owned(),
+                value: server.clone(),
+            })),
+        }
+    }
+
+    fn parse(&self, text: &str, name: &str) -> Result<Setting<ProxyServer>, ConfigError> {
+        let default_port = self.default_port.unwrap_or(self.dialect.rules().default_port);
+        match ProxyServer::parse(text, default_port) {
+            Ok(value) => Ok(Setting {
+                name: name.to_owned(),
+                value,
+            }),
+            Err(error) => Err(error.in_setting(name)),
+        }
+    }
+
+    fn read_no_proxy(&self, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
+        let (name, value) = match &self.no_proxy {
+            Some(given) => ("no_proxy".to_owned(), self.list(given, "no_proxy")?),
+            None => match self.vars.get(env::NO, self.dialect, warnings)? {
+                Some(variable) => (variable.name, NoProxy::lenient(&variable.value, self.dialect)),
+                None => ("NO_PROXY".to_owned(), NoProxy::lenient("", self.dialect)),
+            },
+        };
+        warn_of_rejected(&value, &name, warnings);
+        Ok(Setting { name, value })
+    }
+
+    fn read_rules(&self, warnings: &mut Vec<Warning>) -> Result<Vec<Rule>, ConfigError> {
+        let rule = |(when, proxy): &(When, ProxySetting)| {
+            let when = match when {
+                When::Predicate(predicate) => predicate.clone(),
+                When::Listed(given) => {
+                    let list = self.list(given, "proxy_for")?;
+                    warn_of_rejected(&list, "proxy_for", warnings);
+                    Predicate(Arc::new(list))
+                }
+            };
+            let proxy = self.given(proxy, "proxy_for")?.map(|setting| setting.value);
+            Ok(Rule { when, proxy })
+        };
+        self.rules.iter().map(rule).collect()
+    }
+
+    fn list(&self, given: &NoProxySetting, method: &str) -> Result<NoProxy, ConfigError> {
+        match &given.0 {
+            Given::Read(list) => Ok(list.clone()),
+            Given::Text(list) => NoProxy::strict(list, self.dialect).map_err(|error| error.in_setting(method)),
+        }
+    }
+}
+
+fn warn_of_rejected(list: &NoProxy, setting: &str, warnings: &mut Vec<Warning>) {
+    warnings.extend(list.rejected().iter().map(|error| Warning::Entry {
+        setting: setting.to_owned(),
+        error: error.clone(),
+    }));
+}
+
+impl fmt::Debug for ProxyConfigBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The texts are not parsed yet, so what of them is secret is not known yet either.
+        f.debug_struct("ProxyConfigBuilder")
+            .field("http", &self.http.is_some())
+            .field("https", &self.https.is_some())
+            .field("all", &self.all.is_some())
+            .field("no_proxy", &self.no_proxy.is_some())
+            .field("dialect", &self.dialect)
+            .finish_non_exhaustive()
+    }
+}

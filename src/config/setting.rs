@@ -1,0 +1,68 @@
+//! What the builder takes for a setting: a text, or a value that was read before.
+
+use std::fmt;
+
+use super::server::ProxyServer;
+use crate::no_proxy::NoProxy;
+
+/// A proxy's address, as text or read already. An empty or blank text means no proxy.
+#[derive(Clone)]
+pub struct ProxySetting(pub(super) Given<ProxyServer>);
+
+/// A `NO_PROXY` list, as text (read strictly) or read already.
+#[derive(Clone)]
+pub struct NoProxySetting(pub(super) Given<NoProxy>);
+
+#[derive(Clone)]
+pub(super) enum Given<T> {
+    Text(String),
+    Read(T),
+}
+
+impl From<&str> for ProxySetting {
+    fn from(address: &str) -> Self {
+        address.to_owned().into()
+    }
+}
+
+impl From<String> for ProxySetting {
+    fn from(address: String) -> Self {
+        Self(Given::Text(address))
+    }
+}
+
+impl From<ProxyServer> for ProxySetting {
+    fn from(proxy: ProxyServer) -> Self {
+        Self(Given::Read(proxy))
+    }
+}
+
+impl From<&str> for NoProxySetting {
+    fn from(list: &str) -> Self {
+        list.to_owned().into()
+    }
+}
+
+impl From<String> for NoProxySetting {
+    fn from(list: String) -> Self {
+        Self(Given::Text(list))
+    }
+}
+
+impl From<NoProxy> for NoProxySetting {
+    fn from(list: NoProxy) -> Self {
+        Self(Given::Read(list))
+    }
+}
+
+impl fmt::Debug for ProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxySetting(..)")
+    }
+}
+
+impl fmt::Debug for NoProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoProxySetting(..)")
+    }
+}
