@@ -12,6 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -22,9 +23,10 @@ use super::{
     key::{Key, Origin},
 };
 use crate::{
-    connect::Destination,
+    connect::{Destination, ProxyStream},
     error::{BoxError, ConnectError},
     layer::{Proxy, ProxyLayer},
+    route::Route,
     tls::TlsConfig,
 };
 
@@ -79,7 +81,9 @@ impl Connector {
 
     /// Whether the other end can choose HTTP/2.
     pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
-        key.origin.as_ref().is_some_and(Origin::is_tls) && self.0.alpn().iter().any(|protocol| protocol == b"h2")
+        !key.http1_only
+            && key.origin.as_ref().is_some_and(Origin::is_tls)
+            && self.0.alpn().iter().any(|protocol| protocol == b"h2")
     }
 }
 
@@ -91,18 +95,21 @@ where
     C::Future: Send + 'static,
 {
     fn connect(&self, key: &Key) -> Connecting {
-        let (proxy, timeout) = (self.proxy.clone(), self.timeout);
-        let tls = (self.tls.clone(), self.alpn.clone());
-        let key = key.clone();
+        let (proxy, tls, key) = (self.proxy.clone(), self.tls.clone(), key.clone());
+        let alpn = match key.http1_only {
+            true => vec![b"http/1.1".to_vec()],
+            false => self.alpn.clone(),
+        };
+        let timeout = self.timeout;
         Box::pin(async move {
-            let connecting = establish(proxy, tls, key);
-            match timeout {
-                Some(limit) => match tokio::time::timeout(limit, connecting).await {
-                    Ok(result) => result,
-                    Err(_) => Err(ClientError::new(Failure::Timeout)),
-                },
-                None => connecting.await,
-            }
+            let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
+            let dialled = dial(proxy, &key);
+            let stream = match key.route {
+                Route::Direct => within(deadline, dialled).await?,
+                // Has the same deadline of its own, and tells what the proxy was at.
+                _ => dialled.await?,
+            };
+            within(deadline, speak(stream, (tls, alpn), &key)).await
         })
     }
 
@@ -111,11 +118,20 @@ where
     }
 }
 
-async fn establish<C>(
-    mut proxy: Proxy<C>,
-    (tls, alpn): (Arc<rustls::ClientConfig>, Vec<Vec<u8>>),
-    key: Key,
-) -> Result<Established, ClientError>
+/// Polls it before it looks at the clock.
+async fn within<T>(
+    deadline: Option<Instant>,
+    step: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, step)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::new(Failure::Timeout))),
+        None => step.await,
+    }
+}
+
+async fn dial<C>(mut proxy: Proxy<C>, key: &Key) -> Result<ProxyStream<C::Response>, ClientError>
 where
     C: Service<Uri>,
     C::Response: Read + Write + Connection + Unpin + Send + 'static,
@@ -130,7 +146,18 @@ where
     poll_fn(|cx| Service::<Destination>::poll_ready(&mut proxy, cx))
         .await
         .map_err(failed)?;
-    let stream = proxy.call(destination).await.map_err(failed)?;
+    proxy.call(destination).await.map_err(failed)
+}
+
+/// TLS with the target, if that is what it takes, and the HTTP handshake.
+async fn speak<T>(
+    stream: ProxyStream<T>,
+    (tls, alpn): (Arc<rustls::ClientConfig>, Vec<Vec<u8>>),
+    key: &Key,
+) -> Result<Established, ClientError>
+where
+    T: Read + Write + Connection + Unpin + Send + 'static,
+{
     let connected = stream.connected();
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
         return http1_over(stream, connected).await;

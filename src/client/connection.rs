@@ -30,6 +30,7 @@ pub(super) enum Sender {
 pub(super) struct Connection {
     sender: Sender,
     connected: Arc<Connected>,
+    has_served: bool,
     /// Tells an HTTP/2 connection that this request uses it.
     _user: Option<User>,
 }
@@ -39,18 +40,17 @@ impl Connection {
         Self {
             sender,
             connected: Arc::new(connected),
+            has_served: false,
             _user: None,
         }
     }
 
-    /// Whether it can take a request.
-    pub(super) fn is_ready(&self) -> bool {
-        match &self.sender {
-            Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(sender) => sender.is_ready(),
-        }
+    /// Whether it was there for another request before.
+    pub(super) fn has_served(&self) -> bool {
+        self.has_served
     }
 
+    /// Whether it can take no more requests.
     pub(super) fn is_closed(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_closed(),
@@ -64,6 +64,7 @@ pub(super) struct Multiplexed {
     sender: http2::SendRequest<RequestBody>,
     connected: Arc<Connected>,
     users: Arc<Users>,
+    has_served: bool,
 }
 
 /// Held once by the connection and once by each request on it. Knows when the last request ended.
@@ -83,6 +84,7 @@ impl Multiplexed {
             sender,
             connected: Arc::new(connected),
             users: Arc::new(Users(Mutex::new(Instant::now()))),
+            has_served: false,
         }
     }
 
@@ -97,10 +99,11 @@ impl Multiplexed {
     }
 
     /// The connection for one more request.
-    pub(super) fn share(&self) -> Connection {
+    pub(super) fn share(&mut self) -> Connection {
         Connection {
             sender: Sender::Http2(self.sender.clone()),
             connected: self.connected.clone(),
+            has_served: std::mem::replace(&mut self.has_served, true),
             _user: Some(User(self.users.clone())),
         }
     }
@@ -113,23 +116,23 @@ pub(super) struct Lease {
     key: Arc<Key>,
     connection: Option<Connection>,
     in_use: bool,
-    reused: bool,
+    was_idle: bool,
 }
 
 impl Lease {
-    pub(super) fn new(pool: &Arc<Pool>, key: &Arc<Key>, connection: Connection, reused: bool) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, key: &Arc<Key>, connection: Connection, was_idle: bool) -> Self {
         Self {
             pool: pool.clone(),
             key: key.clone(),
             connection: Some(connection),
             in_use: false,
-            reused,
+            was_idle,
         }
     }
 
-    /// Whether the connection served another request before this one.
-    pub(super) fn was_reused(&self) -> bool {
-        self.reused
+    /// Whether the connection was not opened for this request, and may have ended meanwhile.
+    pub(super) fn was_idle(&self) -> bool {
+        self.was_idle
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -160,6 +163,9 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<RequestBody>>)> {
         self.in_use = true;
+        if let Some(connection) = &mut self.connection {
+            connection.has_served = true;
+        }
         let result = match &mut self.connection {
             Some(Connection {
                 sender: Sender::Http1(sender),
@@ -189,7 +195,8 @@ impl Drop for Lease {
             return;
         };
         let Sender::Http1(sender) = &mut connection.sender else {
-            return;
+            drop(connection);
+            return self.pool.released(&self.key);
         };
         if self.in_use || sender.is_closed() {
             return;
@@ -199,13 +206,13 @@ impl Drop for Lease {
         }
         // The response came to its end, but the connection is not done yet: with the request's body, for instance.
         if let Ok(runtime) = Handle::try_current() {
-            let (pool, key) = (self.pool.clone(), self.key.clone());
+            let (pool, key) = (Arc::downgrade(&self.pool), self.key.clone());
             runtime.spawn(async move {
                 let ready = match &mut connection.sender {
                     Sender::Http1(sender) => sender.ready().await.is_ok(),
                     Sender::Http2(_) => false,
                 };
-                if ready {
+                if let Some(pool) = pool.upgrade().filter(|_| ready) {
                     pool.give(&key, connection, true);
                 }
             });

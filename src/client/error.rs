@@ -1,13 +1,13 @@
 //! Requests that failed, and whether it is safe to repeat them.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use crate::error::{BoxError, ConnectError, TargetError};
 
 /// A request that brought no response.
 ///
 /// A [`ConnectError`] that caused it is found with [`ConnectError::find`].
-pub struct ClientError(Box<Failure>);
+pub struct ClientError(Arc<Failure>);
 
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -28,10 +28,15 @@ pub(super) enum Failure {
 
 impl ClientError {
     pub(super) fn new(failure: Failure) -> Self {
-        Self(Box::new(failure))
+        Self(Arc::new(failure))
     }
 
-    /// The runtime ended while the request waited for a connection.
+    /// The same for another request that waited for the same attempt.
+    pub(super) fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// The runtime ended, or the connector panicked, while the request waited for a connection.
     pub(super) fn gone() -> Self {
         Self::new(Failure::Gone)
     }
@@ -72,7 +77,7 @@ impl fmt::Display for ClientError {
             Failure::Connect(_) => f.write_str("no connection"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: it took too long"),
-            Failure::Gone => f.write_str("no connection: the runtime ended"),
+            Failure::Gone => f.write_str("no connection: opening it was broken off"),
             Failure::Send {
                 before_request: true, ..
             } => f.write_str("the connection was closed before the request was sent"),

@@ -18,6 +18,8 @@ pub(super) struct Key {
     pub(super) route: Route,
     /// `None` for a connection to a proxy that forwards to any origin.
     pub(super) origin: Option<Origin>,
+    /// HTTP/2, which knows no `Upgrade`, must not be chosen in TLS.
+    pub(super) http1_only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,13 +32,14 @@ pub(super) struct Origin {
 }
 
 impl Key {
-    pub(super) fn new(route: &Route, uri: &Uri) -> Result<Self, TargetError> {
+    pub(super) fn new(route: &Route, uri: &Uri, upgrade: bool) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
             Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
         };
         Ok(Self {
             route: route.clone(),
+            http1_only: upgrade && origin.as_ref().is_some_and(Origin::is_tls),
             origin,
         })
     }
@@ -82,11 +85,22 @@ impl Origin {
     }
 }
 
-/// The value of `Host`: as in the URI, without user information and without the scheme's own port (RFC 9110 7.2).
+/// The URI without user information, which a request must not carry (RFC 9110 4.2.4, RFC 9113 8.3.1).
+pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let Some((_, host)) = authority.rsplit_once('@') else {
+        return Ok(uri.clone());
+    };
+    let no_uri = "its host does not make a URI";
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(host.parse().map_err(|_| TargetError::new(no_uri))?);
+    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
+}
+
+/// The value of `Host`: as in a URI without user information, and without the scheme's own port (RFC 9110 7.2).
 pub(super) fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
     let target = Target::try_from(uri)?;
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = uri.authority().map_or("", |authority| authority.as_str());
     let own = match target.port() {
         Some(80) if matches!(target.scheme(), Scheme::Http | Scheme::Ws) => ":80",
         Some(443) if matches!(target.scheme(), Scheme::Https | Scheme::Wss) => ":443",

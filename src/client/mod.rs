@@ -31,10 +31,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Buf;
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
-use http_body_util::BodyExt;
 use tower_service::Service;
 
 pub use self::{
@@ -43,7 +41,7 @@ pub use self::{
     error::ClientError,
     stats::{KeyStats, PoolStats},
 };
-use self::{connection::RequestBody, error::Failure, key::Key, pool::Pool};
+use self::{body::IntoBytes, connection::RequestBody, error::Failure, key::Key, pool::Pool};
 use crate::{
     error::{BoxError, ConfigError, TargetError},
     layer::Shared,
@@ -146,10 +144,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> ClientFuture {
         let inner = self.inner.clone();
-        let request = request.map(|body| {
-            let frames = body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
-            RequestBody::new(frames.map_err(Into::into))
-        });
+        let request = request.map(|body| RequestBody::new(IntoBytes::new(body)));
         ClientFuture {
             future: Box::pin(async move { inner.send(request).await }),
         }
@@ -180,9 +175,10 @@ impl Inner {
     async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ClientBody>, ClientError> {
         let invalid = |error| ClientError::new(Failure::Target(error));
         let route = self.prepare(&mut request).map_err(invalid)?;
-        let uri = request.uri().clone();
+        let uri = key::without_user_info(request.uri()).map_err(invalid)?;
+        let upgrade = request.headers().contains_key(header::UPGRADE);
         loop {
-            let key = Key::new(&route, &uri).map_err(invalid)?;
+            let key = Key::new(&route, &uri, upgrade).map_err(invalid)?;
             let mut lease = self.pool.acquire(key).await?;
             address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
             match lease.send(request).await {
@@ -195,7 +191,7 @@ impl Inner {
                     return Ok(response.map(|body| ClientBody::new(body, lease)));
                 }
                 // It was found dead before a byte of the request was sent.
-                Err((_, Some(unsent))) if lease.was_reused() => request = unsent,
+                Err((_, Some(unsent))) if lease.was_idle() => request = unsent,
                 Err((error, unsent)) => {
                     let before_request = unsent.is_some();
                     return Err(ClientError::new(Failure::Send { error, before_request }));

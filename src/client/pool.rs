@@ -7,18 +7,21 @@
 //! Connections are opened in tasks of their own, so that a request that is given up or served otherwise wastes nothing.
 //! Where HTTP/2 may be spoken, one connection is opened and the line waits for what it turns out to speak.
 //!
-//! No lock is held while anything is polled, woken or dropped.
+//! No lock is held while anything is polled, woken, spawned (which may drop it, where a runtime ends) or dropped.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map},
     fmt,
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -43,13 +46,13 @@ pub(super) struct Pool {
     connector: Connector,
     limits: Limits,
     state: Mutex<State>,
+    /// Dropped with the pool, which ends the tasks that open connections and the one that closes idle ones.
+    alive: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct State {
     entries: HashMap<Arc<Key>, Entry>,
-    /// Idle connections of all keys.
-    idle: usize,
     opened: u64,
     reused: u64,
     /// Whether a task is there that closes what was idle for too long.
@@ -63,16 +66,43 @@ struct Entry {
     http2: Option<Multiplexed>,
     /// What the last connection spoke.
     is_http2: Option<bool>,
-    line: VecDeque<oneshot::Sender<Result<Lease, ClientError>>>,
+    line: VecDeque<Waiter>,
     connecting: usize,
     open: usize,
     opened: u64,
     reused: u64,
 }
 
+type Waiter = oneshot::Sender<Result<Lease, ClientError>>;
+
+/// What was taken out of an entry, to be dropped without the lock.
+type Evicted = (Option<Connection>, Option<Multiplexed>);
+
 impl Entry {
     fn is_empty(&self) -> bool {
         self.open == 0 && self.connecting == 0 && self.line.is_empty()
+    }
+
+    fn http2_idle_since(&self) -> Option<Instant> {
+        self.http2.as_ref().and_then(Multiplexed::idle_since)
+    }
+
+    fn idle(&self) -> usize {
+        self.idle.len() + usize::from(self.http2_idle_since().is_some())
+    }
+
+    /// Since when the longest idle connection is idle.
+    fn idle_since(&self) -> Option<Instant> {
+        let http1 = self.idle.front().map(|(_, since)| *since);
+        http1.into_iter().chain(self.http2_idle_since()).min()
+    }
+
+    /// Takes the longest idle connection out.
+    fn evict(&mut self) -> Evicted {
+        match self.http2_idle_since() == self.idle_since() {
+            true => (None, self.http2.take()),
+            false => (self.idle.pop_front().map(|(connection, _)| connection), None),
+        }
     }
 }
 
@@ -82,6 +112,7 @@ impl Pool {
             connector,
             limits,
             state: Mutex::default(),
+            alive: watch::Sender::new(()),
         })
     }
 
@@ -102,51 +133,69 @@ impl Pool {
             hash_map::Entry::Vacant(entry) => (entry.key().clone(), entry.insert(Entry::default())),
         };
         let mut found = None;
-        if let Some(http2) = entry.http2.as_ref().filter(|http2| !http2.is_closed()) {
+        if let Some(http2) = entry.http2.as_mut().filter(|http2| !http2.is_closed()) {
             found = Some(http2.share());
         }
-        while let (None, Some((connection, _))) = (&found, entry.idle.pop_back()) {
-            state.idle -= 1;
-            match connection.is_ready() {
-                true => found = Some(connection),
-                false => dead.push(connection),
+        while found.is_none() {
+            let Some((connection, _)) = entry.idle.pop_back() else {
+                break;
+            };
+            // A new one that nobody waited for need not be ready yet; it takes its first request all the same.
+            match connection.is_closed() {
+                false => found = Some(connection),
+                true => dead.push(connection),
             }
         }
-        let result = match found {
+        let (result, wanted) = match found {
             Some(connection) => {
-                entry.reused += 1;
-                state.reused += 1;
-                Ok(Lease::new(self, &key, connection, true))
+                let reused = u64::from(connection.has_served());
+                entry.reused += reused;
+                state.reused += reused;
+                (Ok(Lease::new(self, &key, connection, true)), 0)
             }
             None => {
                 let (waiter, waiting) = oneshot::channel();
                 entry.line.push_back(waiter);
-                self.open_for_line(entry, &key);
-                Err(waiting)
+                (Err(waiting), self.wanted(entry, &key))
             }
         };
         drop(guard);
         drop(dead);
+        self.open(&key, wanted);
         result
     }
 
-    /// Opens connections while fewer are being opened than requests wait.
-    fn open_for_line(self: &Arc<Self>, entry: &mut Entry, key: &Arc<Key>) {
+    /// Whether one attempt to connect is made for all who wait, because it may bring HTTP/2.
+    fn connects_for_all(&self, entry: &Entry, key: &Key) -> bool {
+        self.connector.may_speak_http2(key) && entry.is_http2 != Some(false)
+    }
+
+    /// How many connections more are to be opened, which count as being opened from here on.
+    fn wanted(&self, entry: &mut Entry, key: &Key) -> usize {
         entry.line.retain(|waiter| !waiter.is_closed());
-        let may_be_http2 = self.connector.may_speak_http2(key) && entry.is_http2 != Some(false);
-        let wanted = match may_be_http2 {
+        let wanted = match self.connects_for_all(entry, key) {
             true => entry.line.len().min(1),
             false => entry.line.len(),
         };
         let limit = self.limits.max_per_key.unwrap_or(usize::MAX);
-        while entry.connecting < wanted && entry.open + entry.connecting < limit {
-            entry.connecting += 1;
+        let room = limit.saturating_sub(entry.open + entry.connecting);
+        let wanted = wanted.saturating_sub(entry.connecting).min(room);
+        entry.connecting += wanted;
+        wanted
+    }
+
+    /// Opens connections that were found [`wanted`](Self::wanted).
+    fn open(self: &Arc<Self>, key: &Arc<Key>, wanted: usize) {
+        for _ in 0..wanted {
             let opening = Opening {
                 pool: Arc::downgrade(self),
                 key: key.clone(),
                 pending: true,
             };
-            tokio::spawn(opening.run(self.connector.clone()));
+            // Without a runtime it is dropped, and so told.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(self.for_its_life(opening.run(self.connector.clone())));
+            }
         }
     }
 
@@ -187,90 +236,146 @@ impl Pool {
 
     /// Serves the whole line from one HTTP/2 connection.
     fn multiplex(self: &Arc<Self>, key: &Arc<Key>, new: Multiplexed) {
-        let mut surplus = None;
-        let (line, shared) = {
+        let (line, others, reaper) = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let entry = state.entries.entry(key.clone()).or_default();
-            let http2 = match entry.http2.take_if(|old| !old.is_closed()) {
-                Some(old) => {
-                    surplus = Some(new);
-                    entry.http2.insert(old)
-                }
-                None => entry.http2.insert(new),
+            // Without an entry the connection has ended already, and nobody waits for it.
+            let Some(entry) = state.entries.get_mut(key) else {
+                return;
             };
+            let old = entry.http2.take();
+            let (mut http2, other) = match old {
+                Some(old) if !old.is_closed() => (old, Some(new)),
+                old => (new, old),
+            };
+            entry.line.retain(|waiter| !waiter.is_closed());
             let line = std::mem::take(&mut entry.line);
-            let shared: Vec<_> = line.iter().map(|_| http2.share()).collect();
-            self.reap_later(state);
-            (line, shared)
+            let line: Vec<_> = line.into_iter().map(|waiter| (waiter, http2.share())).collect();
+            let reused = line.iter().filter(|(_, connection)| connection.has_served()).count() as u64;
+            entry.reused += reused;
+            state.reused += reused;
+            let mut others = vec![(None, other)];
+            match http2.is_closed() {
+                false => entry.http2 = Some(http2),
+                true => others.push((None, Some(http2))),
+            }
+            self.evict(state, key, &mut others);
+            (line, others, self.needs_reaper(state))
         };
-        for (waiter, connection) in line.into_iter().zip(shared) {
+        for (waiter, connection) in line {
             let _ = waiter.send(Ok(Lease::new(self, key, connection, false)));
         }
-        drop(surplus);
+        drop(others);
+        self.reap_later(reaper);
     }
 
-    /// A connection could not be opened: that is the answer for the head of the line.
-    fn failed(self: &Arc<Self>, key: &Arc<Key>, mut error: ClientError) {
-        let mut next = self.update(key, |entry| {
+    /// A connection could not be opened. That is the answer for the head of the line, unless enough others are being opened
+    /// (the request it was for may have been given up), or for the whole line, if it was the attempt for all.
+    fn failed(self: &Arc<Self>, key: &Arc<Key>, error: ClientError) {
+        let told = self.update(key, |entry| {
             entry.connecting -= 1;
-            entry.line.pop_front()
-        });
-        while let Some(waiter) = next {
-            match waiter.send(Err(error)) {
-                Err(Err(returned)) => error = returned,
-                _ => return,
+            entry.line.retain(|waiter| !waiter.is_closed());
+            match entry.line.len().saturating_sub(entry.connecting) {
+                0 => VecDeque::new(),
+                _ if self.connects_for_all(entry, key) => std::mem::take(&mut entry.line),
+                _ => entry.line.pop_front().into_iter().collect(),
             }
-            next = self.update(key, |entry| entry.line.pop_front());
+        });
+        for waiter in told {
+            let _ = waiter.send(Err(error.share()));
+        }
+    }
+
+    /// A connection is no longer being opened: the task panicked, or the runtime ends. No other is opened in its place, so
+    /// whoever would wait for nothing is told.
+    fn broken_off(&self, key: &Arc<Key>) {
+        let mut guard = self.lock();
+        let Some(entry) = guard.entries.get_mut(key) else {
+            return;
+        };
+        entry.connecting -= 1;
+        entry.line.retain(|waiter| !waiter.is_closed());
+        let told = match entry.line.len().saturating_sub(entry.connecting) {
+            0 => 0,
+            _ if entry.open + entry.connecting == 0 => entry.line.len(),
+            _ => 1,
+        };
+        let told: Vec<_> = entry.line.drain(..told).collect();
+        if entry.is_empty() {
+            guard.entries.remove(key);
+        }
+        drop(guard);
+        for waiter in told {
+            let _ = waiter.send(Err(ClientError::gone()));
         }
     }
 
     /// Gives a connection that is not in use to the head of the line, or keeps it.
-    pub(super) fn give(self: &Arc<Self>, key: &Arc<Key>, mut connection: Connection, reused: bool) {
+    pub(super) fn give(self: &Arc<Self>, key: &Arc<Key>, mut connection: Connection, was_idle: bool) {
         loop {
             let mut evicted = Vec::new();
             let mut guard = self.lock();
             let state = &mut *guard;
-            let entry = state.entries.entry(key.clone()).or_default();
-            let Some(waiter) = entry.line.pop_front() else {
-                entry.idle.push_back((connection, Instant::now()));
-                state.idle += 1;
-                self.evict(state, key, &mut evicted);
-                self.reap_later(state);
-                drop(guard);
-                drop(evicted);
+            // Without an entry the connection has ended meanwhile.
+            let Some(entry) = state.entries.get_mut(key) else {
                 return;
             };
-            if reused {
-                entry.reused += 1;
-                state.reused += 1;
-            }
+            let Some(waiter) = entry.line.pop_front() else {
+                // One that has ended has been taken out of the entry's, and must not be put in again.
+                let mut reaper = None;
+                if !connection.is_closed() {
+                    entry.idle.push_back((connection, Instant::now()));
+                    self.evict(state, key, &mut evicted);
+                    reaper = self.needs_reaper(state);
+                }
+                drop(guard);
+                drop(evicted);
+                return self.reap_later(reaper);
+            };
+            let reused = u64::from(connection.has_served());
+            entry.reused += reused;
+            state.reused += reused;
             drop(guard);
-            match waiter.send(Ok(Lease::new(self, key, connection, reused))) {
+            match waiter.send(Ok(Lease::new(self, key, connection, was_idle))) {
                 Err(Ok(mut lease)) => match lease.take() {
                     Some(returned) => connection = returned,
                     None => return,
                 },
                 _ => return,
             }
+            // It was not taken after all.
+            let mut state = self.lock();
+            state.reused -= reused;
+            if let Some(entry) = state.entries.get_mut(key) {
+                entry.reused -= reused;
+            }
+        }
+    }
+
+    /// A request has ended on an HTTP/2 connection, which may be idle now.
+    pub(super) fn released(&self, key: &Arc<Key>) {
+        if self.limits.max_idle_per_key.or(self.limits.max_idle).is_some() {
+            let mut evicted = Vec::new();
+            self.evict(&mut self.lock(), key, &mut evicted);
         }
     }
 
     /// Takes out what is over the limits, the longest idle first.
-    fn evict(&self, state: &mut State, key: &Arc<Key>, evicted: &mut Vec<Connection>) {
-        if let Some(entry) = state.entries.get_mut(key) {
-            while entry.idle.len() > self.limits.max_idle_per_key.unwrap_or(usize::MAX) {
-                state.idle -= 1;
-                evicted.extend(entry.idle.pop_front().map(|(connection, _)| connection));
+    fn evict(&self, state: &mut State, key: &Arc<Key>, evicted: &mut Vec<Evicted>) {
+        if let (Some(most), Some(entry)) = (self.limits.max_idle_per_key, state.entries.get_mut(key)) {
+            while entry.idle() > most {
+                evicted.push(entry.evict());
             }
         }
-        while state.idle > self.limits.max_idle.unwrap_or(usize::MAX) {
-            let idle = state.entries.values_mut().filter(|entry| !entry.idle.is_empty());
-            let Some(oldest) = idle.min_by_key(|entry| entry.idle[0].1) else {
-                return;
-            };
-            state.idle -= 1;
-            evicted.extend(oldest.idle.pop_front().map(|(connection, _)| connection));
+        let Some(most) = self.limits.max_idle else { return };
+        let idle = state.entries.values().map(Entry::idle).sum::<usize>();
+        for _ in most..idle {
+            let idle = state
+                .entries
+                .values_mut()
+                .filter_map(|entry| Some((entry.idle_since()?, entry)));
+            let oldest = idle.min_by_key(|(since, _)| *since);
+            evicted.extend(oldest.map(|(_, entry)| entry.evict()));
         }
     }
 
@@ -281,11 +386,10 @@ impl Pool {
         let state = &mut *guard;
         let entry = state.entries.entry(key.clone()).or_default();
         let result = change(entry);
-        self.open_for_line(entry, key);
+        let wanted = self.wanted(entry, key);
         if entry.idle.iter().any(|(connection, _)| connection.is_closed()) {
             let (closed, open) = entry.idle.drain(..).partition(|(connection, _)| connection.is_closed());
             (dead, entry.idle) = (closed, open);
-            state.idle -= dead.len();
         }
         let http2 = entry.http2.take_if(|http2| http2.is_closed());
         if entry.is_empty() {
@@ -293,58 +397,67 @@ impl Pool {
         }
         drop(guard);
         drop((dead, http2));
+        self.open(key, wanted);
         result
     }
 
+    /// Whether a task has to be started that closes what is idle for too long: then, after how long.
+    fn needs_reaper(&self, state: &mut State) -> Option<Duration> {
+        // An idle connection's time-out that overflows never comes.
+        let timeout = self
+            .limits
+            .idle_timeout
+            .filter(|timeout| Instant::now().checked_add(*timeout).is_some())?;
+        (!std::mem::replace(&mut state.reaping, true)).then_some(timeout)
+    }
+
     /// Sees to it that what is idle for too long is closed, without a request having to come.
-    fn reap_later(self: &Arc<Self>, state: &mut State) {
-        let Some(timeout) = self.limits.idle_timeout.filter(|_| !state.reaping) else {
-            return;
+    fn reap_later(self: &Arc<Self>, timeout: Option<Duration>) {
+        let Some(timeout) = timeout else { return };
+        let reaping = Reaping {
+            pool: Arc::downgrade(self),
+            pending: true,
         };
-        let Ok(runtime) = Handle::try_current() else { return };
-        state.reaping = true;
-        let pool = Arc::downgrade(self);
-        runtime.spawn(async move {
-            let mut next = Instant::now() + timeout;
-            loop {
-                sleep_until(next).await;
-                match pool.upgrade().and_then(|pool| pool.reap(timeout)) {
-                    Some(expiry) => next = expiry,
-                    None => return,
-                }
-            }
-        });
+        // Without a runtime it is dropped, and the next connection that is kept starts another.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(self.for_its_life(reaping.run(timeout)));
+        }
     }
 
     /// Closes what was idle for too long, and tells when to look again.
     fn reap(&self, timeout: Duration) -> Option<Instant> {
         let now = Instant::now();
         let mut expired = Vec::new();
-        let mut expired_http2 = Vec::new();
-        let mut guard = self.lock();
-        let state = &mut *guard;
         let mut next: Option<Instant> = None;
-        let mut not_before = |expiry: Instant| next = Some(next.map_or(expiry, |next| next.min(expiry)));
-        for entry in state.entries.values_mut() {
-            while entry.idle.front().is_some_and(|(_, since)| *since + timeout <= now) {
-                state.idle -= 1;
-                expired.extend(entry.idle.pop_front());
+        let mut guard = self.lock();
+        for entry in guard.entries.values_mut() {
+            while entry.idle_since().is_some_and(|since| since + timeout <= now) {
+                expired.push(entry.evict());
             }
-            if let Some((_, since)) = entry.idle.front() {
-                not_before(*since + timeout);
-            }
-            expired_http2.extend(
-                entry
-                    .http2
-                    .take_if(|http2| http2.idle_since().is_some_and(|since| since + timeout <= now)),
-            );
-            if let Some(http2) = &entry.http2 {
-                not_before(http2.idle_since().unwrap_or(now) + timeout);
+            // An HTTP/2 connection in use will be idle, but not before now.
+            let in_use = entry.http2.as_ref().map(|_| now);
+            if let Some(since) = entry.idle_since().or(in_use) {
+                // Not without a pause, however short the time-out is.
+                let expiry = since + timeout.max(Duration::from_millis(1));
+                next = Some(next.map_or(expiry, |next| next.min(expiry)));
             }
         }
-        state.reaping = next.is_some();
+        guard.reaping = next.is_some();
         drop(guard);
         next
+    }
+
+    /// Does this, but for no longer than the pool is there.
+    fn for_its_life<F: Future<Output = ()>>(&self, task: F) -> impl Future<Output = ()> + use<F> {
+        let mut pool = self.alive.subscribe();
+        async move {
+            let (mut task, mut gone) = (pin!(task), pin!(pool.changed()));
+            poll_fn(|cx| match task.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => gone.as_mut().poll(cx).map(drop),
+            })
+            .await;
+        }
     }
 
     pub(super) fn stats(&self) -> PoolStats {
@@ -353,10 +466,9 @@ impl Pool {
             route: key.route.clone(),
             origin: key.origin.as_ref().map(ToString::to_string),
             open: entry.open,
-            idle: entry.idle.len()
-                + usize::from(entry.http2.as_ref().is_some_and(|http2| http2.idle_since().is_some())),
+            idle: entry.idle(),
             connecting: entry.connecting,
-            waiting: entry.line.len(),
+            waiting: entry.line.iter().filter(|waiter| !waiter.is_closed()).count(),
             opened: entry.opened,
             reused: entry.reused,
         });
@@ -402,11 +514,8 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if self.pending {
-            // The task panicked, or the runtime ends.
-            if let Some(pool) = self.pool.upgrade() {
-                pool.lock().entries.entry(self.key.clone()).or_default().connecting -= 1;
-            }
+        if let Some(pool) = self.pool.upgrade().filter(|_| self.pending) {
+            pool.broken_off(&self.key);
         }
     }
 }
@@ -419,8 +528,38 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let (Some(pool), Ok(_)) = (self.pool.upgrade(), Handle::try_current()) {
+        if let Some(pool) = self.pool.upgrade() {
             pool.update(&self.key, |entry| entry.open -= 1);
+        }
+    }
+}
+
+/// The task that closes what was idle for too long. If its runtime ends, another can be started.
+struct Reaping {
+    pool: Weak<Pool>,
+    pending: bool,
+}
+
+impl Reaping {
+    async fn run(mut self, timeout: Duration) {
+        let mut next = Instant::now() + timeout;
+        loop {
+            sleep_until(next).await;
+            match self.pool.upgrade().and_then(|pool| pool.reap(timeout)) {
+                Some(expiry) => next = expiry,
+                None => {
+                    self.pending = false;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Reaping {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade().filter(|_| self.pending) {
+            pool.lock().reaping = false;
         }
     }
 }

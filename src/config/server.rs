@@ -336,10 +336,11 @@ fn parse_address(address: &str) -> Result<(ProxyHost, Option<u16>), &'static str
 }
 
 fn parse_host(host: &str) -> Result<ProxyHost, &'static str> {
-    match ipv4(host) {
+    let name = dns_name(host)?;
+    match ipv4(&name) {
         Some(ip) => Ok(ProxyHost::Ip(ip.into())),
-        None if ends_in_a_number(host) => Err("the host ends in a number, but is not an IPv4 address"),
-        None => dns_name(host).map(ProxyHost::Name),
+        None if ends_in_a_number(&name) => Err("the host ends in a number, but is not an IPv4 address"),
+        None => Ok(ProxyHost::Name(name)),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{BoxError, redact::Redacted};
+use super::{
+    BoxError,
+    redact::{Redacted, redacted_entry},
+};
 
 /// A setting that cannot be used.
 ///
@@ -171,11 +174,7 @@ impl EntryError {
     pub(crate) fn new(position: usize, entry: &str, reason: &'static str) -> Self {
         Self {
             position,
-            // A list of hosts holds no password, unless somebody put a whole proxy address into it.
-            entry: match entry.contains('@') {
-                true => Redacted(entry).to_string(),
-                false => entry.escape_debug().to_string(),
-            },
+            entry: redacted_entry(entry),
             reason,
         }
     }

@@ -5,8 +5,8 @@ use std::fmt;
 /// Shows a proxy address that may be malformed, with everything hidden that could be (part of) a password.
 ///
 /// A password with a raw `/`, `?`, `#` or `@` moves the place where a URL parser sees the host, and a forgotten host
-/// leaves the password where the port should be. So all up to the *last* `@` is taken as user information, and without
-/// an `@` everything from a `:` on that is not followed by a port is hidden.
+/// leaves the password where the port should be. So all up to the *last* `@` is taken as user information, and behind it
+/// everything from a `:` on that is not followed by a port and nothing else is hidden.
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Redacted<'_> {
@@ -15,19 +15,34 @@ impl fmt::Display for Redacted<'_> {
         if let Some(scheme) = scheme {
             write!(f, "{}://", scheme.escape_debug())?;
         }
-        if let Some((userinfo, host)) = rest.rsplit_once('@') {
-            match userinfo.split_once(':') {
-                Some((user, _)) => write!(f, "{}:***", user.escape_debug())?,
-                // `user/word@host`: what stands before the `@` without a `:` can still be half a password.
-                None if userinfo.contains(['/', '?', '#', '\\']) => f.write_str("***")?,
-                None => write!(f, "{}", userinfo.escape_debug())?,
-            }
-            return write!(f, "@{}", host.escape_debug());
+        let (userinfo, address) = match rest.rsplit_once('@') {
+            Some((userinfo, address)) => (Some(userinfo), address),
+            None => (None, rest),
+        };
+        match userinfo.map(|userinfo| (userinfo, userinfo.split_once(':'))) {
+            Some((_, Some((user, _)))) => write!(f, "{}:***@", user.escape_debug())?,
+            // `user/word@host`: what stands before the `@` without a `:` can still be half a password.
+            Some((user, None)) if user.contains(['/', '?', '#', '\\']) => f.write_str("***@")?,
+            Some((user, None)) => write!(f, "{}@", user.escape_debug())?,
+            None => {}
         }
-        match hidden_from(rest) {
-            Some(at) => write!(f, "{}:***", rest[..at].escape_debug()),
-            None => write!(f, "{}", rest.escape_debug()),
+        match hidden_from(address) {
+            Some(at) => write!(f, "{}:***", address[..at].escape_debug()),
+            None => write!(f, "{}", address.escape_debug()),
         }
+    }
+}
+
+/// The same for an entry of a list of hosts, which holds no password unless somebody put (a piece of) a proxy's address
+/// into it: white space separates entries, and a password may have some.
+pub(crate) fn redacted_entry(entry: &str) -> String {
+    let address = |c: char| c.is_ascii_hexdigit() || ":.[]/".contains(c);
+    match entry.rsplit_once('@') {
+        Some((_, host)) => format!("***@{}", Redacted(host)),
+        None if entry.contains("://") => Redacted(entry).to_string(),
+        // More than a host and a port, and no IPv6 address either.
+        None if entry.matches(':').count() > 1 && !entry.chars().all(address) => Redacted(entry).to_string(),
+        None => entry.escape_debug().to_string(),
     }
 }
 
@@ -44,23 +59,23 @@ pub(crate) fn split_scheme(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Where, in an address without `@`, a `:` stands that no port follows.
-fn hidden_from(rest: &str) -> Option<usize> {
-    let name = match rest.strip_prefix('[').and_then(|v6| v6.find(']')) {
+/// Where, in an address, a `:` stands that something else than a port follows.
+fn hidden_from(address: &str) -> Option<usize> {
+    let name = match address.strip_prefix('[').and_then(|v6| v6.find(']')) {
         Some(end) => end + 2,
         None => 0,
     };
-    let colon = name + rest[name..].find(':')?;
-    let after = &rest[colon + 1..];
-    let port = after.split(['/', '?', '#']).next().unwrap_or_default();
+    let colon = name + address[name..].find(':')?;
+    let port = &address[colon + 1..];
+    let port = port.strip_suffix('/').unwrap_or(port);
     let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    let is_address = rest.parse::<std::net::Ipv6Addr>().is_ok();
+    let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
     (!is_port && !port.is_empty() && !is_address).then_some(colon)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Redacted;
+    use super::{Redacted, redacted_entry};
 
     #[test]
     fn no_spelling_of_a_password_is_shown() {
@@ -78,11 +93,34 @@ mod tests {
             ("http://proxy:3128/", "http://proxy:3128/"),
             ("http://[::1]:3128", "http://[::1]:3128"),
             ("http://[::1]:secret", "http://[::1]:***"),
+            ("http://me@corp.example:secret", "http://me@corp.example:***"),
+            ("socks5://me@corp.example:secret/", "socks5://me@corp.example:***"),
+            ("http://me@corp.example:secret proxy:3128", "http://me@corp.example:***"),
+            ("http:/user:secret", "http:***"),
+            ("http://http://user:secret", "http://http:***"),
+            ("http://user:123/secret", "http://user:***"),
+            ("http://user:123?secret", "http://user:***"),
             ("2001:db8::1", "2001:db8::1"),
             ("http://pro\nxy", "http://pro\\nxy"),
             ("http://user@proxy", "http://user@proxy"),
         ] {
             assert_eq!(Redacted(raw).to_string(), shown, "{raw}");
+        }
+    }
+
+    #[test]
+    fn no_piece_of_an_address_in_a_list_shows_a_password() {
+        for (raw, shown) in [
+            ("http://user:secret@proxy", "***@proxy"),
+            ("secret@proxy/", "***@proxy/"),
+            ("http://user:secret", "http://user:***"),
+            ("me@corp.example:secret", "***@corp.example:***"),
+            ("user:secret:x", "user:***"),
+            ("host:http", "host:http"),
+            ("2001:db8::1::/33", "2001:db8::1::/33"),
+            ("[::1", "[::1"),
+        ] {
+            assert_eq!(redacted_entry(raw), shown, "{raw}");
         }
     }
 }

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     dialect::{Rules, Separator},
-    target::{dns_name, parse_port},
+    target::{dns_name, ends_in_a_number, parse_port},
 };
 
 /// What an entry matches.
@@ -116,7 +116,10 @@ pub(super) fn parse(entry: &str, whole_list: bool, rules: &Rules) -> Result<Rule
             .and_then(|inner| inner.parse::<Ipv6Addr>().ok())
             .ok_or("what stands in brackets is not an IPv6 address")?;
         if port.is_none() && !rules.brackets_without_port {
-            return Err("in this dialect an address in brackets needs a port");
+            return Err(match rules.ports {
+                true => "in this dialect an address in brackets needs a port",
+                false => "in this dialect an address in brackets matches nothing",
+            });
         }
         return Ok(address(ip.into(), port, rules));
     }
@@ -200,7 +203,11 @@ fn name(host: &str, port: Option<u16>, rules: &Rules) -> Result<NameRule, &'stat
         return Err("`*` can only stand alone or as the first label (`*.example.com`)");
     }
     let mut text = dns_name(name)?;
-    if !rules.trailing_dots_ignored && name.ends_with('.') {
+    if rules.odd_ipv4_is_address && ends_in_a_number(&text) {
+        return Err("it ends in a number, but is not an IPv4 address");
+    }
+    // IDNA knows four dots (UTS #46 2.3).
+    if !rules.trailing_dots_ignored && name.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
         text.push('.');
     }
     Ok(NameRule {

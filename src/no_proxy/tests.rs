@@ -384,5 +384,5 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
             .to_owned()
     };
     assert_eq!(shown("a\u{1}b"), "a\\u{1}b");
-    assert_eq!(shown("http://user:secret@proxy"), "http://user:***@proxy");
+    assert_eq!(shown("http://user:secret@proxy"), "***@proxy");
 }

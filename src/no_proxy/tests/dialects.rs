@@ -75,7 +75,11 @@ fn the_dialects_differ_where_the_table_says() {
         (" a.test\t, example.com ", "http://example.com", [yes, yes, yes]),
         ("a.test\n,example.com", "http://a.test", [yes, yes, no]),
         ("a.test\n,example.com", "http://example.com", [yes, yes, yes]),
+        ("127.1", "http://127.1", [yes, yes, no]),
+        ("10.1", "http://x.10.1", [no, yes, no]),
         // Unicode entries
+        ("example.com。", "http://example.com", [yes, no, no]),
+        ("example.com。", "http://example.com.", [yes, yes, no]),
         ("bücher.example", "http://xn--bcher-kva.example", [yes, yes, no]),
         ("xn--bcher-kva.example", "http://xn--bcher-kva.example", [yes, yes, yes]),
         // Security rules are the same in all
@@ -118,7 +122,13 @@ fn what_only_a_dialect_rejects_is_reported_in_that_dialect() {
             "[::1]",
             1,
             "in this dialect an address in brackets needs a port",
-            [false, true, true],
+            [false, true, false],
+        ),
+        (
+            "[::1]",
+            1,
+            "in this dialect an address in brackets matches nothing",
+            [false, false, true],
         ),
         (
             "bücher.test",

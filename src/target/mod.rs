@@ -1,0 +1,357 @@
+//! What a request wants to reach: scheme, host, port. The only place where hosts are normalised ([`host`]).
+//!
+//! A [`Target`] is what the decision is made on. It borrows from the URI it was read from and allocates only where the
+//! host has to be rewritten (upper case, or Unicode in [`Target::from_str`]).
+
+mod host;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use http::Uri;
+use idna::AsciiDenyList;
+
+pub(crate) use self::host::{dns_name, ends_in_a_number, ipv4, parse_port};
+use self::host::{is_reg_name, split_authority, strip_brackets};
+use crate::error::{TargetError, redact::split_scheme};
+
+/// What a request wants to reach.
+///
+/// The host is read by the WHATWG URL rules: lower case, Unicode as A-label, and every spelling that a resolver would
+/// read as an IPv4 address *is* that address. A zone id is dropped, since it means nothing to another machine (RFC 6874).
+///
+/// ```
+/// # use tower_outbound_proxy::Target;
+/// let uri = "http://Example.COM/path".parse::<http::Uri>()?;
+/// let target = Target::try_from(&uri)?;
+/// assert_eq!(target.to_string(), "http://example.com:80");
+///
+/// // From text, Unicode is allowed.
+/// assert_eq!("https://bücher.example".parse::<Target>()?.name(), Some("xn--bcher-kva.example"));
+/// assert_eq!("http://0x7f.1".parse::<Target>()?.ip(), Some([127, 0, 0, 1].into()));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target<'a> {
+    scheme: Scheme,
+    /// The host in lower case and without brackets or zone, otherwise as written: with its trailing dot, and an
+    /// address in the spelling it had.
+    host: Cow<'a, str>,
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+    upper_case: bool,
+}
+
+/// The schemes that a proxy may apply to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+    /// `ws`: WebSocket in clear.
+    Ws,
+    /// `wss`: WebSocket over TLS.
+    Wss,
+    /// Any other: always reached directly.
+    Other,
+}
+
+impl Scheme {
+    fn new(name: &str) -> Self {
+        [Self::Http, Self::Https, Self::Ws, Self::Wss]
+            .into_iter()
+            .find(|scheme| scheme.as_str().eq_ignore_ascii_case(name))
+            .unwrap_or(Self::Other)
+    }
+
+    /// Its name; `other` for [`Scheme::Other`].
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Other => "other",
+        }
+    }
+
+    const fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Http | Self::Ws => Some(80),
+            Self::Https | Self::Wss => Some(443),
+            Self::Other => None,
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>) -> Result<Self, TargetError> {
+        let (host, ip) = match strip_brackets(&host) {
+            Some(inner) => {
+                // The zone may hold anything, a domain name too (CVE-2025-22870): it is not part of the address.
+                let address = inner.split('%').next().unwrap_or_default();
+                let ip = address
+                    .parse::<Ipv6Addr>()
+                    .map_err(|_| TargetError::new("what stands in brackets is not an IPv6 address"))?;
+                let host = match host {
+                    Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
+                    Cow::Owned(_) => Cow::Owned(address.to_owned()),
+                };
+                (host, Some(IpAddr::V6(ip)))
+            }
+            None => {
+                if !host.bytes().all(is_reg_name) {
+                    return Err(TargetError::new("the host has a character that no host can have"));
+                }
+                let ip = ipv4(&host).map(IpAddr::V4);
+                (host, ip)
+            }
+        };
+        if host.is_empty() || host == "." {
+            return Err(TargetError::new("it has no host"));
+        }
+        let upper_case = host.bytes().any(|b| b.is_ascii_uppercase());
+        Ok(Self {
+            scheme,
+            ip,
+            port: port.or(scheme.default_port()),
+            host: match upper_case {
+                true => Cow::Owned(host.to_ascii_lowercase()),
+                false => host,
+            },
+            upper_case,
+        })
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host's name in lower case and without a trailing dot; `None` where the host is an address.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self.ip {
+            Some(_) => None,
+            None => Some(self.host.strip_suffix('.').unwrap_or(&self.host)),
+        }
+    }
+
+    /// The host's address, as written: an IPv4-mapped IPv6 address stays one. `None` where the host is a name.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// The port: the one in the URI, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for other
+    /// schemes.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The same scheme and port at this address: what the target is once its name is resolved.
+    #[must_use]
+    pub fn at(&self, ip: IpAddr) -> Target<'static> {
+        Target {
+            host: Cow::Owned(ip.to_string()),
+            ip: Some(ip),
+            upper_case: false,
+            ..*self
+        }
+    }
+
+    /// The host as it is written for a proxy: the name in lower case and with the trailing dot it had, an address in
+    /// its usual form, IPv6 in brackets.
+    pub(crate) fn host(&self) -> HostText<'_> {
+        HostText(self)
+    }
+
+    /// The host in lower case as it was written, for dialects that do less normalising.
+    pub(crate) fn written(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether the host was written with upper-case letters.
+    pub(crate) fn had_upper_case(&self) -> bool {
+        self.upper_case
+    }
+
+    /// Whether the host was written as [`host`](Self::host) writes it (zone ids aside).
+    pub(crate) fn is_written_normally(&self) -> bool {
+        !self.upper_case
+            && match self.ip {
+                None => true,
+                // Without leading zeros an IPv4 address has one spelling.
+                Some(IpAddr::V4(_)) => self.host.parse::<Ipv4Addr>().is_ok(),
+                Some(IpAddr::V6(ip)) => self.host == ip.to_string(),
+            }
+    }
+
+    /// The same, borrowing from nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Target<'static> {
+        Target {
+            host: Cow::Owned(self.host.into_owned()),
+            ..self
+        }
+    }
+}
+
+/// `host:port`, which is the authority-form that CONNECT needs (RFC 9112 3.2.3).
+pub(crate) struct Authority<'t>(pub(crate) &'t Target<'t>);
+
+impl fmt::Display for Authority<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.host().fmt(f)?;
+        match self.0.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) struct HostText<'t>(&'t Target<'t>);
+
+impl fmt::Display for HostText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.ip {
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Some(IpAddr::V4(ip)) => ip.fmt(f),
+            None => f.write_str(&self.0.host),
+        }
+    }
+}
+
+/// `scheme://host:port`, without user information, path or query; without the scheme where it is no known one.
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme != Scheme::Other {
+            write!(f, "{}://", self.scheme.as_str())?;
+        }
+        Authority(self).fmt(f)
+    }
+}
+
+impl<'a> TryFrom<&'a Uri> for Target<'a> {
+    type Error = TargetError;
+
+    fn try_from(uri: &'a Uri) -> Result<Self, TargetError> {
+        let scheme = uri
+            .scheme_str()
+            .ok_or(TargetError::new("it has no scheme (an absolute URI is needed)"))?;
+        let authority = uri.authority().ok_or(TargetError::new("it has no host"))?;
+        let (host, port) = split_authority(authority.as_str())?;
+        Self::new(Scheme::new(scheme), Cow::Borrowed(host), port)
+    }
+}
+
+/// Reads an absolute URL; the host may hold Unicode.
+impl FromStr for Target<'static> {
+    type Err = TargetError;
+
+    fn from_str(url: &str) -> Result<Self, TargetError> {
+        let (scheme, rest) = split_scheme(url.trim());
+        let scheme = scheme.ok_or(TargetError::new("it has no scheme (an absolute URL is needed)"))?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (host, port) = split_authority(authority)?;
+        let host = if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
+            host.to_owned()
+        } else {
+            let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
+            idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL)
+                .map_err(|_| TargetError::new("the host has no form that DNS can hold (IDNA)"))?
+                .into_owned()
+        };
+        Self::new(Scheme::new(scheme), Cow::Owned(host), port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(url: &str) -> String {
+        url.parse::<Target<'_>>()
+            .map_or_else(|e| e.to_string(), |t| Authority(&t).to_string())
+    }
+
+    #[test]
+    fn hosts_are_normalised() {
+        for (url, expected) in [
+            ("http://Example.COM", "example.com:80"),
+            ("https://example.com./x", "example.com.:443"),
+            ("ws://example.com:8080?q", "example.com:8080"),
+            ("wss://example.com:#f", "example.com:443"),
+            ("http://user:p@ss@example.com/", "example.com:80"),
+            ("HTTPS://[2001:DB8::1]", "[2001:db8::1]:443"),
+            ("http://[fe80::1%25eth0]:8080", "[fe80::1]:8080"),
+            ("http://[::1%25.example.com]/", "[::1]:80"),
+            ("http://[::ffff:1.2.3.4]/", "[::ffff:1.2.3.4]:80"),
+            ("http://bücher.example", "xn--bcher-kva.example:80"),
+            ("http://b%C3%BCcher.example", "xn--bcher-kva.example:80"),
+            ("http://１２７.1", "127.0.0.1:80"),
+            ("http://under_score.test", "under_score.test:80"),
+            ("ftp://example.com", "example.com"),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_target_is_an_error() {
+        for url in [
+            "example.com",
+            "/path",
+            "http://",
+            "http:///path",
+            "http://:80",
+            "http://.",
+            "http://user@",
+            "http://host:0",
+            "http://host:65536",
+            "http://host:+80",
+            "http://host:http",
+            "http://a:1:2",
+            "http://[::1",
+            "http://[::1]x",
+            "http://[example.com]",
+            "http://[]",
+            "http://[1.2.3.4]",
+            "http://a b",
+            "http://a\tb",
+            "http://a\\b",
+            "http://a\u{0}",
+            "http://a%00b",
+            "http://a%2Fb",
+            "http://[v1.x]",
+        ] {
+            assert!(url.parse::<Target<'_>>().is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_uri_and_its_text_are_the_same_target_and_the_uri_is_borrowed() {
+        for url in [
+            "http://example.com/x",
+            "https://[::1]:8443/",
+            "http://user@127.1",
+            "http://A.example.",
+        ] {
+            let uri = url.parse::<Uri>().unwrap();
+            let target = Target::try_from(&uri).unwrap();
+            assert_eq!(target.clone().into_owned(), url.parse().unwrap());
+            assert_eq!(matches!(target.host, Cow::Borrowed(_)), !url.contains('A'), "{url}");
+        }
+        assert!(Target::try_from(&Uri::from_static("/path")).is_err());
+        assert!(Target::try_from(&Uri::from_static("example.com:443")).is_err());
+    }
+}
