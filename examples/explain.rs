@@ -35,7 +35,10 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut dialect = Dialect::Standard;
     let (mut batch, mut compare) = (false, false);
     let mut urls = Vec::new();
-    let mut args = std::env::args().skip(1);
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string().map_err(|_| "an argument is not Unicode"));
+    let mut args = args.collect::<Result<Vec<_>, _>>()?.into_iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--dialect" => dialect = args.next().ok_or("--dialect needs a name")?.parse()?,
@@ -117,13 +120,20 @@ fn compare_dialects(urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
             println!("warning ({dialect}): {warning}");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(match configs.iter().all(|(_, config)| config.is_ok()) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(5),
+    })
 }
 
 fn answer_batch(dialect: Dialect) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for line in io::stdin().lock().lines() {
-        match answer(&line?, dialect) {
+    for line in io::stdin().lock().split(b'\n') {
+        let answer = match String::from_utf8(line?) {
+            Ok(line) => answer(line.strip_suffix('\r').unwrap_or(&line), dialect),
+            Err(_) => Err("the line is not UTF-8".into()),
+        };
+        match answer {
             Ok(answer) => writeln!(out, "{answer}")?,
             Err(error) => writeln!(out, "error: {error}")?,
         }

@@ -44,7 +44,10 @@ use tower_outbound_proxy::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let code = match Options::parse(std::env::args().skip(1)) {
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    let code = match Options::parse(args) {
         Ok(options) => run(options).await,
         Err(error) => fail(error.as_ref()),
     };

@@ -1,7 +1,9 @@
 //! Promise: `explain` and `fetch` do what their first lines say, exit codes included.
 
 use std::{
+    ffi::OsStr,
     io::Write,
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -136,6 +138,14 @@ fn explain_fails_on_what_cannot_be_used() {
     ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
+    let compared = run(&["--compare", "http://x.test"]);
+    assert_eq!(compared.status.code(), Some(5));
+    assert!(!stdout(&compared).contains("secret"), "{compared:?}");
+    let not_unicode = program("explain")
+        .arg(OsStr::from_bytes(b"http://\xff"))
+        .output()
+        .unwrap();
+    assert_eq!(not_unicode.status.code(), Some(2));
     let url = program("explain").arg("x.test").output().unwrap();
     assert_eq!(url.status.code(), Some(2));
 }
@@ -177,9 +187,12 @@ fn explain_answers_a_batch_line_by_line() {
         .spawn()
         .unwrap();
     let input: String = cases.iter().map(|(line, _)| format!("{line}\n")).collect();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // What is not UTF-8 spoils its own line only.
+    let input = [b"\xff\t\t\thttp://x.test\n", input.as_bytes()].concat();
+    child.stdin.take().unwrap().write_all(&input).unwrap();
     let output = child.wait_with_output().unwrap();
-    let answers: Vec<_> = cases.iter().map(|(_, answer)| *answer).collect();
+    let mut answers = vec!["error: the line is not UTF-8"];
+    answers.extend(cases.iter().map(|(_, answer)| *answer));
     assert_eq!(stdout(&output).lines().collect::<Vec<_>>(), answers);
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
 }
