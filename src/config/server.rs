@@ -340,7 +340,7 @@ fn parse_host(host: &str) -> Result<ProxyHost, &'static str> {
     match ipv4(&name) {
         Some(ip) => Ok(ProxyHost::Ip(ip.into())),
         None if ends_in_a_number(&name) => Err("the host ends in a number, but is not an IPv4 address"),
-        None => Ok(ProxyHost::Name(name)),
+        None => Ok(ProxyHost::Name(name.into_owned())),
     }
 }
 

@@ -1,6 +1,9 @@
 //! One entry's grammar: text in, rule out, or the reason why it matches nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -11,7 +14,7 @@ use crate::{
 
 /// What an entry matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum Rule<'l> {
     All,
     /// Host bits are masked, an IPv4-mapped network is its IPv4 network.
     Network(IpNet),
@@ -19,34 +22,14 @@ pub(super) enum Rule {
         ip: IpAddr,
         port: u16,
     },
-    Name(NameRule),
-}
-
-/// A name in normal form, and which of itself and its subdomains it means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NameRule {
-    pub(super) name: Box<str>,
-    pub(super) apex: bool,
-    pub(super) port: Option<u16>,
-}
-
-impl NameRule {
-    /// Whether `host` is the name or below it; whole labels only.
-    pub(super) fn matches(&self, host: &str, port: Option<u16>) -> bool {
-        let name = self.name.as_bytes();
-        let host = host.as_bytes();
-        let at_boundary = match host.len().checked_sub(name.len()) {
-            None => false,
-            Some(0) => self.apex,
-            Some(before) => host[before - 1] == b'.',
-        };
-        at_boundary && host.ends_with(name) && self.port_matches(port)
-    }
-
-    /// Whether the rule holds for this port.
-    pub(super) fn port_matches(&self, port: Option<u16>) -> bool {
-        self.port.is_none() || self.port == port
-    }
+    /// A name in normal form, and which of itself and its subdomains it means.
+    Name {
+        name: Cow<'l, str>,
+        /// Where in the entry it begins, if it is written there as it is.
+        offset: usize,
+        apex: bool,
+        port: Option<u16>,
+    },
 }
 
 /// An entry's place in the text of its list.
@@ -64,19 +47,35 @@ impl Span {
 
 /// Where the entries of a list are. Empty entries are skipped.
 pub(super) fn split(list: &str, rules: &Rules) -> impl Iterator<Item = Span> {
-    let by_space = rules.separator == Separator::CommaOrSpace;
     let is_blank = |c| rules.separator.is_blank(c);
-    list.split_inclusive(move |c| c == ',' || (by_space && is_blank(c)))
-        .scan(0, move |next, piece| {
-            let start = *next + piece.len() - piece.trim_start_matches(is_blank).len();
-            *next += piece.len();
-            let text = piece.trim_end_matches(',').trim_matches(is_blank);
-            Some(Span {
-                start: start as u32,
-                end: (start + text.len()) as u32,
-            })
-        })
-        .filter(|span| span.start < span.end)
+    // Asked once, since it is commas alone that can be found fast.
+    let has_blanks = list.bytes().fold(false, |found, b| found | (b <= b' ') | !b.is_ascii());
+    let by_space = has_blanks && rules.separator == Separator::CommaOrSpace;
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        while next < list.len() {
+            let (start, rest) = (next, &list[next..]);
+            let end = match by_space {
+                true => rest.find(|c| c == ',' || is_blank(c)),
+                false => rest.find(','),
+            };
+            let end = end.map_or(list.len(), |end| start + end);
+            next = end + list[end..].chars().next().map_or(0, char::len_utf8);
+            let entry = match has_blanks {
+                true => list[start..end].trim_start_matches(is_blank),
+                false => &list[start..end],
+            };
+            let start = end - entry.len();
+            let end = start + entry.trim_end_matches(is_blank).len();
+            if start < end {
+                return Some(Span {
+                    start: start as u32,
+                    end: end as u32,
+                });
+            }
+        }
+        None
+    })
 }
 
 /// Splits a list at the first white space within an entry, for the dialect where such white space ends the list.
@@ -93,18 +92,26 @@ pub(super) fn cut<'l>(list: &'l str, rules: &Rules) -> (&'l str, &'l str) {
 
 /// Reads one entry, which is trimmed and not empty. `whole_list` says whether the list has nothing else in it, neither
 /// blanks nor commas.
-pub(super) fn parse(entry: &str, whole_list: bool, rules: &Rules) -> Result<Rule, &'static str> {
+pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Result<Rule<'l>, &'static str> {
     if entry == "*" {
         return match rules.star_anywhere || whole_list {
             true => Ok(Rule::All),
             false => Err("in this dialect `*` has to be the whole list, without a blank or comma"),
         };
     }
-    if entry.contains("://") {
-        return Err("it is a URL; only its host belongs here");
+    // Most entries are plain names, which cannot be anything else.
+    if !entry.starts_with(|c: char| c.is_ascii_digit()) {
+        if let Ok(name) = name(entry, None, rules) {
+            return Ok(name);
+        }
     }
     if entry.contains('/') {
-        return network(entry, rules).map(Rule::Network);
+        return network(entry, rules)
+            .map(Rule::Network)
+            .map_err(|reason| match entry.contains("://") {
+                true => "it is a URL; only its host belongs here",
+                false => reason,
+            });
     }
     let (host, port) = split_port(entry)?;
     if port.is_some() && !rules.ports {
@@ -126,7 +133,7 @@ pub(super) fn parse(entry: &str, whole_list: bool, rules: &Rules) -> Result<Rule
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(address(ip, port, rules));
     }
-    name(host, port, rules).map(Rule::Name)
+    name(host, port, rules)
 }
 
 /// Splits `host:port`. An unbracketed IPv6 address has no port.
@@ -151,7 +158,7 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
     }
 }
 
-fn address(ip: IpAddr, port: Option<u16>, rules: &Rules) -> Rule {
+fn address(ip: IpAddr, port: Option<u16>, rules: &Rules) -> Rule<'static> {
     let ip = canonical(ip, rules);
     match port {
         Some(port) => Rule::Address { ip, port },
@@ -185,7 +192,7 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
     })
 }
 
-fn name(host: &str, port: Option<u16>, rules: &Rules) -> Result<NameRule, &'static str> {
+fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>, &'static str> {
     if !host.is_ascii() && !rules.idna {
         return Err("in this dialect a Unicode name is compared as written and matches nothing");
     }
@@ -199,19 +206,20 @@ fn name(host: &str, port: Option<u16>, rules: &Rules) -> Result<NameRule, &'stat
     } else {
         (host, true)
     };
-    if name.contains('*') {
-        return Err("`*` can only stand alone or as the first label (`*.example.com`)");
-    }
-    let mut text = dns_name(name)?;
+    let mut text = dns_name(name).map_err(|reason| match name.contains('*') {
+        true => "`*` can only stand alone or as the first label (`*.example.com`)",
+        false => reason,
+    })?;
     if rules.odd_ipv4_is_address && ends_in_a_number(&text) {
         return Err("it ends in a number, but is not an IPv4 address");
     }
     // IDNA knows four dots (UTS #46 2.3).
     if !rules.trailing_dots_ignored && name.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
-        text.push('.');
+        text.to_mut().push('.');
     }
-    Ok(NameRule {
-        name: text.into(),
+    Ok(Rule::Name {
+        offset: host.len() - name.len(),
+        name: text,
         apex,
         port,
     })

@@ -3,21 +3,18 @@
 //! The answer is always the *first* entry of the list that matches, the one a reader of the list would point at. Every
 //! table therefore keeps, for what it matches, the lowest position, and [`Index::find`] takes the lowest of the tables.
 //!
-//! - Names: up to [`SCAN`] rules are compared one after the other, which is faster than hashing. A longer list is a hash
-//!   table of whole names; a look-up hashes the host once from its end and asks at each label's beginning.
+//! - Names: up to [`SCAN`] rules are compared one after the other, which is faster than hashing. A longer list has a hash
+//!   table of whole names; a look-up hashes the host once from its end and asks for each parent whose length some name
+//!   has.
 //! - Networks: CIDR blocks are nested or disjoint, never overlapping. Sorted by their first address, the last block that
 //!   begins at or before an address is the innermost one that can hold it, and its parents follow by links.
 //! - Addresses with a port: a sorted list.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    net::IpAddr,
-};
+use std::{borrow::Cow, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::entry::{NameRule, Rule};
+use super::entry::Rule;
 
 /// Up to so many name rules a scan is used.
 const SCAN: usize = 8;
@@ -29,19 +26,49 @@ pub(super) struct Index {
     names: Names,
     v4: Networks<u32>,
     v6: Networks<u128>,
-    addresses: Vec<(IpAddr, u16, u32)>,
+    v4_with_port: WithPort<u32>,
+    v6_with_port: WithPort<u128>,
 }
 
 impl Index {
-    /// `rules` come in the list's order.
-    pub(super) fn new(rules: impl Iterator<Item = (u32, Rule)>) -> Self {
+    /// `rules` come in the list's order, each with its position and where its entry begins in the list, which is `text`.
+    /// Names that are not written there as they are compared are added to it.
+    pub(super) fn new<'l>(rules: impl Iterator<Item = (u32, u32, Rule<'l>)>, text: &mut String) -> Self {
         let mut index = Self::default();
-        let (mut v4, mut v6, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        for (position, rule) in rules {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (position, begin, rule) in rules {
             match rule {
                 Rule::All => index.all = index.all.or(Some(position)),
-                Rule::Name(rule) => names.push((position, rule)),
-                Rule::Address { ip, port } => index.addresses.push((ip, port, position)),
+                Rule::Name {
+                    name,
+                    offset,
+                    apex,
+                    port,
+                } => {
+                    let start = match name {
+                        Cow::Borrowed(_) => begin as usize + offset,
+                        Cow::Owned(_) => text.len(),
+                    };
+                    if let Cow::Owned(name) = &name {
+                        text.push_str(name);
+                    }
+                    index.names.rules.push(Name {
+                        start: start as u32,
+                        end: (start + name.len()) as u32,
+                        position,
+                        next: 0,
+                        port,
+                        apex,
+                    });
+                }
+                Rule::Address {
+                    ip: IpAddr::V4(ip),
+                    port,
+                } => index.v4_with_port.0.push((ip.to_bits(), port, position)),
+                Rule::Address {
+                    ip: IpAddr::V6(ip),
+                    port,
+                } => index.v6_with_port.0.push((ip.to_bits(), port, position)),
                 Rule::Network(IpNet::V4(net)) => {
                     v4.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), position));
                 }
@@ -50,35 +77,51 @@ impl Index {
                 }
             }
         }
-        index.addresses.sort_unstable();
-        index.addresses.dedup_by_key(|(ip, port, _)| (*ip, *port));
+        index.v4_with_port.sort();
+        index.v6_with_port.sort();
         index.v4 = Networks::new(v4);
         index.v6 = Networks::new(v6);
-        index.names = Names::new(names);
+        index.names.index(text);
         index
     }
 
-    /// The position of the first entry that matches.
-    pub(super) fn find(&self, host: Host<'_>, port: Option<u16>) -> Option<u32> {
+    /// The position of the first entry that matches. `text` is the one that it was made with.
+    pub(super) fn find(&self, text: &str, host: Host<'_>, port: Option<u16>) -> Option<u32> {
         let found = match host {
-            Host::Name(name) => self.names.find(name, port),
-            Host::Ip(ip) => {
-                let network = match ip {
-                    IpAddr::V4(ip) => self.v4.find(ip.to_bits()),
-                    IpAddr::V6(ip) => self.v6.find(ip.to_bits()),
-                };
-                lowest(network, port.and_then(|port| self.find_address(ip, port)))
-            }
+            Host::Name(name) => self.names.find(text, name, port),
+            Host::V4(ip) => lowest(self.v4.find(ip), self.v4_with_port.find(ip, port)),
+            Host::V6(ip) => lowest(self.v6.find(ip), self.v6_with_port.find(ip, port)),
         };
         lowest(self.all, found)
     }
+}
 
-    fn find_address(&self, ip: IpAddr, port: u16) -> Option<u32> {
+/// Addresses that are listed with a port, sorted.
+#[derive(Debug, Clone)]
+struct WithPort<T>(Vec<(T, u16, u32)>);
+
+impl<T> Default for WithPort<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy + Ord> WithPort<T> {
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup_by_key(|(address, port, _)| (*address, *port));
+    }
+
+    fn find(&self, address: T, port: Option<u16>) -> Option<u32> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let key = (address, port?);
         let at = self
-            .addresses
-            .binary_search_by_key(&(ip, port), |(ip, port, _)| (*ip, *port))
+            .0
+            .binary_search_by_key(&key, |(address, port, _)| (*address, *port))
             .ok()?;
-        Some(self.addresses[at].2)
+        Some(self.0[at].2)
     }
 }
 
@@ -86,7 +129,8 @@ impl Index {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Host<'a> {
     Name(&'a str),
-    Ip(IpAddr),
+    V4(u32),
+    V6(u128),
 }
 
 fn lowest(a: Option<u32>, b: Option<u32>) -> Option<u32> {
@@ -99,79 +143,151 @@ fn lowest(a: Option<u32>, b: Option<u32>) -> Option<u32> {
 /// The name rules, and where they are many a table over them.
 #[derive(Debug, Clone, Default)]
 struct Names {
-    /// In list order for a scan; otherwise grouped by the hash of their name, in list order within a group.
-    rules: Vec<(u32, NameRule)>,
-    /// From a name's hash to its group's place in `rules`.
-    groups: HashMap<u64, (u32, u32), BuildHasherDefault<Hashed>>,
+    /// In list order.
+    rules: Vec<Name>,
+    /// For each value of a hash the first rule's place and 1. Empty where a scan is used.
+    table: Vec<u32>,
+    lengths: Lengths,
+}
+
+#[derive(Debug, Clone)]
+struct Name {
+    /// Where its name is in the list's text.
+    start: u32,
+    end: u32,
+    position: u32,
+    /// The place and 1 of the next rule with the same value of the hash.
+    next: u32,
+    port: Option<u16>,
+    apex: bool,
 }
 
 impl Names {
-    fn new(mut rules: Vec<(u32, NameRule)>) -> Self {
-        let mut groups = HashMap::default();
-        if rules.len() > SCAN {
-            rules.sort_by_cached_key(|(position, rule)| (hash(&rule.name), *position));
-            let mut start = 0;
-            for group in rules.chunk_by(|(_, a), (_, b)| hash(&a.name) == hash(&b.name)) {
-                let end = start + group.len();
-                groups.insert(hash(&group[0].1.name), (start as u32, end as u32));
-                start = end;
-            }
+    fn index(&mut self, text: &str) {
+        if self.rules.len() <= SCAN {
+            return;
         }
-        Self { rules, groups }
+        self.table = vec![0; (2 * self.rules.len()).next_power_of_two()];
+        // From the end, so that each chain is in list order.
+        for (at, rule) in self.rules.iter_mut().enumerate().rev() {
+            let name = &text.as_bytes()[rule.start as usize..rule.end as usize];
+            self.lengths.insert(name.len());
+            let slot = hash(name) as usize & (self.table.len() - 1);
+            rule.next = std::mem::replace(&mut self.table[slot], at as u32 + 1);
+        }
     }
 
-    fn find(&self, host: &str, port: Option<u16>) -> Option<u32> {
-        if self.groups.is_empty() {
-            let mut rules = self.rules.iter();
-            return rules
-                .find(|(_, rule)| rule.matches(host, port))
-                .map(|(position, _)| *position);
+    fn find(&self, text: &str, host: &str, port: Option<u16>) -> Option<u32> {
+        let (text, host) = (text.as_bytes(), host.as_bytes());
+        if self.table.is_empty() {
+            let rule = self.rules.iter().find(|rule| rule.matches(text, host, port))?;
+            return Some(rule.position);
         }
         let mut found = None;
-        let mut hash = SEED;
-        for (at, byte) in host.bytes().enumerate().rev() {
-            hash = step(hash, byte);
-            if at == 0 || host.as_bytes()[at - 1] == b'.' {
-                if let Some(&(start, end)) = self.groups.get(&hash) {
-                    let group = &self.rules[start as usize..end as usize];
-                    let first = group.iter().find(|(_, rule)| rule.matches(host, port));
-                    found = lowest(found, first.map(|(position, _)| *position));
+        for_each_parent(host, |length, hash| {
+            if self.lengths.contains(length) {
+                let mut at = self.table[hash() as usize & (self.table.len() - 1)];
+                while let Some(rule) = self.rules.get((at as usize).wrapping_sub(1)) {
+                    if (rule.end - rule.start) as usize == length && rule.matches(text, host, port) {
+                        found = lowest(found, Some(rule.position));
+                        break;
+                    }
+                    at = rule.next;
                 }
             }
-        }
+        });
         found
     }
 }
 
-/// FNV-1a's constants; from the name's end, so that one pass over a host hashes all its parents. The table holds only
-/// what the operator listed, so a crafted host can cost a comparison and nothing else.
-const SEED: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn step(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+impl Name {
+    /// Whether `host` is the name or below it; whole labels only.
+    fn matches(&self, text: &[u8], host: &[u8], port: Option<u16>) -> bool {
+        let name = &text[self.start as usize..self.end as usize];
+        let at_boundary = match host.len().checked_sub(name.len()) {
+            None => false,
+            Some(0) => self.apex,
+            Some(before) => host[before - 1] == b'.',
+        };
+        at_boundary && host.ends_with(name) && (self.port.is_none() || self.port == port)
+    }
 }
 
-fn hash(name: &str) -> u64 {
-    name.bytes().rev().fold(SEED, step)
-}
+/// The lengths that names have: most parents of a host need not be looked up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lengths([u64; 4]);
 
-/// The keys are hashes already.
-#[derive(Debug, Default)]
-struct Hashed(u64);
+impl Lengths {
+    fn insert(&mut self, length: usize) {
+        if let Some(bits) = self.0.get_mut(length / 64) {
+            *bits |= 1 << (length % 64);
+        }
+    }
 
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
+    fn contains(self, length: usize) -> bool {
         self.0
+            .get(length / 64)
+            .is_some_and(|bits| bits & (1 << (length % 64)) != 0)
     }
+}
 
-    fn write_u64(&mut self, hash: u64) {
-        // The table takes its bucket from the low and its tag from the high bits; FNV's high bits are the better ones.
-        self.0 = hash.rotate_left(26);
-    }
+/// A name is hashed from its end in words of eight bytes, so that one pass over a host meets all its parents. The table
+/// holds only what the operator listed, so a crafted host can cost a comparison and nothing else.
+const WORD: usize = 8;
 
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("the keys are u64");
+/// The last eight bytes, the very last one lowest; zeros where there are fewer.
+fn last_word(bytes: &[u8]) -> u64 {
+    match bytes.last_chunk::<WORD>() {
+        Some(word) => u64::from_be_bytes(*word),
+        None => bytes.iter().fold(0, |word, b| word << 8 | u64::from(*b)),
     }
+}
+
+fn step(state: u64, word: u64) -> u64 {
+    (state.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+/// The hash of what was stepped over and less than a word.
+fn finish(state: u64, rest: u64) -> u64 {
+    let hash = step(state, rest);
+    hash ^ (hash >> 32)
+}
+
+fn hash(mut name: &[u8]) -> u64 {
+    let mut state = 0;
+    while let Some((before, word)) = name.split_last_chunk::<WORD>() {
+        state = step(state, u64::from_be_bytes(*word));
+        name = before;
+    }
+    finish(state, last_word(name))
+}
+
+/// Calls back for the host and each of its parents, shortest first, with its length and its hash.
+fn for_each_parent(host: &[u8], mut with: impl FnMut(usize, &dyn Fn() -> u64)) {
+    let (mut state, mut rest) = (0, host);
+    loop {
+        let word = last_word(rest);
+        let mut dots = bytes_equal_to(b'.', word);
+        while dots != 0 {
+            let after = dots.trailing_zeros() / 8;
+            let part = word & !(u64::MAX << (8 * after));
+            with(host.len() - rest.len() + after as usize, &|| finish(state, part));
+            dots &= dots - 1;
+        }
+        let Some(before) = rest.len().checked_sub(WORD) else {
+            return with(host.len(), &|| finish(state, word));
+        };
+        state = step(state, word);
+        rest = &rest[..before];
+    }
+}
+
+/// The highest bit of each byte of the word that is this one. (It may be set above such a byte for one that differs in
+/// its lowest bit only; whoever asks compares names in the end.)
+fn bytes_equal_to(byte: u8, word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let zero_where_equal = word ^ (ONES * u64::from(byte));
+    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)
 }
 
 /// Blocks of addresses, sorted by their first one.

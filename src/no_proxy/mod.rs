@@ -9,7 +9,12 @@ mod predicate;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+    sync::Arc,
+};
 
 #[cfg(feature = "filter")]
 pub use self::predicate::NotDirect;
@@ -60,8 +65,9 @@ pub struct NoProxy(Arc<List>);
 
 struct List {
     dialect: Dialect,
-    /// The text and where each counted entry is in it, so that a match can be shown.
+    /// The list, and after it names in normal form where they are written differently.
     text: String,
+    /// Where each counted entry is in the text, so that a match can be shown.
     entries: Vec<Span>,
     rejected: Vec<EntryError>,
     index: Index,
@@ -81,16 +87,17 @@ impl NoProxy {
             entry::parse(text, text == list, rules)
                 .map_err(|reason| rejected.push(EntryError::new(position, text, reason)))
                 .ok()
-                .map(|rule| (position as u32, rule))
+                .map(|rule| (position as u32, span.start, rule))
         });
-        let index = Index::new(parsed);
+        let mut text = list.to_owned();
+        let index = Index::new(parsed, &mut text);
         if !ignored.is_empty() {
             let reason = "in this dialect white space within an entry ends the list";
             rejected.push(EntryError::new(entries.len() + 1, ignored.trim(), reason));
         }
         Self(Arc::new(List {
             dialect,
-            text: list.to_owned(),
+            text,
             entries,
             rejected,
             index,
@@ -127,7 +134,9 @@ impl NoProxy {
     }
 
     fn position(&self, target: &Target<'_>) -> Option<u32> {
-        self.0.index.find(seen_by(target, self.0.dialect), target.port())
+        self.0
+            .index
+            .find(&self.0.text, seen_by(target, self.0.dialect), target.port())
     }
 
     /// The entries that match nothing, with their positions and reasons.
@@ -200,13 +209,19 @@ impl fmt::Display for Entry<'_> {
 /// The target's host as the dialect compares it.
 fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> Host<'t> {
     let rules = dialect.rules();
-    match (target.ip(), target.name()) {
-        (Some(IpAddr::V4(_)), _) if !rules.odd_ipv4_is_address && target.written().parse::<IpAddr>().is_err() => {
+    match target.ip() {
+        None if rules.trailing_dots_ignored => {
+            Host::Name(target.written().strip_suffix('.').unwrap_or(target.written()))
+        }
+        None => Host::Name(target.written()),
+        Some(IpAddr::V4(_)) if !rules.odd_ipv4_is_address && target.written().parse::<Ipv4Addr>().is_err() => {
             Host::Name(target.written())
         }
-        (Some(ip), _) => Host::Ip(entry::canonical(ip, rules)),
-        (None, Some(name)) if rules.trailing_dots_ignored => Host::Name(name),
-        (None, _) => Host::Name(target.written()),
+        Some(IpAddr::V4(ip)) => Host::V4(ip.to_bits()),
+        Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) if rules.mapped_is_ipv4 => Host::V4(ip.to_bits()),
+            _ => Host::V6(ip.to_bits()),
+        },
     }
 }
 
@@ -214,11 +229,15 @@ fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> Host<'t> {
 pub(crate) fn is_loopback(target: &Target<'_>, dialect: Dialect) -> bool {
     let by_name: fn(&Target<'_>, &str) -> bool = match dialect.rules().loopback {
         Loopback::AsListed => return false,
-        Loopback::Direct => |_, name| name == "localhost" || name.ends_with(".localhost"),
+        Loopback::Direct => |_, name| {
+            name.strip_suffix("localhost")
+                .is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+        },
         Loopback::DirectLocalhostAsSpelled => |target, name| name == "localhost" && !target.had_upper_case(),
     };
     match seen_by(target, dialect) {
-        Host::Ip(ip) => ip.is_loopback(),
+        Host::V4(ip) => Ipv4Addr::from_bits(ip).is_loopback(),
+        Host::V6(ip) => Ipv6Addr::from_bits(ip).is_loopback(),
         Host::Name(name) => by_name(target, name),
     }
 }

@@ -1,6 +1,6 @@
 //! How hosts are read and normalised: authorities, IPv4 in every spelling, DNS names.
 
-use std::net::Ipv4Addr;
+use std::{borrow::Cow, net::Ipv4Addr};
 
 use idna::AsciiDenyList;
 
@@ -28,9 +28,60 @@ pub(super) fn strip_brackets(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
 
-/// The characters of a `reg-name` without percent-encoding (RFC 3986 3.2.2).
-pub(super) fn is_reg_name(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&b)
+/// Which kinds of bytes a text has, found in one pass.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen(u8);
+
+impl Seen {
+    const LOWER: u8 = 1;
+    pub(super) const UPPER: u8 = 2;
+    pub(super) const DIGIT: u8 = 4;
+    /// `-`, `_` and `.`
+    const NAME: u8 = 8;
+    /// What else a `reg-name` can have.
+    const SUB_DELIMITER: u8 = 16;
+    const OTHER: u8 = 32;
+    /// The characters of a `reg-name` without percent-encoding (RFC 3986 3.2.2).
+    pub(super) const REG_NAME: u8 = Self::DNS_NAME | Self::SUB_DELIMITER;
+    /// The characters of a name in DNS.
+    const DNS_NAME: u8 = Self::LOWER | Self::UPPER | Self::DIGIT | Self::NAME;
+
+    const KINDS: [u8; 256] = {
+        let mut kinds = [Self::OTHER; 256];
+        let mut b = 0;
+        while b < 128u8 {
+            kinds[b as usize] = match b {
+                b'a'..=b'z' => Self::LOWER,
+                b'A'..=b'Z' => Self::UPPER,
+                b'0'..=b'9' => Self::DIGIT,
+                b'-' | b'_' | b'.' => Self::NAME,
+                b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => {
+                    Self::SUB_DELIMITER
+                }
+                _ => Self::OTHER,
+            };
+            b += 1;
+        }
+        kinds
+    };
+
+    pub(super) fn in_text(text: &str) -> Self {
+        let mut seen = Self::default();
+        text.bytes().for_each(|b| seen.add(b));
+        seen
+    }
+
+    fn add(&mut self, b: u8) {
+        self.0 |= Self::KINDS[usize::from(b)];
+    }
+
+    pub(super) fn has(self, kinds: u8) -> bool {
+        self.0 & kinds != 0
+    }
+
+    pub(super) fn is_within(self, kinds: u8) -> bool {
+        self.0 & !kinds == 0
+    }
 }
 
 /// A decimal number from 1 to 65535, digits only.
@@ -43,11 +94,15 @@ pub(crate) fn parse_port(text: &str) -> Option<u16> {
 
 /// Whether the last label is a number, so that the host can only be an IPv4 address (WHATWG URL, "ends in a number").
 pub(crate) fn ends_in_a_number(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let last = host.rsplit('.').next().unwrap_or_default();
-    match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
-        Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
-        None => !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()),
+    let host = host.as_bytes();
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let last = match host.iter().rposition(|b| *b == b'.') {
+        Some(dot) => &host[dot + 1..],
+        None => host,
+    };
+    match last {
+        [b'0', b'x' | b'X', hex @ ..] => hex.iter().all(u8::is_ascii_hexdigit),
+        _ => !last.is_empty() && last.iter().all(u8::is_ascii_digit),
     }
 }
 
@@ -95,29 +150,39 @@ fn ipv4_part(part: &str) -> Option<u64> {
 /// Normalises a DNS name that an operator wrote: A-labels, lower case, no trailing dot.
 ///
 /// Unlike a target's host, which is taken as a client would take it, a setting's name has to be one that can exist.
-pub(crate) fn dns_name(text: &str) -> Result<String, &'static str> {
-    let mut name = match text.is_ascii() {
-        true => text.to_ascii_lowercase(),
+pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
+    let name = match text.is_ascii() {
+        true => Cow::Borrowed(text),
         false => idna::domain_to_ascii_cow(text.as_bytes(), AsciiDenyList::URL)
-            .map_err(|_| "the name has no form that DNS can hold (IDNA)")?
-            .into_owned(),
+            .map_err(|_| "the name has no form that DNS can hold (IDNA)")?,
     };
-    if name.ends_with('.') {
-        name.pop();
-    }
-    if name.is_empty() {
+    let end = name.len() - usize::from(name.ends_with('.'));
+    if end == 0 {
         return Err("there is no host name");
     }
-    if name.len() > 253 || name.split('.').any(|label| label.len() > 63) {
+    let (mut seen, mut empty_label, mut after_dot) = (Seen::default(), false, true);
+    for b in name[..end].bytes() {
+        seen.add(b);
+        empty_label |= after_dot & (b == b'.');
+        after_dot = b == b'.';
+    }
+    if end > 253 || (end > 63 && name[..end].split('.').any(|label| label.len() > 63)) {
         return Err("the name is longer than DNS allows (63 for a label, 253 in all)");
     }
-    if name.split('.').any(str::is_empty) {
+    if empty_label || after_dot {
         return Err("the name has an empty label");
     }
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+    if !seen.is_within(Seen::DNS_NAME) {
         return Err("the name has a character that no host name can have");
     }
-    Ok(name)
+    Ok(match name {
+        _ if seen.has(Seen::UPPER) => Cow::Owned(name[..end].to_ascii_lowercase()),
+        Cow::Borrowed(name) => Cow::Borrowed(&name[..end]),
+        Cow::Owned(mut name) => {
+            name.truncate(end);
+            Cow::Owned(name)
+        }
+    })
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use std::{
 use http::Uri;
 use idna::AsciiDenyList;
 
+use self::host::{Seen, split_authority, strip_brackets};
 pub(crate) use self::host::{dns_name, ends_in_a_number, ipv4, parse_port};
-use self::host::{is_reg_name, split_authority, strip_brackets};
 use crate::error::{TargetError, redact::split_scheme};
 
 /// What a request wants to reach.
@@ -64,10 +64,14 @@ pub enum Scheme {
 
 impl Scheme {
     fn new(name: &str) -> Self {
-        [Self::Http, Self::Https, Self::Ws, Self::Wss]
-            .into_iter()
-            .find(|scheme| scheme.as_str().eq_ignore_ascii_case(name))
-            .unwrap_or(Self::Other)
+        match name {
+            "http" => Self::Http,
+            "https" => Self::Https,
+            _ => [Self::Http, Self::Https, Self::Ws, Self::Wss]
+                .into_iter()
+                .find(|scheme| scheme.as_str().eq_ignore_ascii_case(name))
+                .unwrap_or(Self::Other),
+        }
     }
 
     /// Its name; `other` for [`Scheme::Other`].
@@ -93,6 +97,11 @@ impl Scheme {
 
 impl<'a> Target<'a> {
     fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>) -> Result<Self, TargetError> {
+        let seen = Seen::in_text(&host);
+        Self::with_seen(scheme, host, port, seen)
+    }
+
+    fn with_seen(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
         let (host, ip) = match strip_brackets(&host) {
             Some(inner) => {
                 // The zone may hold anything, a domain name too (CVE-2025-22870): it is not part of the address.
@@ -107,17 +116,20 @@ impl<'a> Target<'a> {
                 (host, Some(IpAddr::V6(ip)))
             }
             None => {
-                if !host.bytes().all(is_reg_name) {
+                if !seen.is_within(Seen::REG_NAME) {
                     return Err(TargetError::new("the host has a character that no host can have"));
                 }
-                let ip = ipv4(&host).map(IpAddr::V4);
+                let ip = match seen.has(Seen::DIGIT) {
+                    true => ipv4(&host).map(IpAddr::V4),
+                    false => None,
+                };
                 (host, ip)
             }
         };
         if host.is_empty() || host == "." {
             return Err(TargetError::new("it has no host"));
         }
-        let upper_case = host.bytes().any(|b| b.is_ascii_uppercase());
+        let upper_case = seen.has(Seen::UPPER) && host.bytes().any(|b| b.is_ascii_uppercase());
         Ok(Self {
             scheme,
             ip,
@@ -249,8 +261,14 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
             .scheme_str()
             .ok_or(TargetError::new("it has no scheme (an absolute URI is needed)"))?;
         let authority = uri.authority().ok_or(TargetError::new("it has no host"))?;
-        let (host, port) = split_authority(authority.as_str())?;
-        Self::new(Scheme::new(scheme), Cow::Borrowed(host), port)
+        let (scheme, authority) = (Scheme::new(scheme), authority.as_str());
+        let seen = Seen::in_text(authority);
+        if seen.is_within(Seen::REG_NAME) {
+            // Neither user information nor brackets nor a port: it is the host.
+            return Self::with_seen(scheme, Cow::Borrowed(authority), None, seen);
+        }
+        let (host, port) = split_authority(authority)?;
+        Self::new(scheme, Cow::Borrowed(host), port)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The index against a plain scan of the same entries.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use proptest::prelude::*;
 
 use super::{DIALECTS, target};
@@ -28,16 +30,23 @@ fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
         .map(|index| index + 1)
 }
 
-fn holds(rule: &Rule, host: Host<'_>, port: Option<u16>) -> bool {
+fn holds(rule: &Rule<'_>, host: Host<'_>, port: Option<u16>) -> bool {
     match (rule, host) {
         (Rule::All, _) => true,
-        (Rule::Network(network), Host::Ip(ip)) => network.contains(&ip),
-        (Rule::Address { ip, port: only }, Host::Ip(host)) => *ip == host && Some(*only) == port,
-        (Rule::Name(rule), Host::Name(host)) => {
+        (Rule::Network(network), Host::V4(ip)) => network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip))),
+        (Rule::Network(network), Host::V6(ip)) => network.contains(&IpAddr::from(Ipv6Addr::from_bits(ip))),
+        (Rule::Address { ip, port: only }, Host::V4(host)) => *ip == Ipv4Addr::from_bits(host) && Some(*only) == port,
+        (Rule::Address { ip, port: only }, Host::V6(host)) => *ip == Ipv6Addr::from_bits(host) && Some(*only) == port,
+        (
+            Rule::Name {
+                name, apex, port: only, ..
+            },
+            Host::Name(host),
+        ) => {
             let host: Vec<_> = host.split('.').collect();
-            let name: Vec<_> = rule.name.split('.').collect();
+            let name: Vec<_> = name.split('.').collect();
             let below = host.len() > name.len() && host.ends_with(&name);
-            (below || (rule.apex && host == name)) && (rule.port.is_none() || rule.port == port)
+            (below || (*apex && host == name)) && (only.is_none() || *only == port)
         }
         _ => false,
     }
