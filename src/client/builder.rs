@@ -95,7 +95,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// How many idle connections are kept in all; no limit unless set. The longest idle are closed first.
+    /// How many idle connections are kept in all, HTTP/2 ones included; no limit unless set. The longest idle are closed
+    /// first.
     pub fn max_idle(mut self, most: usize) -> Self {
         self.limits.max_idle = Some(most);
         self

@@ -72,8 +72,8 @@ use crate::{
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
 /// A [`Route`] in a request's extensions, put there by a [`DecideLayer`](crate::DecideLayer) or by hand, is taken in
-/// place of the settings' for that request. An `Upgrade` request on `http` goes through a tunnel; the upgraded stream is
-/// `hyper::upgrade::on` of the response.
+/// place of the settings' for that request. An `Upgrade` request on `http` goes through a tunnel, and one on `https` over
+/// HTTP/1.1; the upgraded stream is `hyper::upgrade::on` of the response.
 ///
 /// Cloning is cheap, and clones share the pool. It needs a tokio runtime whose timer is enabled.
 pub struct Client<B> {

@@ -8,7 +8,7 @@ use crate::route::Route;
 pub struct PoolStats {
     /// Connections opened since the client was built.
     pub opened: u64,
-    /// Requests that were served by a connection that had served another before.
+    /// Requests that were given a connection that another request had been given before.
     pub reused: u64,
     /// What there is now, by key. A key of which nothing is left is not listed.
     pub keys: Vec<KeyStats>,
@@ -36,7 +36,7 @@ pub struct KeyStats {
     pub route: Route,
     /// `scheme://host:port` of its target; `None` where a proxy forwards to any.
     pub origin: Option<String>,
-    /// Open connections, idle ones included.
+    /// Open connections, idle ones included. After an upgrade a connection is the caller's, and no longer counted.
     pub open: usize,
     /// Open connections that serve no request.
     pub idle: usize,
@@ -46,6 +46,6 @@ pub struct KeyStats {
     pub waiting: usize,
     /// Connections opened.
     pub opened: u64,
-    /// Requests served by a connection that had served another before.
+    /// Requests that were given a connection that another request had been given before.
     pub reused: u64,
 }

@@ -1,0 +1,122 @@
+//! Promise: the client's connections are keyed by route, and none is opened, shared, kept or closed but as it should be.
+//!
+//! What is opened and closed is counted at the servers; what the client says of itself has to agree with it.
+
+#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+mod bodies;
+mod cancel;
+mod http2;
+mod keys;
+mod middleware;
+mod pool;
+mod request;
+mod runtime;
+mod target_tls;
+mod types;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tower::ServiceExt;
+use tower_outbound_proxy::{
+    Client, ClientBody, ClientBuilder, ClientError, ProxyConfig, ProxySetting, Route, TlsConfig,
+};
+use tower_outbound_proxy_lab::{Ca, Listening, Resolver, connector, within};
+
+type TestClient = Client<Full<Bytes>>;
+
+/// Everything through this proxy.
+fn through(proxy: impl Into<ProxySetting>) -> ProxyConfig {
+    ProxyConfig::builder().all(proxy).build().unwrap()
+}
+
+/// Nothing through a proxy.
+fn unproxied() -> ProxyConfig {
+    ProxyConfig::builder().build().unwrap()
+}
+
+fn trusting(ca: &Ca) -> TlsConfig {
+    let tls = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots();
+    tls.build().unwrap()
+}
+
+/// A client for which every name is loopback.
+fn builder(config: ProxyConfig, ca: &Ca) -> ClientBuilder<HttpConnector<Resolver>> {
+    let builder = Client::builder().config(config).target_tls(trusting(ca));
+    builder.connector(connector())
+}
+
+fn client(config: ProxyConfig, ca: &Ca) -> TestClient {
+    builder(config, ca).build().unwrap()
+}
+
+fn request(url: &str) -> Request<Full<Bytes>> {
+    Request::get(url).body(Full::default()).unwrap()
+}
+
+async fn send(client: &TestClient, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
+    within(client.clone().oneshot(request)).await
+}
+
+async fn get(client: &TestClient, url: &str) -> Response<ClientBody> {
+    send(client, request(url)).await.unwrap()
+}
+
+async fn read(response: Response<ClientBody>) -> Bytes {
+    within(response.into_body().collect()).await.unwrap().to_bytes()
+}
+
+/// Sends the request and reads the whole of its response.
+async fn fetch(client: &TestClient, url: &str) -> Bytes {
+    read(get(client, url).await).await
+}
+
+/// Sends the same request so many times at once, and reads the responses.
+async fn fetch_at_once(client: &TestClient, url: &str, count: usize) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let (client, url) = (client.clone(), url.to_owned());
+        tasks.spawn(async move { fetch(&client, &url).await });
+    }
+    within(tasks.join_all()).await;
+}
+
+/// Waits for what other tasks are to bring about.
+#[track_caller]
+fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    within(async move {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+}
+
+/// Connections of the client, open, idle, being opened, and requests in line.
+fn now(client: &TestClient) -> [usize; 4] {
+    let stats = client.stats();
+    let connecting = stats.keys.iter().map(|key| key.connecting).sum();
+    let waiting = stats.keys.iter().map(|key| key.waiting).sum();
+    [stats.open(), stats.idle(), connecting, waiting]
+}
+
+/// Connections opened and requests served by one that had served before, since the beginning.
+fn so_far(client: &TestClient) -> (u64, u64) {
+    let stats = client.stats();
+    (stats.opened, stats.reused)
+}
+
+fn opened(listening: &Listening) -> usize {
+    listening.connections_opened()
+}
+
+fn forward(proxy: &str) -> Route {
+    Route::Forward(proxy.parse().unwrap())
+}
+
+fn tunnel(proxy: &str) -> Route {
+    Route::Tunnel(proxy.parse().unwrap())
+}

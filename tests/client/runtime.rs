@@ -1,0 +1,174 @@
+//! Runtimes end, and clients outlive them or not: nothing hangs, and no task is left behind.
+
+use std::{
+    sync::mpsc,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt;
+use tower_outbound_proxy::ProxyLayer;
+use tower_outbound_proxy_lab::{Ca, Fault, Origin, ScriptedProxy, within};
+
+use super::{TestClient, builder, client, eventually, fetch, get, now, request, through, unproxied};
+
+fn runtime(threads: usize) -> Runtime {
+    let mut builder = match threads {
+        0 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 0 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().unwrap()
+}
+
+fn alive(runtime: &Runtime) -> usize {
+    runtime.handle().metrics().num_alive_tasks()
+}
+
+/// Does it on a thread, and fails if that hangs.
+fn without_hanging(work: impl FnOnce() + Send + 'static) {
+    let (done, doing) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        work();
+        done.send(()).unwrap();
+    });
+    match doing.recv_timeout(Duration::from_secs(10)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        _ => thread.join().unwrap(),
+    }
+}
+
+/// With requests in line, under way, and connections that are being opened.
+#[test]
+fn a_runtime_ends_under_a_client_in_use() {
+    for threads in [0, 1, 2] {
+        without_hanging(move || {
+            let servers = runtime(1);
+            let ca = Ca::new();
+            let (plain, http2, hanging) = servers.block_on(async {
+                (
+                    Origin::http().await,
+                    Origin::https(&Ca::new(), &["a.test"], &["h2"]).await,
+                    ScriptedProxy::start(Fault::Hang).await,
+                )
+            });
+            let client: TestClient = builder(unproxied(), &ca).max_connections_per_key(1).build().unwrap();
+            let proxied: TestClient = builder(through(hanging.url()), &ca).build().unwrap();
+            let clients = runtime(threads);
+            for (client, url, lined_up) in [
+                (&client, plain.url("/slow/60000"), [1, 0, 0, 9]),
+                (&client, http2.url("/slow/60000"), [1, 0, 0, 9]),
+                (&proxied, "https://a.test/".to_owned(), [0, 0, 1, 10]),
+                (&proxied, "ws://a.test/".to_owned(), [0, 0, 11, 20]),
+            ] {
+                for _ in 0..10 {
+                    clients.spawn(client.clone().oneshot(request(&url)));
+                }
+                if !url.contains(&http2.port().to_string()) {
+                    clients.block_on(eventually(|| now(client) == lined_up));
+                }
+            }
+            drop(clients);
+            // The client is as good as new on another one.
+            let another = runtime(0);
+            another.block_on(fetch(&client, &plain.url("/")));
+            assert_eq!(another.block_on(async { now(&client) })[2..], [0, 0]);
+        });
+    }
+}
+
+/// A future that another thread polls is told, when the runtime that was opening its connection ends.
+#[test]
+fn a_request_whose_runtime_ends_is_told() {
+    without_hanging(|| {
+        let (servers, other) = (runtime(1), runtime(0));
+        let hanging = servers.block_on(ScriptedProxy::start(Fault::Hang));
+        for url in ["https://a.test/", "ws://a.test/"] {
+            let clients = runtime(1);
+            let client = client(through(hanging.url()), &Ca::new());
+            let requests = [(); 3].map(|()| {
+                let mut request = Box::pin(client.clone().oneshot(request(url)));
+                let _guard = clients.enter();
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(request.as_mut().poll(&mut cx).is_pending());
+                request
+            });
+            clients.shutdown_timeout(Duration::from_secs(1));
+            for request in requests {
+                let error = other.block_on(within(request)).unwrap_err();
+                assert!(error.is_before_request() && error.is_connect(), "{error:?}");
+                assert_eq!(error.to_string(), "no connection: opening it was broken off");
+            }
+            assert_eq!((now(&client), client.stats().keys.len()), ([0, 0, 0, 0], 0));
+        }
+    });
+}
+
+/// Idle connections come to their time-out on the runtime that is there, as when a test after another uses one client.
+#[test]
+fn idle_connections_time_out_on_a_second_runtime() {
+    let servers = runtime(1);
+    let origin = servers.block_on(Origin::http());
+    let timeout = Duration::from_millis(50);
+    let client: TestClient = builder(unproxied(), &Ca::new())
+        .idle_timeout(Some(timeout))
+        .build()
+        .unwrap();
+    for threads in [0, 1, 0] {
+        let runtime = runtime(threads);
+        runtime.block_on(async {
+            fetch(&client, &origin.url("/")).await;
+            eventually(|| now(&client) == [1, 1, 0, 0]).await;
+            within(origin.idle()).await;
+        });
+        // And once more, so that it ends with a connection to watch.
+        runtime.block_on(fetch(&client, &origin.url("/")));
+    }
+}
+
+/// A client that is gone takes its connections and its tasks with it: idle, being opened, and watched.
+#[test]
+fn a_client_that_is_dropped_leaves_no_task() {
+    let servers = runtime(1);
+    let ca = Ca::new();
+    let (plain, http1, http2, hanging) = servers.block_on(async {
+        (
+            Origin::http().await,
+            Origin::https(&ca, &["a.test"], &["http/1.1"]).await,
+            Origin::https(&ca, &["a.test"], &["h2"]).await,
+            ScriptedProxy::start(Fault::Hang).await,
+        )
+    });
+    let runtime = runtime(2);
+    let before = alive(&runtime);
+    for limit in [Some(Duration::from_secs(30)), None] {
+        let client = client(unproxied(), &ca);
+        let layer = ProxyLayer::new(through(hanging.url())).with_connect_timeout(limit);
+        let proxied: TestClient = builder(unproxied(), &ca).layer(layer).build().unwrap();
+        runtime.block_on(async {
+            for origin in [&plain, &http1, &http2] {
+                fetch(&client, &origin.url("/")).await;
+                // Its body is not read, and outlives the client.
+                let unread = get(&client, &origin.url("/bytes/9000000")).await;
+                drop(get(&client, &origin.url("/bytes/9000000")).await);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    drop(unread);
+                });
+            }
+            let given_up = proxied.clone().oneshot(request("https://a.test/"));
+            assert!(tokio::time::timeout(Duration::from_millis(20), given_up).await.is_err());
+            assert_eq!(now(&proxied), [0, 0, 1, 0]);
+        });
+        assert!(alive(&runtime) > before);
+        drop((client, proxied));
+        runtime.block_on(eventually(|| alive(&runtime) == before));
+        for listening in [&*plain, &*http1, &*http2, &*hanging] {
+            runtime.block_on(within(listening.idle()));
+        }
+    }
+}
