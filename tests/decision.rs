@@ -1,5 +1,7 @@
 //! Promise: section 4 of the specification. For each target one route, and the true reason for it.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 use http::Uri;
 use tower_outbound_proxy::{NoProxy, ProxyConfig, ProxyServer, Reason, Route, Target};
 
@@ -126,7 +128,7 @@ fn the_reason_is_data() {
     };
     assert_eq!((*setting, entry.position(), entry.as_str()), ("no_proxy", 2, "b.test"));
     let target: Target<'_> = "http://c.test".parse().unwrap();
-    let Reason::Proxy { setting, .. } = config.decide(&target).reason().clone() else {
+    let Reason::Proxy { setting, .. } = *config.decide(&target).reason() else {
         panic!()
     };
     assert_eq!(setting, "ALL_PROXY");

@@ -1,5 +1,7 @@
 //! Promise: the `NO_PROXY` decision is a predicate that composes, a service, and, where it takes time, a layer.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 use std::{convert::Infallible, net::IpAddr};
 
 use http::{Request, Response, Uri};

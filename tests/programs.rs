@@ -1,5 +1,7 @@
 //! Promise: `explain` and `fetch` do what their first lines say, exit codes included.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 use std::{
     ffi::OsStr,
     io::Write,

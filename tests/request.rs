@@ -1,5 +1,7 @@
 //! Promise: around an HTTP service, the layer owns `Proxy-Authorization` and tells the route, and changes nothing else.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 use std::convert::Infallible;
 
 use bytes::Bytes;

@@ -1,6 +1,8 @@
 //! Promise: a proxy's credentials reach that proxy and nothing else: no origin, no other proxy, no log, no `Debug`, no
 //! error text.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 use std::{
     fmt::{Debug, Write as _},
     io,

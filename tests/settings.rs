@@ -1,6 +1,8 @@
 //! Promise: every setting means what sections 1 and 2 of the specification say, and one that cannot be used is an error
 //! that names the variable, the redacted value and the reason.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 use proptest::prelude::*;
