@@ -27,19 +27,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header};
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{Connect, HttpConnector},
-    },
-    rt::TokioExecutor,
-};
-use tower::{BoxError, ServiceBuilder, ServiceExt, timeout::error::Elapsed};
+use tower::{BoxError, ServiceExt, timeout::error::Elapsed};
 use tower_outbound_proxy::{
-    ConfigError, ConnectError, ConnectResponse, Dialect, NoProxy, ProxyConfig, ProxyLayer, Stage, Target, TlsConfig,
+    Client, ClientError, ConfigError, ConnectError, ConnectResponse, Dialect, NoProxy, ProxyConfig, ProxyLayer, Stage,
+    Target, TlsConfig,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -198,22 +191,12 @@ async fn fetch(url: &Uri, layer: &ProxyLayer, options: &Options, output: &mut dy
         let decision = layer.config().decide(&target);
         eprintln!("* {target}: {}\n* because {}", decision.route(), decision.reason());
     }
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    let exchange = async {
-        // Only for an `https` URL is the system's trust needed.
-        match url.scheme_str() {
-            Some("https") => {
-                let tls = options.target.tls().map_err(|error| error.to_string())?;
-                let connector = layer.https_connector_with(http, tls);
-                exchange(url, layer, connector, options, output).await
-            }
-            _ => {
-                let connector = ServiceBuilder::new().layer(layer.clone()).service(http);
-                exchange(url, layer, connector, options, output).await
-            }
-        }
-    };
+    let mut builder = Client::builder().layer(layer.clone());
+    if options.target.roots.is_some() || options.target.insecure {
+        builder = builder.target_tls(options.target.tls().map_err(|error| error.to_string())?);
+    }
+    let client: Client<Empty<Bytes>> = builder.build()?;
+    let exchange = exchange(url, client, options, output);
     match options.timeout {
         Some(limit) => tokio::time::timeout(limit, exchange)
             .await
@@ -222,24 +205,17 @@ async fn fetch(url: &Uri, layer: &ProxyLayer, options: &Options, output: &mut dy
     }
 }
 
-/// One request over the client stack that the crate's documentation shows.
-async fn exchange<C>(
+async fn exchange(
     url: &Uri,
-    layer: &ProxyLayer,
-    connector: C,
+    client: Client<Empty<Bytes>>,
     options: &Options,
     output: &mut dyn Write,
-) -> Result<u8, BoxError>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    let client = Client::builder(TokioExecutor::new()).build(connector);
-    let service = ServiceBuilder::new().layer(layer.clone()).service(client);
+) -> Result<u8, BoxError> {
     let request = Request::get(url)
         .header(header::USER_AGENT, concat!("fetch/", env!("CARGO_PKG_VERSION")))
         .header(header::ACCEPT, "*/*")
-        .body(Empty::<Bytes>::new())?;
-    let response: Response<Incoming> = service.oneshot(request).await?;
+        .body(Empty::new())?;
+    let response = client.oneshot(request).await?;
     let status = response.status();
     if options.verbose {
         if let Some(tunnel) = response.extensions().get::<ConnectResponse>() {
@@ -271,18 +247,16 @@ fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     if chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))) {
         return 60;
     }
-    let by_client = chain(error).find_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>());
-    match ConnectError::find(error) {
+    let of_client = chain(error).find_map(|cause| cause.downcast_ref::<ClientError>());
+    match (ConnectError::find(error), of_client) {
         _ if chain(error).any(|cause| cause.is::<Elapsed>()) => 28,
-        Some(error) if error.is_timeout() => 28,
-        Some(error) if error.stage() == Stage::Tunnel => 56,
-        Some(_) => 7,
-        None => match by_client {
-            Some(error) if error.is_connect() => 7,
-            Some(_) => 56,
-            None if chain(error).any(|cause| cause.is::<hyper::Error>()) => 56,
-            None => 2,
-        },
+        (Some(error), _) if error.is_timeout() => 28,
+        (Some(error), _) if error.stage() == Stage::Tunnel => 56,
+        (_, Some(error)) if error.is_timeout() => 28,
+        (_, Some(error)) if error.is_connect() => 7,
+        (_, None) if !chain(error).any(|cause| cause.is::<hyper::Error>()) => 2,
+        (_, Some(error)) if error.is_before_request() => 2,
+        _ => 56,
     }
 }
 

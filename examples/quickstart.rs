@@ -1,4 +1,4 @@
-//! The main job, on loopback: one client stack whose requests go where the operator's variables say.
+//! The main job, on loopback: one client whose requests go where the operator's variables say.
 //!
 //! Starts a forward proxy that wants a password, an HTTP and an HTTPS origin, sets the variables, sends requests, and
 //! compares what the proxy and the origins saw with what each route should do. Exits with 0 only if all of it is right.
@@ -12,9 +12,8 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, TlsConfig};
+use tower::{BoxError, ServiceExt};
+use tower_outbound_proxy::{Client, ProxyConfig, Route, Target, TlsConfig};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Origin, connector};
 
 #[tokio::main]
@@ -25,7 +24,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let https = Origin::https(&ca, &["origin.test"], &["http/1.1"]).await;
     let proxy = ForwardProxy::builder().basic("user", "open sesame").start().await;
 
-    // What the operator sets. (A server calls `ProxyLayer::from_env()`.)
+    // What the operator sets. (A server calls `Client::from_env()`, or `ProxyLayer::from_env()` for the client stack it has.)
     let address = proxy.url_with("user:open%20sesame@");
     let config = ProxyConfig::from_vars([
         ("HTTP_PROXY", address.as_str()),
@@ -33,14 +32,13 @@ async fn main() -> Result<ExitCode, BoxError> {
         ("NO_PROXY", ".internal.test"),
     ])?;
 
-    // What the engineer writes: the layer around the connector, TLS to the target outside of it, and the layer around
-    // the client.
-    let layer = ProxyLayer::new(config);
+    // What the engineer writes. (A server leaves out trust and connector: here, names resolve to loopback.)
     let target_trust = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots().build()?;
-    let connector = layer.https_connector_with(connector(), target_trust);
-    let client = ServiceBuilder::new()
-        .layer(layer.clone())
-        .service(Client::builder(TokioExecutor::new()).build(connector));
+    let client: Client<Empty<Bytes>> = Client::builder()
+        .config(config.clone())
+        .target_tls(target_trust)
+        .connector(connector())
+        .build()?;
 
     // What happens.
     println!("{:<36} {:<8} {:<7} the proxy saw", "request", "route", "status");
@@ -83,7 +81,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         if !right {
             println!(
                 "    expected {expected}, because {}",
-                layer.config().decide(&Target::try_from(&uri)?)
+                config.decide(&Target::try_from(&uri)?)
             );
         }
         all_right &= right;

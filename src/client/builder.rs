@@ -120,11 +120,12 @@ impl<C> ClientBuilder<C> {
         }
     }
 
-    /// Reads the settings and the trust.
+    /// Reads the settings. The operating system's trust is read when the first target needs it, once per process: a
+    /// system without root certificates can still request `http`, and fails where it would need them.
     ///
     /// # Errors
     ///
-    /// A setting that cannot be used, or an operating system without root certificates where none were given.
+    /// A setting that cannot be used.
     pub fn build<B>(self) -> Result<Client<B>, ConfigError>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
@@ -136,15 +137,11 @@ impl<C> ClientBuilder<C> {
             Proxies::Settings(builder) => ProxyLayer::new(builder.build()?),
             Proxies::Layer(layer) => layer,
         };
-        let tls = match self.target_tls {
-            Some(tls) => tls,
-            None => TlsConfig::platform()?,
-        };
         #[cfg(feature = "tracing")]
-        if !tls.verifies_certificates() {
+        if self.target_tls.as_ref().is_some_and(|tls| !tls.verifies_certificates()) {
             tracing::warn!("targets' certificates are NOT verified; for testing only");
         }
-        let connector = Connector::new(&layer, self.connector, &tls);
+        let connector = Connector::new(&layer, self.connector, self.target_tls);
         Ok(Client {
             inner: Arc::new(Inner {
                 shared: layer.shared().clone(),

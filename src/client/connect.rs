@@ -50,27 +50,27 @@ trait Connect {
 
 struct Stack<C> {
     proxy: Proxy<C>,
-    tls: Arc<rustls::ClientConfig>,
+    /// `None` is the operating system's trust, which only a target with TLS needs.
+    tls: Option<TlsConfig>,
     alpn: Vec<Vec<u8>>,
     timeout: Option<Duration>,
 }
 
 impl Connector {
-    pub(super) fn new<C>(layer: &ProxyLayer, inner: C, tls: &TlsConfig) -> Self
+    pub(super) fn new<C>(layer: &ProxyLayer, inner: C, tls: Option<TlsConfig>) -> Self
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Read + Write + Connection + Unpin + Send + 'static,
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        let tls = tls.client_config().clone();
+        let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         Self(Arc::new(Stack {
             proxy: layer.layer(inner),
             timeout: layer.shared().connect_timeout,
-            alpn: match &tls.alpn_protocols[..] {
-                [] => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-                chosen => chosen.to_vec(),
-            },
+            alpn: chosen
+                .filter(|chosen| !chosen.is_empty())
+                .unwrap_or_else(|| vec![b"h2".to_vec(), b"http/1.1".to_vec()]),
             tls,
         }))
     }
@@ -152,7 +152,7 @@ where
 /// TLS with the target, if that is what it takes, and the HTTP handshake.
 async fn speak<T>(
     stream: ProxyStream<T>,
-    (tls, alpn): (Arc<rustls::ClientConfig>, Vec<Vec<u8>>),
+    (tls, alpn): (Option<TlsConfig>, Vec<Vec<u8>>),
     key: &Key,
 ) -> Result<Established, ClientError>
 where
@@ -162,7 +162,11 @@ where
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
         return http1_over(stream, connected).await;
     };
-    let stream = TlsConnector::from(tls)
+    let tls = match tls {
+        Some(tls) => tls,
+        None => TlsConfig::platform().map_err(|error| handshake("TLS with the target cannot be set up", error))?,
+    };
+    let stream = TlsConnector::from(tls.client_config().clone())
         .with_alpn(alpn)
         .connect(server_name(origin)?, TokioIo::new(stream))
         .await
