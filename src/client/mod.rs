@@ -22,6 +22,7 @@ mod error;
 mod key;
 mod pool;
 mod stats;
+mod tasks;
 
 use std::{
     fmt,

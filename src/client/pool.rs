@@ -14,7 +14,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -22,7 +22,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use super::{
@@ -31,6 +31,7 @@ use super::{
     error::ClientError,
     key::Key,
     stats::{KeyStats, PoolStats},
+    tasks::{Open, Opening, Reaping},
 };
 
 /// How much a pool holds, and for how long. `None` is no limit.
@@ -200,7 +201,7 @@ impl Pool {
     }
 
     /// A connection has been opened.
-    fn opened(self: &Arc<Self>, key: &Arc<Key>, established: Established) {
+    pub(super) fn opened(self: &Arc<Self>, key: &Arc<Key>, established: Established) {
         let Established {
             sender,
             driver,
@@ -271,7 +272,7 @@ impl Pool {
 
     /// A connection could not be opened. That is the answer for the head of the line, unless enough others are being opened
     /// (the request it was for may have been given up), or for the whole line, if it was the attempt for all.
-    fn failed(self: &Arc<Self>, key: &Arc<Key>, error: ClientError) {
+    pub(super) fn failed(self: &Arc<Self>, key: &Arc<Key>, error: ClientError) {
         let told = self.update(key, |entry| {
             entry.connecting -= 1;
             entry.line.retain(|waiter| !waiter.is_closed());
@@ -288,7 +289,7 @@ impl Pool {
 
     /// A connection is no longer being opened: the task panicked, or the runtime ends. No other is opened in its place, so
     /// whoever would wait for nothing is told.
-    fn broken_off(&self, key: &Arc<Key>) {
+    pub(super) fn broken_off(&self, key: &Arc<Key>) {
         let mut guard = self.lock();
         let Some(entry) = guard.entries.get_mut(key) else {
             return;
@@ -425,7 +426,7 @@ impl Pool {
     }
 
     /// Closes what was idle for too long, and tells when to look again.
-    fn reap(&self, timeout: Duration) -> Option<Instant> {
+    pub(super) fn reap(&self, timeout: Duration) -> Option<Instant> {
         let now = Instant::now();
         let mut expired = Vec::new();
         let mut next: Option<Instant> = None;
@@ -460,6 +461,16 @@ impl Pool {
         }
     }
 
+    /// An open connection's task has ended.
+    pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>) {
+        self.update(key, |entry| entry.open -= 1);
+    }
+
+    /// The task that closes idle connections is there no more.
+    pub(super) fn not_reaping(&self) {
+        self.lock().reaping = false;
+    }
+
     pub(super) fn stats(&self) -> PoolStats {
         let state = self.lock();
         let keys = state.entries.iter().map(|(key, entry)| KeyStats {
@@ -490,76 +501,5 @@ impl fmt::Debug for Pool {
             .field("limits", &self.limits)
             .field("stats", &self.stats())
             .finish()
-    }
-}
-
-/// A connection that is being opened. However its task ends, the pool is told.
-struct Opening {
-    pool: Weak<Pool>,
-    key: Arc<Key>,
-    pending: bool,
-}
-
-impl Opening {
-    async fn run(mut self, connector: Connector) {
-        let result = connector.connect(&self.key).await;
-        let Some(pool) = self.pool.upgrade() else { return };
-        self.pending = false;
-        match result {
-            Ok(established) => pool.opened(&self.key, established),
-            Err(error) => pool.failed(&self.key, error),
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade().filter(|_| self.pending) {
-            pool.broken_off(&self.key);
-        }
-    }
-}
-
-/// A connection that is open, for as long as its task runs.
-struct Open {
-    pool: Weak<Pool>,
-    key: Arc<Key>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.update(&self.key, |entry| entry.open -= 1);
-        }
-    }
-}
-
-/// The task that closes what was idle for too long. If its runtime ends, another can be started.
-struct Reaping {
-    pool: Weak<Pool>,
-    pending: bool,
-}
-
-impl Reaping {
-    async fn run(mut self, timeout: Duration) {
-        let mut next = Instant::now() + timeout;
-        loop {
-            sleep_until(next).await;
-            match self.pool.upgrade().and_then(|pool| pool.reap(timeout)) {
-                Some(expiry) => next = expiry,
-                None => {
-                    self.pending = false;
-                    return;
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Reaping {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade().filter(|_| self.pending) {
-            pool.lock().reaping = false;
-        }
     }
 }
