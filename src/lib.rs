@@ -53,6 +53,7 @@
 //! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (which wins where both are on) |
 //! | `tls` | | TLS with a provider that the application installs as the process's default |
 //! | `hyper-rustls` | | `ProxyLayer::https_connector`: TLS to targets, in the right order |
+//! | `client` | | `Client`: the layer over a pool keyed by route |
 //! | `filter` | | a predicate as a `tower::filter::Predicate` |
 //! | `tracing` | | settings' warnings, each decision (`DEBUG`), and failed connects as `tracing` events |
 //!
@@ -61,7 +62,8 @@
 //! # Rooms
 //!
 //! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
-//! `route`, `decide`, `layer`, and on the top floor `request` (the HTTP service), `connect` (the connector) and `https`.
+//! `route`, `decide`, `layer`, `request` (the HTTP service), `connect` (the connector), and on
+//! the top floor `https` and `client`.
 
 #[cfg(feature = "client")]
 mod client;
