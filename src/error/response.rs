@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, Version};
 
 /// What a proxy answered to CONNECT.
 ///
-/// With a refusal it is in [`ConnectError::response`]; with an open tunnel it is among the connection's metadata, and
+/// With a refusal it is in [`ConnectError::response`](crate::ConnectError::response); with an open tunnel it is among the connection's metadata, and
 /// hyper-util's client puts it into the extensions of every response that came through that tunnel.
 ///
 /// A proxy may repeat what it was sent. Where its credentials come back, they are replaced by `***`.
