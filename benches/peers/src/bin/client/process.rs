@@ -23,7 +23,7 @@ impl Cores {
     pub(crate) fn find() -> Result<Self, BoxError> {
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-        match (cores.next(), cores.last()) {
+        match (cores.next(), cores.next_back()) {
             (Some(client), Some(server)) => Ok(Self { client, server }),
             _ => Err("it needs two cores".into()),
         }
