@@ -176,6 +176,8 @@ async fn credentials_reach_their_proxy_and_nothing_else() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let proxy = ForwardProxy::builder().basic("user", PASSWORD).start().await;

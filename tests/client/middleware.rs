@@ -330,6 +330,8 @@ async fn trace_sees_the_end_of_the_body_and_no_secret() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _guard = tracing::subscriber::set_default(subscriber);
     let origin = Origin::http().await;
     let proxy = ForwardProxy::builder().basic("me", "s3cret").start().await;

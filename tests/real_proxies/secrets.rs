@@ -64,6 +64,8 @@ impl MakeWriter<'_> for Printed {
 #[ignore = "needs squid (Debian package squid-openssl)"]
 async fn are_nowhere_in_errors_settings_and_logs() {
     let printed = Printed::default();
+    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _logging = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(printed.clone())
