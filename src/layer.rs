@@ -10,7 +10,15 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
 
-use crate::{config::ProxyConfig, error::ConfigError, no_proxy::Bypass, route::Route, target::Target};
+#[cfg(feature = "client")]
+use crate::purpose::PurposePolicy;
+use crate::{
+    config::ProxyConfig,
+    error::ConfigError,
+    no_proxy::Bypass,
+    route::{Decision, Route},
+    target::Target,
+};
 
 /// How long dialling a proxy, TLS to it and CONNECT may take together, unless set otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,6 +73,9 @@ pub(crate) struct Shared {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connect_headers: HeaderMap,
     pub(crate) route_extension: bool,
+    /// Only a [`Client`](crate::Client) has one: other pools would mix up the connections of different routes.
+    #[cfg(feature = "client")]
+    pub(crate) purposes: Option<PurposePolicy>,
 }
 
 impl ProxyLayer {
@@ -80,16 +91,15 @@ impl ProxyLayer {
     /// A layer with these settings. Logs their warnings, if the feature `tracing` is on.
     #[must_use]
     pub fn new(config: ProxyConfig) -> Self {
-        #[cfg(feature = "tracing")]
-        for warning in config.warnings() {
-            tracing::warn!("{warning}");
-        }
+        log_warnings(&config);
         Self {
             shared: Arc::new(Shared {
                 config,
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 connect_headers: HeaderMap::new(),
                 route_extension: true,
+                #[cfg(feature = "client")]
+                purposes: None,
             }),
         }
     }
@@ -187,7 +197,7 @@ impl fmt::Debug for Shared {
             .field("connect_timeout", &self.connect_timeout)
             .field("connect_headers", &self.connect_headers.keys().collect::<Vec<_>>())
             .field("route_extension", &self.route_extension)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,8 +232,28 @@ impl Shared {
     /// The decision, which both halves make the same way.
     pub(crate) fn route(&self, target: &Target<'_>) -> Route {
         let decision = self.config.decide(target);
-        #[cfg(feature = "tracing")]
-        tracing::debug!(%target, route = %decision.route(), reason = %decision.reason(), "proxy decision");
+        log_decision(&decision, target);
         decision.into_route()
     }
+}
+
+/// Logs what is odd in settings that take effect.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn log_warnings(config: &ProxyConfig) {
+    #[cfg(feature = "tracing")]
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+}
+
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn log_decision(decision: &Decision<'_>, target: &Target<'_>) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        %target,
+        purpose = decision.purpose(),
+        route = %decision.route(),
+        reason = %decision.reason(),
+        "proxy decision"
+    );
 }

@@ -62,7 +62,7 @@
 //! # Rooms
 //!
 //! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
-//! `route`, `decide`, `layer`, `request` (the HTTP service), `connect` (the connector), and on
+//! `route`, `purpose`, `decide`, `layer`, `request` (the HTTP service), `connect` (the connector), and on
 //! the top floor `https` and `client`.
 
 #[cfg(feature = "client")]
@@ -76,6 +76,7 @@ mod error;
 mod https;
 mod layer;
 mod no_proxy;
+mod purpose;
 mod request;
 mod route;
 mod target;
@@ -83,7 +84,9 @@ mod target;
 mod tls;
 
 #[cfg(feature = "client")]
-pub use self::client::{Client, ClientBody, ClientBuilder, ClientError, ClientFuture, KeyStats, PoolStats};
+pub use self::client::{
+    Client, ClientBody, ClientBuilder, ClientError, ClientFuture, ConfigHandle, KeyStats, PoolStats,
+};
 #[cfg(feature = "filter")]
 pub use self::no_proxy::NotDirect;
 #[cfg(feature = "tls")]
@@ -93,9 +96,12 @@ pub use self::{
     connect::{Connecting, Destination, ProxyStream},
     decide::{Decide, DecideFuture, DecideLayer},
     dialect::{DefaultPort, Dialect},
-    error::{BoxError, Challenge, ConfigError, ConnectError, ConnectResponse, EntryError, Stage, TargetError},
+    error::{
+        BoxError, Challenge, ConfigError, ConnectError, ConnectResponse, EntryError, PurposeError, Stage, TargetError,
+    },
     layer::{Proxy, ProxyLayer},
     no_proxy::{And, Bypass, BypassService, Entry, Exemption, NoProxy, Not, Or},
+    purpose::{ProxyUse, PurposePolicy},
     request::ResponseFuture,
     route::{Decision, Reason, Route},
     target::{Scheme, Target},

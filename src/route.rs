@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::{
-    config::{ProxyConfig, ProxyServer},
+    config::{ProxyConfig, ProxyServer, Setting},
     no_proxy::{Bypass, Entry, Exemption, is_loopback},
     target::{Scheme, Target},
 };
@@ -71,9 +71,23 @@ impl fmt::Display for Route {
 pub struct Decision<'c> {
     route: Route,
     reason: Reason<'c>,
+    purpose: Option<String>,
 }
 
 impl<'c> Decision<'c> {
+    pub(crate) fn new(route: Route, reason: Reason<'c>) -> Self {
+        Self {
+            route,
+            reason,
+            purpose: None,
+        }
+    }
+
+    pub(crate) fn for_purpose(mut self, purpose: String) -> Self {
+        self.purpose = Some(purpose);
+        self
+    }
+
     /// How the target is reached.
     #[must_use]
     pub fn route(&self) -> &Route {
@@ -86,6 +100,12 @@ impl<'c> Decision<'c> {
         &self.reason
     }
 
+    /// What the request is for, where that was asked; see [`PurposePolicy`](crate::PurposePolicy).
+    #[must_use]
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_deref()
+    }
+
     /// The route alone.
     #[must_use]
     pub fn into_route(self) -> Route {
@@ -93,9 +113,12 @@ impl<'c> Decision<'c> {
     }
 }
 
-/// `route: reason`
+/// `route: reason`, and before it the purpose, if there is one.
 impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(purpose) = &self.purpose {
+            write!(f, "purpose {purpose}: ")?;
+        }
         write!(f, "{}: {}", self.route, self.reason)
     }
 }
@@ -138,6 +161,16 @@ pub enum Reason<'c> {
     },
     /// The scheme is not one that proxies are for.
     Scheme,
+    /// The application's policy says [`ProxyUse::Never`](crate::ProxyUse::Never) for the request's purpose.
+    Never,
+    /// The application's policy says [`ProxyUse::Always`](crate::ProxyUse::Always) for the request's purpose.
+    #[non_exhaustive]
+    Always {
+        /// The setting that names the proxy.
+        setting: &'c str,
+    },
+    /// The application's policy names a proxy for the request's purpose, and nothing exempts the target.
+    OwnProxy,
 }
 
 impl fmt::Display for Reason<'_> {
@@ -158,6 +191,9 @@ impl fmt::Display for Reason<'_> {
             }
             Self::Unset { scheme } => write!(f, "no proxy is set for {} targets", scheme.as_str()),
             Self::Scheme => f.write_str("a proxy applies to http, https, ws and wss targets only"),
+            Self::Never => f.write_str("the policy says never for this purpose"),
+            Self::Always { setting } => write!(f, "the policy says always for this purpose, and {setting} is set"),
+            Self::OwnProxy => f.write_str("the policy names a proxy for this purpose, and nothing exempts the target"),
         }
     }
 }
@@ -180,32 +216,57 @@ impl ProxyConfig {
     #[must_use]
     pub fn decide(&self, target: &Target<'_>) -> Decision<'_> {
         let scheme = target.scheme();
-        let setting = match scheme {
-            Scheme::Http | Scheme::Ws => &self.http,
-            Scheme::Https | Scheme::Wss => &self.https,
-            Scheme::Other => return direct(Reason::Scheme),
-        };
+        if scheme == Scheme::Other {
+            return Decision::new(Route::Direct, Reason::Scheme);
+        }
+        let setting = self.setting(scheme);
         if setting.is_none() && self.rules.is_empty() {
-            return direct(Reason::Unset { scheme });
+            return Decision::new(Route::Direct, Reason::Unset { scheme });
         }
         if let Some(reason) = self.exemption(target) {
-            return direct(reason);
+            return Decision::new(Route::Direct, reason);
         }
         let (proxy, reason) = match (self.rule(target), setting) {
             (Some((proxy, reason)), _) => (proxy, reason),
             (None, Some(setting)) => (Some(&setting.value), Reason::Proxy { setting: &setting.name }),
             (None, None) => (None, Reason::Unset { scheme }),
         };
-        let route = match proxy {
-            None => Route::Direct,
-            Some(proxy) if scheme == Scheme::Http && !self.always_tunnel => Route::Forward(proxy.clone()),
-            Some(proxy) => Route::Tunnel(proxy.clone()),
-        };
-        Decision { route, reason }
+        match proxy {
+            None => Decision::new(Route::Direct, reason),
+            Some(proxy) => Decision::new(self.through(proxy, target), reason),
+        }
+    }
+
+    /// The proxy that is set for a scheme.
+    fn setting(&self, scheme: Scheme) -> Option<&Setting<ProxyServer>> {
+        match scheme {
+            Scheme::Http | Scheme::Ws => self.http.as_ref(),
+            Scheme::Https | Scheme::Wss => self.https.as_ref(),
+            Scheme::Other => None,
+        }
+    }
+
+    /// The route to a target through a proxy.
+    pub(crate) fn through(&self, proxy: &ProxyServer, target: &Target<'_>) -> Route {
+        match target.scheme() {
+            Scheme::Other => Route::Direct,
+            Scheme::Http if !self.always_tunnel => Route::Forward(proxy.clone()),
+            _ => Route::Tunnel(proxy.clone()),
+        }
+    }
+
+    /// The proxy for a target that must not be reached without one, and the setting's name.
+    pub(crate) fn proxy_whatever_is_exempt(&self, target: &Target<'_>) -> Option<(&str, &ProxyServer)> {
+        let setting = self.setting(target.scheme());
+        let of_setting = setting.map(|setting| (&*setting.name, &setting.value));
+        match self.rule(target) {
+            Some((Some(proxy), _)) if target.scheme() != Scheme::Other => Some(("proxy_for", proxy)),
+            _ => of_setting,
+        }
     }
 
     /// What makes a target a direct one, whatever proxies there are.
-    fn exemption(&self, target: &Target<'_>) -> Option<Reason<'_>> {
+    pub(crate) fn exemption(&self, target: &Target<'_>) -> Option<Reason<'_>> {
         let exemption = match &self.bypass {
             None => self.no_proxy.value.explain(target),
             Some(predicate) => predicate.0.explain(target),
@@ -232,12 +293,5 @@ impl ProxyConfig {
             };
             Some((rule.proxy.as_ref(), Reason::Rule { position, entry }))
         })
-    }
-}
-
-fn direct(reason: Reason<'_>) -> Decision<'_> {
-    Decision {
-        route: Route::Direct,
-        reason,
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     sync::{Arc, OnceLock},
 };
 
@@ -87,6 +88,21 @@ impl From<Arc<ClientConfig>> for TlsConfig {
 impl From<ClientConfig> for TlsConfig {
     fn from(config: ClientConfig) -> Self {
         Arc::new(config).into()
+    }
+}
+
+/// Equal when they are the same value, or clones of it.
+impl PartialEq for TlsConfig {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for TlsConfig {}
+
+impl Hash for TlsConfig {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.config).hash(state);
     }
 }
 

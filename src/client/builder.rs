@@ -16,7 +16,8 @@ use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
     dialect::Dialect,
     error::{BoxError, ConfigError},
-    layer::ProxyLayer,
+    layer::{ProxyLayer, Shared},
+    purpose::PurposePolicy,
     tls::TlsConfig,
 };
 
@@ -28,6 +29,7 @@ pub struct ClientBuilder<C = HttpConnector> {
     connector: C,
     target_tls: Option<TlsConfig>,
     limits: Limits,
+    purposes: Option<PurposePolicy>,
 }
 
 /// Where the settings come from.
@@ -52,6 +54,7 @@ impl ClientBuilder {
                 max_idle: None,
                 max_per_key: None,
             },
+            purposes: None,
         }
     }
 }
@@ -109,6 +112,13 @@ impl<C> ClientBuilder<C> {
         self
     }
 
+    /// A policy for what requests are for: whether and how those of a purpose use the proxy. It goes over the settings, and
+    /// a [`Route`](crate::Route) in a request's extensions goes over it.
+    pub fn purposes(mut self, policy: PurposePolicy) -> Self {
+        self.purposes = Some(policy);
+        self
+    }
+
     /// What dials, targets on direct routes and proxies on the others: an [`HttpConnector`] unless set. One with a resolver
     /// of its own has to be told `enforce_http(false)`.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
@@ -117,6 +127,7 @@ impl<C> ClientBuilder<C> {
             connector,
             target_tls: self.target_tls,
             limits: self.limits,
+            purposes: self.purposes,
         }
     }
 
@@ -141,12 +152,13 @@ impl<C> ClientBuilder<C> {
         if self.target_tls.as_ref().is_some_and(|tls| !tls.verifies_certificates()) {
             tracing::warn!("targets' certificates are NOT verified; for testing only");
         }
-        let connector = Connector::new(&layer, self.connector, self.target_tls);
+        let settings = Shared {
+            purposes: self.purposes,
+            ..Shared::clone(layer.shared())
+        };
+        let connector = Connector::new(self.connector, self.target_tls);
         Ok(Client {
-            inner: Arc::new(Inner {
-                shared: layer.shared().clone(),
-                pool: Pool::new(connector, self.limits),
-            }),
+            inner: Arc::new(Inner::new(settings, Pool::new(connector, self.limits))),
             body: PhantomData,
         })
     }

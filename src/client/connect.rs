@@ -1,6 +1,6 @@
 //! From a key to a connection that takes requests: dial, TLS to the target, HTTP handshake.
 
-use std::{future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, pin::Pin, sync::Arc};
 
 use http::Uri;
 use hyper::{
@@ -14,7 +14,6 @@ use hyper_util::{
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
@@ -25,7 +24,7 @@ use super::{
 use crate::{
     connect::{Destination, ProxyStream},
     error::{BoxError, ConnectError},
-    layer::{Proxy, ProxyLayer},
+    layer::Proxy,
     route::Route,
     tls::TlsConfig,
 };
@@ -49,15 +48,14 @@ trait Connect {
 }
 
 struct Stack<C> {
-    proxy: Proxy<C>,
+    inner: C,
     /// `None` is the operating system's trust, which only a target with TLS needs.
     tls: Option<TlsConfig>,
     alpn: Vec<Vec<u8>>,
-    timeout: Option<Duration>,
 }
 
 impl Connector {
-    pub(super) fn new<C>(layer: &ProxyLayer, inner: C, tls: Option<TlsConfig>) -> Self
+    pub(super) fn new<C>(inner: C, tls: Option<TlsConfig>) -> Self
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Read + Write + Connection + Unpin + Send + 'static,
@@ -66,8 +64,7 @@ impl Connector {
     {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         Self(Arc::new(Stack {
-            proxy: layer.layer(inner),
-            timeout: layer.shared().connect_timeout,
+            inner,
             alpn: chosen
                 .filter(|chosen| !chosen.is_empty())
                 .unwrap_or_else(|| vec![b"h2".to_vec(), b"http/1.1".to_vec()]),
@@ -95,12 +92,16 @@ where
     C::Future: Send + 'static,
 {
     fn connect(&self, key: &Key) -> Connecting {
-        let (proxy, tls, key) = (self.proxy.clone(), self.tls.clone(), key.clone());
+        let (tls, key) = (self.tls.clone(), key.clone());
+        let proxy = Proxy {
+            inner: self.inner.clone(),
+            shared: key.settings.clone(),
+        };
         let alpn = match key.http1_only {
             true => vec![b"http/1.1".to_vec()],
             false => self.alpn.clone(),
         };
-        let timeout = self.timeout;
+        let timeout = key.settings.connect_timeout;
         Box::pin(async move {
             let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
             let dialled = dial(proxy, &key);

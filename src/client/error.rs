@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use crate::error::{BoxError, ConnectError, TargetError};
+use crate::error::{BoxError, ConnectError, PurposeError, TargetError};
 
 /// A request that brought no response.
 ///
@@ -12,6 +12,7 @@ pub struct ClientError(Arc<Failure>);
 #[derive(Debug)]
 pub(super) enum Failure {
     Target(TargetError),
+    Purpose(PurposeError),
     Connect(ConnectError),
     /// TLS to the target, or the HTTP handshake with the other end.
     Handshake {
@@ -56,7 +57,20 @@ impl ClientError {
     /// Whether there was no connection to send the request on.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        !matches!(&*self.0, Failure::Send { .. } | Failure::Target(_))
+        !matches!(
+            &*self.0,
+            Failure::Send { .. } | Failure::Target(_) | Failure::Purpose(_)
+        )
+    }
+
+    /// The purpose that wants a proxy where none is set, if that is the trouble; see
+    /// [`ProxyUse::Always`](crate::ProxyUse::Always).
+    #[must_use]
+    pub fn purpose_error(&self) -> Option<&PurposeError> {
+        match &*self.0 {
+            Failure::Purpose(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether connecting took too long.
@@ -74,6 +88,7 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Failure::Target(error) => error.fmt(f),
+            Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: it took too long"),
@@ -98,7 +113,7 @@ impl StdError for ClientError {
             Failure::Connect(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
-            Failure::Target(_) | Failure::Timeout | Failure::Gone => None,
+            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::Gone => None,
         }
     }
 }

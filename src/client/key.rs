@@ -1,25 +1,61 @@
 //! What two requests have to have in common to share a connection.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use http::{HeaderValue, Uri};
 
 use crate::{
     error::TargetError,
+    layer::Shared,
     route::Route,
     target::{Scheme, Target},
+    tls::TlsConfig,
 };
 
-/// The route, with proxy and credentials, and what the connection ends at: the proxy, or the target.
+/// The route, with proxy and credentials, TLS to the proxy, and what the connection ends at: the proxy, or the target.
 ///
-/// TLS settings are the client's, and the same for all of its connections.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// TLS to targets is the client's, and the same for all of its connections.
+#[derive(Clone)]
 pub(super) struct Key {
     pub(super) route: Route,
     /// `None` for a connection to a proxy that forwards to any origin.
     pub(super) origin: Option<Origin>,
     /// HTTP/2, which knows no `Upgrade`, must not be chosen in TLS.
     pub(super) http1_only: bool,
+    /// The settings that the request was decided by. Two that give the same route and the same TLS make no difference.
+    pub(super) settings: Arc<Shared>,
+}
+
+/// What makes keys equal.
+type Identity<'k> = (&'k Route, Option<&'k Origin>, bool, Option<&'k TlsConfig>);
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("route", &self.route)
+            .field("origin", &self.origin)
+            .field("http1_only", &self.http1_only)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +68,7 @@ pub(super) struct Origin {
 }
 
 impl Key {
-    pub(super) fn new(route: &Route, uri: &Uri, upgrade: bool) -> Result<Self, TargetError> {
+    pub(super) fn new(route: &Route, uri: &Uri, upgrade: bool, settings: &Arc<Shared>) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
             Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
@@ -41,7 +77,18 @@ impl Key {
             route: route.clone(),
             http1_only: upgrade && origin.as_ref().is_some_and(Origin::is_tls),
             origin,
+            settings: settings.clone(),
         })
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        (&self.route, self.origin.as_ref(), self.http1_only, self.proxy_tls())
+    }
+
+    /// TLS to the proxy, where there is one that speaks TLS.
+    pub(super) fn proxy_tls(&self) -> Option<&TlsConfig> {
+        self.route.proxy().filter(|proxy| proxy.is_tls())?;
+        self.settings.config.tls()
     }
 
     /// What a connector is asked for: the target, or, for a proxy that forwards to any, the proxy.

@@ -8,7 +8,8 @@
 //!
 //! - connecting, TLS and the HTTP handshake: [`connect`], from [`Proxy`](crate::Proxy) and hyper's `client::conn`;
 //! - who gets which connection: [`pool`];
-//! - giving a connection back when its response has been read: [`body`].
+//! - giving a connection back when its response has been read: [`body`];
+//! - replacing the settings of a client that runs: [`settings`], [`gone`].
 //!
 //! `hyper_util::client::pool` is not used: its `cache` has no limits, no idle time-out and no waiting in order, its
 //! `singleton` panics when a stale handle resets a newer connection, and its `negotiate` calls a service that it did not
@@ -19,13 +20,16 @@ mod builder;
 mod connect;
 mod connection;
 mod error;
+mod gone;
 mod key;
 mod pool;
+mod settings;
 mod stats;
 mod tasks;
 
 use std::{
     fmt,
+    future::ready,
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
@@ -40,12 +44,13 @@ pub use self::{
     body::ClientBody,
     builder::ClientBuilder,
     error::ClientError,
+    settings::ConfigHandle,
     stats::{KeyStats, PoolStats},
 };
-use self::{body::IntoBytes, connection::RequestBody, error::Failure, key::Key, pool::Pool};
+use self::{body::IntoBytes, connection::RequestBody, error::Failure, key::Key, pool::Pool, settings::Settings};
 use crate::{
     error::{BoxError, ConfigError, TargetError},
-    layer::Shared,
+    layer::{Shared, log_decision},
     route::Route,
     target::Target,
 };
@@ -72,8 +77,9 @@ use crate::{
 /// | forward | proxy: address and credentials | HTTP/1.1 |
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
-/// A [`Route`] in a request's extensions, put there by a [`DecideLayer`](crate::DecideLayer) or by hand, is taken in
-/// place of the settings' for that request. An `Upgrade` request on `http` goes through a tunnel, and one on `https` over
+/// What a request is for can have a say in how it goes ([`ClientBuilder::purposes`]), and the settings can be replaced while
+/// the client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions, put there by a
+/// [`DecideLayer`](crate::DecideLayer) or by hand, is taken in place of all that for that request. An `Upgrade` request on `http` goes through a tunnel, and one on `https` over
 /// HTTP/1.1; the upgraded stream is `hyper::upgrade::on` of the response.
 ///
 /// Cloning is cheap, and clones share the pool. It needs a tokio runtime whose timer is enabled.
@@ -83,7 +89,7 @@ pub struct Client<B> {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
+    settings: Settings,
     pool: Arc<Pool>,
 }
 
@@ -105,6 +111,12 @@ impl<B> Client<B> {
         Client::builder().build()
     }
 
+    /// What replaces the settings while the client runs.
+    #[must_use]
+    pub fn config_handle(&self) -> ConfigHandle {
+        ConfigHandle::new(&self.inner)
+    }
+
     /// What the pool holds and has done.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
@@ -124,7 +136,7 @@ impl<B> Clone for Client<B> {
 impl<B> fmt::Debug for Client<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("layer", &self.inner.shared)
+            .field("layer", &self.inner.settings.current())
             .field("pool", &self.inner.pool)
             .finish()
     }
@@ -144,10 +156,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ClientFuture {
-        let inner = self.inner.clone();
         let request = request.map(|body| RequestBody::new(IntoBytes::new(body)));
         ClientFuture {
-            future: Box::pin(async move { inner.send(request).await }),
+            future: self.inner.clone().start(request),
         }
     }
 }
@@ -155,8 +166,10 @@ where
 /// The response of a [`Client`]. Dropping it gives up the request; what it had of the pool goes back.
 #[must_use = "futures do nothing unless polled"]
 pub struct ClientFuture {
-    future: Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>,
+    future: Responding,
 }
+
+type Responding = Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>;
 
 impl Future for ClientFuture {
     type Output = Result<Response<ClientBody>, ClientError>;
@@ -172,19 +185,53 @@ impl fmt::Debug for ClientFuture {
     }
 }
 
+/// A request whose route is decided, by settings that hold for it to its end.
+struct Decided {
+    request: Request<RequestBody>,
+    route: Route,
+    purpose: Option<String>,
+    settings: Arc<Shared>,
+}
+
 impl Inner {
-    async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ClientBody>, ClientError> {
+    fn new(settings: Shared, pool: Arc<Pool>) -> Self {
+        Self {
+            settings: Settings::new(settings),
+            pool,
+        }
+    }
+
+    /// Decides how the request goes, and begins a span that says so.
+    fn start(self: Arc<Self>, request: Request<RequestBody>) -> Responding {
+        let decided = match Decided::new(request, self.settings.current()) {
+            Ok(decided) => decided,
+            Err(failure) => return Box::pin(ready(Err(ClientError::new(failure)))),
+        };
+        #[cfg(feature = "tracing")]
+        let span = decided.span();
+        let response = async move { self.send(decided).await };
+        #[cfg(feature = "tracing")]
+        let response = tracing::Instrument::instrument(response, span);
+        Box::pin(response)
+    }
+
+    async fn send(&self, decided: Decided) -> Result<Response<ClientBody>, ClientError> {
+        let Decided {
+            mut request,
+            route,
+            settings,
+            ..
+        } = decided;
         let invalid = |error| ClientError::new(Failure::Target(error));
-        let route = self.prepare(&mut request).map_err(invalid)?;
         let uri = key::without_user_info(request.uri()).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
         loop {
-            let key = Key::new(&route, &uri, upgrade).map_err(invalid)?;
+            let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
             let mut lease = self.pool.acquire(key).await?;
             address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
             match lease.send(request).await {
                 Ok(mut response) => {
-                    if self.shared.route_extension {
+                    if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }
                     // After an upgrade the connection speaks another protocol.
@@ -200,24 +247,53 @@ impl Inner {
             }
         }
     }
+}
 
-    /// Makes the request what its route needs it to be.
-    fn prepare(&self, request: &mut Request<RequestBody>) -> Result<Route, TargetError> {
+impl Decided {
+    /// Decides, and makes the request what its route needs it to be.
+    fn new(mut request: Request<RequestBody>, settings: Arc<Shared>) -> Result<Self, Failure> {
         if request.method() == Method::CONNECT {
-            return Err(TargetError::new("CONNECT is the client's own to send"));
+            return Err(Failure::Target(TargetError::new("CONNECT is the client's own to send")));
+        }
+        let target = Target::try_from(request.uri()).map_err(Failure::Target)?;
+        let (mut route, mut purpose) = (request.extensions().get::<Route>().cloned(), None);
+        if let (None, Some(policy)) = (&route, &settings.purposes) {
+            let decision = policy
+                .decide(&settings.config, request.extensions(), &target)
+                .map_err(Failure::Purpose)?;
+            log_decision(&decision, &target);
+            purpose = decision.purpose().map(str::to_owned);
+            route = Some(decision.into_route());
         }
         if request.headers().contains_key(header::UPGRADE) {
             // A proxy that forwards passes no upgrade on (RFC 9110 7.8: it is hop-by-hop).
-            let decided = request.extensions().get::<Route>().cloned();
-            let route = match decided {
-                Some(route) => route,
-                None => self.shared.route(&Target::try_from(request.uri())?),
-            };
-            if let Route::Forward(proxy) = route {
-                request.extensions_mut().insert(Route::Tunnel(proxy));
-            }
+            route = Some(match route.unwrap_or_else(|| settings.route(&target)) {
+                Route::Forward(proxy) => Route::Tunnel(proxy),
+                route => route,
+            });
         }
-        self.shared.apply(request)
+        if let Some(route) = route {
+            request.extensions_mut().insert(route);
+        }
+        let route = settings.apply(&mut request).map_err(Failure::Target)?;
+        Ok(Self {
+            request,
+            route,
+            purpose,
+            settings,
+        })
+    }
+
+    #[cfg(feature = "tracing")]
+    fn span(&self) -> tracing::Span {
+        let target = Target::try_from(self.request.uri()).ok();
+        tracing::debug_span!(
+            "outbound request",
+            method = %self.request.method(),
+            target = target.as_ref().map(tracing::field::display),
+            purpose = self.purpose.as_deref(),
+            route = %self.route,
+        )
     }
 }
 

@@ -29,10 +29,12 @@ use super::{
     connect::{Connector, Established},
     connection::{Connection, Lease, Multiplexed, Sender},
     error::ClientError,
+    gone::Gone,
     key::Key,
     stats::{KeyStats, PoolStats},
     tasks::{Open, Opening, Reaping},
 };
+use crate::config::ProxyConfig;
 
 /// How much a pool holds, and for how long. `None` is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,7 @@ struct State {
     entries: HashMap<Arc<Key>, Entry>,
     opened: u64,
     reused: u64,
+    gone: Gone,
     /// Whether a task is there that closes what was idle for too long.
     reaping: bool,
 }
@@ -256,7 +259,7 @@ impl Pool {
             entry.reused += reused;
             state.reused += reused;
             let mut others = vec![(None, other)];
-            match http2.is_closed() {
+            match http2.is_closed() || state.gone.has(key) {
                 false => entry.http2 = Some(http2),
                 true => others.push((None, Some(http2))),
             }
@@ -324,7 +327,7 @@ impl Pool {
             let Some(waiter) = entry.line.pop_front() else {
                 // One that has ended has been taken out of the entry's, and must not be put in again.
                 let mut reaper = None;
-                if !connection.is_closed() {
+                if !connection.is_closed() && !state.gone.has(key) {
                     entry.idle.push_back((connection, Instant::now()));
                     self.evict(state, key, &mut evicted);
                     reaper = self.needs_reaper(state);
@@ -378,6 +381,21 @@ impl Pool {
             let oldest = idle.min_by_key(|(since, _)| *since);
             evicted.extend(oldest.map(|(_, entry)| entry.evict()));
         }
+    }
+
+    /// Settings have been replaced: what leads to a proxy that is gone is closed, as soon as no request is on it.
+    pub(super) fn retire(&self, old: &ProxyConfig, new: &ProxyConfig) {
+        let mut retired = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.gone.update(old, new);
+        for (key, entry) in &mut state.entries {
+            if state.gone.has(key) {
+                retired.push((std::mem::take(&mut entry.idle), entry.http2.take()));
+            }
+        }
+        drop(guard);
+        drop(retired);
     }
 
     /// Changes an entry, opens connections for its line, and forgets it when nothing is left of it.

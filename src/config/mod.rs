@@ -154,6 +154,13 @@ impl ProxyConfig {
         self
     }
 
+    /// Every proxy that the settings name.
+    #[cfg(feature = "client")]
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
+        let settings = [self.http(), self.https()].into_iter().flatten();
+        settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()))
+    }
+
     /// TLS to `https://` proxies; present wherever there is such a proxy.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&TlsConfig> {

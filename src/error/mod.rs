@@ -8,6 +8,7 @@
 
 mod config;
 mod connect;
+mod purpose;
 pub(crate) mod redact;
 mod response;
 
@@ -15,6 +16,7 @@ pub(crate) use self::config::Problem;
 pub use self::{
     config::{ConfigError, EntryError},
     connect::{ConnectError, Stage},
+    purpose::PurposeError,
     response::{Challenge, ConnectResponse},
 };
 pub(crate) use self::{
