@@ -10,6 +10,8 @@ mod http2;
 mod keys;
 mod middleware;
 mod pool;
+mod purpose;
+mod replace;
 mod request;
 mod runtime;
 mod target_tls;
