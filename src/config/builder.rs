@@ -251,10 +251,7 @@ impl ProxyConfigBuilder {
     }
 
     fn list(&self, given: &NoProxySetting, method: &str) -> Result<NoProxy, ConfigError> {
-        match &given.0 {
-            Given::Read(list) => Ok(list.clone()),
-            Given::Text(list) => NoProxy::strict(list, self.dialect).map_err(|error| error.in_setting(method)),
-        }
+        given.read(self.dialect, method)
     }
 }
 

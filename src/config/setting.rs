@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::server::ProxyServer;
-use crate::no_proxy::NoProxy;
+use crate::{dialect::Dialect, error::ConfigError, no_proxy::NoProxy};
 
 /// A proxy's address, as text or read already. An empty or blank text means no proxy.
 #[derive(Clone)]
@@ -52,6 +52,16 @@ impl From<String> for NoProxySetting {
 impl From<NoProxy> for NoProxySetting {
     fn from(list: NoProxy) -> Self {
         Self(Given::Read(list))
+    }
+}
+
+impl NoProxySetting {
+    /// The list; a text is read strictly, and an error names this setting.
+    pub(crate) fn read(&self, dialect: Dialect, setting: &str) -> Result<NoProxy, ConfigError> {
+        match &self.0 {
+            Given::Read(list) => Ok(list.clone()),
+            Given::Text(list) => NoProxy::strict(list, dialect).map_err(|error| error.in_setting(setting)),
+        }
     }
 }
 
