@@ -62,7 +62,7 @@
 //! # Rooms
 //!
 //! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
-//! `route`, `purpose`, `decide`, `layer`, `request` (the HTTP service), `connect` (the connector), and on
+//! `guard`, `route`, `purpose`, `decide`, `layer`, `request` (the HTTP service), `connect` (the connector), and on
 //! the top floor `https` and `client`.
 
 #[cfg(feature = "client")]
@@ -72,6 +72,7 @@ mod connect;
 mod decide;
 mod dialect;
 mod error;
+mod guard;
 #[cfg(feature = "hyper-rustls")]
 mod https;
 mod layer;
@@ -97,8 +98,10 @@ pub use self::{
     decide::{Decide, DecideFuture, DecideLayer},
     dialect::{DefaultPort, Dialect},
     error::{
-        BoxError, Challenge, ConfigError, ConnectError, ConnectResponse, EntryError, PurposeError, Stage, TargetError,
+        BoxError, Challenge, ConfigError, ConnectError, ConnectResponse, Denied, EntryError, PurposeError, Stage,
+        TargetError,
     },
+    guard::{Guard, GuardLayer, GuardedResolver, Guarding, IpPolicy, IpPolicyBuilder, Resolving},
     layer::{Proxy, ProxyLayer},
     no_proxy::{And, Bypass, BypassService, Entry, Exemption, NoProxy, Not, Or},
     purpose::{ProxyUse, PurposePolicy},

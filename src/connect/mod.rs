@@ -3,6 +3,8 @@
 //! Direct, it is the inner connector. Through a proxy, the inner connector is asked for the proxy's address, and on the
 //! connection it gives come, as the route needs them: TLS to the proxy ([`tls`]), and CONNECT ([`handshake`]).
 //!
+//! What it dials, the target or a proxy, is marked for a [`Guard`](crate::Guard) below: proxies are never guarded.
+//!
 //! A direct connection is polled in place. A proxied one is an `async` function in a box: one allocation beside a dial
 //! over the network, for code that reads from top to bottom.
 
@@ -34,6 +36,7 @@ use crate::tls::TlsConfig;
 use crate::{
     config::ProxyServer,
     error::{BoxError, ConnectError, ConnectResponse, Failure, Stage, TargetError},
+    guard::{self, Dial, Marked},
     layer::{Proxy, Shared},
     route::Route,
     target::{Authority, Target},
@@ -51,9 +54,7 @@ where
     type Future = Connecting<S::Future, S::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.inner
-            .poll_ready(cx)
-            .map_err(|error| ConnectError::new(Stage::Dial, Failure::Dial(error.into())))
+        self.inner.poll_ready(cx).map_err(ConnectError::dial)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
@@ -99,7 +100,7 @@ where
         };
         let route = route.safe_for(&target);
         let Some(proxy) = route.proxy() else {
-            return Connecting::direct(self.inner.call(uri));
+            return Connecting::direct(guard::direct(|| self.inner.call(uri)));
         };
         if target.port().is_none() {
             return Connecting::failed(TargetError::new("its scheme has no port of its own, and it names none"));
@@ -114,8 +115,11 @@ where
                 .and_then(|limit| Instant::now().checked_add(limit)),
             route,
         };
-        let dial = self.inner.call(handshake.proxy.dial_uri().clone());
-        let dial = async { dial.await.map_err(|error| Failure::Dial(error.into())) };
+        let proxy = handshake.proxy.dial_uri().clone();
+        let mark = Dial::Proxy(handshake.proxy.clone());
+        let dial = mark.clone().scope(|| self.inner.call(proxy));
+        let dial = Marked::new(mark, dial);
+        let dial = async { dial.await.map_err(|error| Failure::dial(error.into())) };
         Connecting::proxied(Box::pin(handshake.run(dial)))
     }
 }
@@ -263,9 +267,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Direct { dial } => Poll::Ready(match ready!(dial.poll(cx)) {
+            StateProj::Direct { dial } => Poll::Ready(match ready!(guard::direct(|| dial.poll(cx))) {
                 Ok(stream) => Ok(ProxyStream::direct(stream)),
-                Err(error) => Err(ConnectError::new(Stage::Dial, Failure::Dial(error.into()))),
+                Err(error) => Err(ConnectError::dial(error)),
             }),
             StateProj::Proxied { handshake } => handshake.as_mut().poll(cx),
             StateProj::Failed { error } => Poll::Ready(Err(error.take().unwrap_or_else(|| {

@@ -1,9 +1,9 @@
 //! What happened to one connection.
 
-use std::{error::Error as StdError, fmt, io, time::Duration};
+use std::{error::Error as StdError, fmt, io, net::IpAddr, time::Duration};
 
 use super::{
-    BoxError, TargetError,
+    BoxError, Denied, TargetError,
     response::{Challenge, ConnectResponse},
 };
 
@@ -49,6 +49,7 @@ pub enum Stage {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
+    Denied(Denied),
     Dial(BoxError),
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     Tls(io::Error),
@@ -80,6 +81,18 @@ impl ConnectError {
             proxy: None,
             target: None,
         }))
+    }
+
+    /// What an inner connector failed with. If that is an error of this type, it says more than a wrapper could.
+    pub(crate) fn dial(error: impl Into<BoxError>) -> Self {
+        match error.into().downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => Self::new(Stage::Dial, Failure::dial(error)),
+        }
+    }
+
+    pub(crate) fn denied_by(denied: Denied) -> Self {
+        Self::new(Stage::Dial, Failure::Denied(denied))
     }
 
     #[must_use]
@@ -125,13 +138,13 @@ impl ConnectError {
     /// Whether the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the proxy
     /// answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// Not transient are a URI without a host, a certificate that does not verify or another fault that TLS found, every
+    /// Not transient are a URI without a host, an address that a policy denies, a certificate that does not verify or another fault that TLS found, every
     /// other refusal (407 and 403 among them: asking again with the same credentials can lock an account), and an answer
     /// that is not HTTP.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
-            Failure::Target(_) => false,
+            Failure::Target(_) | Failure::Denied(_) => false,
             Failure::Timeout(_) => true,
             // A connection that broke, not one on which TLS found something wrong.
             #[cfg(feature = "tls")]
@@ -214,6 +227,27 @@ impl ConnectError {
         }
     }
 
+    /// Whether an [`IpPolicy`](crate::IpPolicy) denied every address that the target has. Nothing was dialled then.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.denied().is_some()
+    }
+
+    /// What was denied and why, if that is the trouble; of several addresses the first.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denied> {
+        match &self.0.failure {
+            Failure::Denied(denied) => Some(denied),
+            _ => None,
+        }
+    }
+
+    /// The address that was denied, if that is the trouble; of several the first.
+    #[must_use]
+    pub fn denied_address(&self) -> Option<IpAddr> {
+        self.denied().map(Denied::address)
+    }
+
     /// The proxy, as `http://user:***@host:port`; `None` where the connection was a direct one.
     #[must_use]
     pub fn proxy(&self) -> Option<&str> {
@@ -239,6 +273,23 @@ impl ConnectError {
     }
 }
 
+impl Failure {
+    /// What dialling failed with. A refusal by policy is seen through what resolvers and connectors wrap it in, and an
+    /// inner `Guard`'s failure to dial is taken out of its wrapper, which would only repeat what the outer one says.
+    pub(crate) fn dial(error: BoxError) -> Self {
+        match error.downcast::<ConnectError>() {
+            Ok(error) => match *error {
+                ConnectError(inner) if inner.proxy.is_none() && inner.stage == Stage::Dial => inner.failure,
+                error => Self::Dial(Box::new(error)),
+            },
+            Err(error) => match find::<Denied>(&*error) {
+                Some(denied) => Self::Denied(denied.clone()),
+                None => Self::Dial(error),
+            },
+        }
+    }
+}
+
 /// Walks the sources; `io::Error` returns the *source of* the error it carries, so that one is looked at first.
 fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
@@ -257,8 +308,11 @@ fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Optio
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
-        if let Failure::Target(error) = &inner.failure {
-            return error.fmt(f);
+        match (&inner.failure, &inner.proxy) {
+            (Failure::Target(error), _) => return error.fmt(f),
+            // It names the target itself.
+            (Failure::Denied(denied), None) => return denied.fmt(f),
+            _ => {}
         }
         match (&inner.proxy, &inner.target) {
             (Some(proxy), Some(target)) => write!(f, "proxy {proxy}, to {target}: ")?,
@@ -268,6 +322,7 @@ impl fmt::Display for ConnectError {
         }
         match &inner.failure {
             Failure::Target(_) => Ok(()),
+            Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) => f.write_str("connecting failed"),
             Failure::Tls(_) if self.is_certificate() => f.write_str("its certificate does not verify"),
             Failure::Tls(_) => f.write_str("the TLS handshake failed (does it speak TLS on this port?)"),
@@ -329,7 +384,11 @@ impl StdError for ConnectError {
         match &self.0.failure {
             Failure::Dial(error) => Some(&**error),
             Failure::Tls(error) | Failure::Io(error) => Some(error),
-            Failure::Target(_) | Failure::Refused { .. } | Failure::Broken(_) | Failure::Timeout(_) => None,
+            Failure::Target(_)
+            | Failure::Denied(_)
+            | Failure::Refused { .. }
+            | Failure::Broken(_)
+            | Failure::Timeout(_) => None,
         }
     }
 }

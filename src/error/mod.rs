@@ -8,14 +8,16 @@
 
 mod config;
 mod connect;
+mod denied;
 mod purpose;
 pub(crate) mod redact;
 mod response;
 
-pub(crate) use self::config::Problem;
+pub(crate) use self::{config::Problem, denied::Ground};
 pub use self::{
     config::{ConfigError, EntryError},
     connect::{ConnectError, Stage},
+    denied::Denied,
     purpose::PurposeError,
     response::{Challenge, ConnectResponse},
 };

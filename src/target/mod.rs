@@ -181,6 +181,20 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// A host by itself, as a resolver is asked for it.
+    pub(crate) fn of_host(host: &str) -> Result<Target<'static>, TargetError> {
+        Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
+    }
+
+    /// The same host on another port.
+    pub(crate) fn on_port(&self, port: u16) -> Target<'_> {
+        Target {
+            host: Cow::Borrowed(&self.host),
+            port: Some(port),
+            ..*self
+        }
+    }
+
     /// The host as it is written for a proxy: the name in lower case and with the trailing dot it had, an address in
     /// its usual form, IPv6 in brackets.
     pub(crate) fn host(&self) -> HostText<'_> {

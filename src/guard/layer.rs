@@ -1,0 +1,357 @@
+//! [`GuardLayer`] and the connector it makes, [`Guard<S>`].
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io, mem,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Uri, uri};
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    dial::{Asked, Dial, Marked, is_to_proxy},
+    policy::IpPolicy,
+    resolver::GuardedResolver,
+};
+use crate::{
+    error::{BoxError, ConnectError, Failure, Stage, TargetError},
+    target::{Authority, Scheme, Target},
+};
+
+/// Keeps a connector from dialling addresses that an [`IpPolicy`] denies.
+///
+/// It goes *under* [`Proxy`](crate::Proxy), where direct dials and dials to proxies can be told apart, and around any
+/// connector. For hyper-util's `HttpConnector` take [`IpPolicy::http_connector`], which keeps its happy eyeballs.
+///
+/// ```
+/// # use hyper_util::client::legacy::connect::HttpConnector;
+/// # use tower::ServiceBuilder;
+/// # use tower_outbound_proxy::{GuardLayer, IpPolicy, ProxyLayer};
+/// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
+/// # let my_connector = HttpConnector::new();
+/// let connector = ServiceBuilder::new()
+///     .layer(ProxyLayer::from_env()?)
+///     .layer(GuardLayer::new(IpPolicy::special_purpose()))
+///     .service(my_connector);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is checked is what is dialled
+///
+/// - A host that is an address, in whatever spelling a resolver would read it (`0x7f.1`, `2130706433`,
+///   `[::ffff:127.0.0.1]`), is checked, and handed on in its usual spelling, without a zone.
+/// - A name is resolved here, once. The inner connector is asked for one allowed address after the other until one
+///   connects, and has no name to look up again, so that DNS cannot answer it otherwise (DNS rebinding).
+/// - A dial to a proxy, by the [`Proxy`](crate::Proxy) around this, is handed on as it is.
+///
+/// What is refused fails with [`ConnectError::is_denied`] before any packet has left.
+///
+/// # The order matters
+///
+/// - `Proxy<Guard<C>>` is right. `Guard<Proxy<C>>` would look up, and judge, names that are the proxy's to resolve.
+/// - TLS to the target goes outside of both, since the inner connector does not get to see the target's name.
+/// - A layer between `Proxy` and this that hands calls to another task (`tower::buffer`) or rewrites the proxy's address
+///   hides that the dial is for a proxy. Then it is judged as a direct one: a proxy at a denied address is not reached.
+#[derive(Clone, Debug)]
+pub struct GuardLayer<R = GaiResolver> {
+    policy: IpPolicy,
+    resolver: R,
+}
+
+impl GuardLayer {
+    /// A layer that enforces this policy, and resolves names as the system does.
+    #[must_use]
+    pub fn new(policy: IpPolicy) -> Self {
+        Self {
+            policy,
+            resolver: GaiResolver::new(),
+        }
+    }
+}
+
+impl<R> GuardLayer<R> {
+    /// Resolves names so: a `Service<Name>` as hyper-util's `HttpConnector` takes it.
+    #[must_use]
+    pub fn with_resolver<N>(self, resolver: N) -> GuardLayer<N> {
+        GuardLayer {
+            policy: self.policy,
+            resolver,
+        }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for GuardLayer<R> {
+    type Service = Guard<S, R>;
+
+    fn layer(&self, inner: S) -> Guard<S, R> {
+        Guard {
+            inner,
+            policy: self.policy.clone(),
+            names: Names::Resolved(self.resolver.clone()),
+        }
+    }
+}
+
+/// A connector that dials no address that an [`IpPolicy`] denies; made by [`GuardLayer`] and
+/// [`IpPolicy::http_connector`].
+#[derive(Clone, Debug)]
+pub struct Guard<S, R = GaiResolver> {
+    inner: S,
+    policy: IpPolicy,
+    names: Names<R>,
+}
+
+/// What becomes of a name.
+#[derive(Clone, Debug)]
+enum Names<R> {
+    /// It is resolved here.
+    Resolved(R),
+    /// It is handed on to a connector whose resolver is guarded by the same policy.
+    HandedOn,
+}
+
+impl<S> Guard<S> {
+    /// Around a connector whose resolver is guarded by the same policy.
+    pub(super) fn over_guarded_resolver(policy: IpPolicy, inner: S) -> Self {
+        Self {
+            inner,
+            policy,
+            names: Names::HandedOn,
+        }
+    }
+}
+
+impl<S, R> Guard<S, R> {
+    /// The connector it wraps.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The connector it wraps, to set its time-outs for instance.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives the connector it wraps back.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &IpPolicy {
+        &self.policy
+    }
+}
+
+impl<S, R> Service<Uri> for Guard<S, R>
+where
+    S: Service<Uri> + Clone + Send + 'static,
+    S::Response: 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    R: Service<Name> + Clone + Send + 'static,
+    R::Response: Iterator<Item = SocketAddr>,
+    R::Error: Into<BoxError>,
+    R::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = ConnectError;
+    type Future = Guarding<S::Future, S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.inner.poll_ready(cx).map_err(ConnectError::dial)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        if is_to_proxy(&uri) {
+            let dial = self.inner.call(uri);
+            return Guarding::new(State::ToProxy { dial });
+        }
+        match self.dial(uri) {
+            Ok(guarding) => guarding,
+            Err(error) => Guarding::new(State::Failed { error: Some(error) }),
+        }
+    }
+}
+
+impl<S, R> Guard<S, R>
+where
+    S: Service<Uri> + Clone + Send + 'static,
+    S::Response: 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    R: Service<Name> + Clone + Send + 'static,
+    R::Response: Iterator<Item = SocketAddr>,
+    R::Error: Into<BoxError>,
+    R::Future: Send + 'static,
+{
+    fn dial(&mut self, uri: Uri) -> Result<Guarding<S::Future, S::Response>, ConnectError> {
+        let not_a_target = |error| ConnectError::new(Stage::Target, Failure::Target(error));
+        let target = Target::try_from(&uri).map_err(not_a_target)?.into_owned();
+        let asked = Arc::new(Asked {
+            port_is_explicit: uri.port().is_some(),
+            target,
+        });
+        let target = &asked.target;
+        let uri = match (target.ip(), &self.names) {
+            (Some(ip), _) => {
+                self.policy.check(target, ip).map_err(|denied| {
+                    super::report(&denied);
+                    ConnectError::denied_by(denied)
+                })?;
+                with_authority(&uri, &target.at(ip.to_canonical())).map_err(not_a_target)?
+            }
+            // A connector that knows only `http` and `https` would take another port than the one checked.
+            (None, Names::HandedOn) if target.scheme() == Scheme::Wss => {
+                with_authority(&uri, target).map_err(not_a_target)?
+            }
+            (None, Names::HandedOn) => uri,
+            (None, Names::Resolved(resolver)) => {
+                let unready = self.inner.clone();
+                let by_name = ByName {
+                    resolver: GuardedResolver::with_resolver(self.policy.clone(), resolver.clone()),
+                    // The one that was polled ready.
+                    inner: mem::replace(&mut self.inner, unready),
+                    asked: asked.clone(),
+                    uri,
+                };
+                let dial = Marked::new(Dial::Target(asked), by_name.dial());
+                return Ok(Guarding::new(State::ByName { dial: Box::pin(dial) }));
+            }
+        };
+        let mark = Dial::Target(asked.clone());
+        let dial = mark.clone().scope(|| self.inner.call(uri));
+        let dial = Marked::new(mark, dial);
+        Ok(Guarding::new(State::Dialling { asked, dial }))
+    }
+}
+
+/// The URI with the target's host, and its port where it is known.
+fn with_authority(uri: &Uri, target: &Target<'_>) -> Result<Uri, TargetError> {
+    let no_uri = "its host does not make a URI";
+    let mut parts = uri.clone().into_parts();
+    let authority = uri::Authority::try_from(Authority(target).to_string());
+    parts.authority = Some(authority.map_err(|_| TargetError::new(no_uri))?);
+    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
+}
+
+/// A dial to a name that is resolved here.
+struct ByName<S, R> {
+    resolver: GuardedResolver<R>,
+    inner: S,
+    asked: Arc<Asked>,
+    uri: Uri,
+}
+
+impl<S, R> ByName<S, R>
+where
+    S: Service<Uri>,
+    S::Error: Into<BoxError>,
+    R: Service<Name>,
+    R::Response: Iterator<Item = SocketAddr>,
+    R::Error: Into<BoxError>,
+{
+    async fn dial(mut self) -> Result<S::Response, ConnectError> {
+        let dialled = self.try_each_address().await;
+        dialled.map_err(|error| error.to(Authority(&self.asked.target)))
+    }
+
+    async fn try_each_address(&mut self) -> Result<S::Response, ConnectError> {
+        let name = self.asked.target.written();
+        let name = name.parse::<Name>().map_err(ConnectError::dial)?;
+        poll_fn(|cx| self.resolver.poll_ready(cx))
+            .await
+            .map_err(ConnectError::dial)?;
+        let addresses = self.resolver.call(name).await.map_err(ConnectError::dial)?;
+
+        let mut failed = None;
+        for address in addresses {
+            match self.try_address(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let no_address = || ConnectError::dial(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        Err(failed.unwrap_or_else(no_address))
+    }
+
+    async fn try_address(&mut self, address: SocketAddr) -> Result<S::Response, ConnectError> {
+        let target = self.asked.at(address);
+        let uri = with_authority(&self.uri, &target.at(address.ip().to_canonical()))
+            .map_err(|error| ConnectError::new(Stage::Target, Failure::Target(error)))?;
+        poll_fn(|cx| self.inner.poll_ready(cx))
+            .await
+            .map_err(ConnectError::dial)?;
+        self.inner.call(uri).await.map_err(ConnectError::dial)
+    }
+}
+
+pin_project! {
+    /// A guarded connection in the making. Dropping it closes the socket.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Guarding<F, T> {
+        #[pin]
+        state: State<F, T>,
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, T> {
+        ToProxy { #[pin] dial: F },
+        Dialling { asked: Arc<Asked>, #[pin] dial: Marked<F> },
+        ByName { dial: Boxed<T> },
+        Failed { error: Option<ConnectError> },
+    }
+}
+
+impl<F, T> Guarding<F, T> {
+    fn new(state: State<F, T>) -> Self {
+        Self { state }
+    }
+}
+
+impl<F, T, E> Future for Guarding<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<T, ConnectError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().state.project() {
+            StateProj::ToProxy { dial } => ready!(dial.poll(cx)).map_err(ConnectError::dial),
+            StateProj::Dialling { asked, dial } => {
+                ready!(dial.poll(cx)).map_err(|error| ConnectError::dial(error).to(Authority(&asked.target)))
+            }
+            StateProj::ByName { dial } => ready!(dial.as_mut().poll(cx)),
+            StateProj::Failed { error } => Err(error.take().unwrap_or_else(|| {
+                let error = TargetError::new("polled after it was done");
+                ConnectError::new(Stage::Target, Failure::Target(error))
+            })),
+        })
+    }
+}
+
+impl<F, T> fmt::Debug for Guarding<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::ToProxy { .. } => "to a proxy",
+            State::Dialling { .. } => "dialling",
+            State::ByName { .. } => "by name",
+            State::Failed { .. } => "failed",
+        };
+        f.debug_tuple("Guarding").field(&state).finish()
+    }
+}

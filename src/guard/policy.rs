@@ -1,0 +1,229 @@
+//! [`IpPolicy`]: which addresses may be dialled directly.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+
+use super::{networks::Networks, special_purpose};
+use crate::{
+    config::NoProxySetting,
+    dialect::Dialect,
+    error::{ConfigError, Denied, Ground},
+    no_proxy::NoProxy,
+    target::Target,
+};
+
+/// Which addresses may be dialled on a direct route: networks that are denied, and exceptions.
+///
+/// It is enforced by a [`Guard`](crate::Guard) around a connector ([`http_connector`](Self::http_connector),
+/// [`GuardLayer`](crate::GuardLayer)), or by `ClientBuilder::guard`.
+///
+/// ```
+/// # use tower_outbound_proxy::{IpPolicy, Target};
+/// let policy = IpPolicy::builder()
+///     .special_purpose()
+///     .deny(["198.41.0.0/24".parse::<ipnet::IpNet>()?])
+///     .allow([std::net::IpAddr::from([10, 0, 0, 7])])
+///     .allow_hosts("jira.internal.example:443, 10.1.0.0/16")
+///     .build()?;
+///
+/// let stranger: Target = "https://attacker.example/".parse()?;
+/// assert_eq!(
+///     policy.check(&stranger, [10, 0, 0, 1].into()).unwrap_err().to_string(),
+///     "attacker.example:443: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)",
+/// );
+/// policy.check(&stranger, [10, 0, 0, 7].into())?;
+/// policy.check(&"https://jira.internal.example/".parse()?, [10, 0, 0, 1].into())?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Embedded IPv4 addresses
+///
+/// An IPv4-mapped IPv6 address (`::ffff:0:0/96`) is its IPv4 address, in denied networks and in exceptions. The addresses
+/// of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052), of 6to4 (`2002::/16`, RFC 3056) and the IPv4-compatible ones
+/// (`::/96`, RFC 4291 2.5.5.1) lead to the IPv4 address in them: they are denied where that one is. An exception for the
+/// IPv4 address does not cover them; it can name them itself. A network's *own* NAT64 prefix is known to no policy but
+/// one that [denies](IpPolicyBuilder::deny) it.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct IpPolicy(Arc<Rules>);
+
+struct Rules {
+    special_purpose: bool,
+    denied: Networks,
+    allowed: Networks,
+    hosts: Vec<NoProxy>,
+}
+
+impl IpPolicy {
+    /// Denies every address that is not for reaching anyone in the internet: private, loopback, link-local, reserved,
+    /// documentation, multicast and so on.
+    ///
+    /// That is what IANA's [IPv4] and [IPv6 Special-Purpose Address Registries][IPv6], both as of 2025-10-09, do not call
+    /// globally reachable, the most specific entry deciding; and, from other documents, multicast (RFC 5771, RFC 4291),
+    /// site-local (RFC 3879) and IPv4-compatible addresses (RFC 4291). Among them is `169.254.169.254`, where clouds keep
+    /// their machines' credentials.
+    ///
+    /// [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry/
+    /// [IPv6]: https://www.iana.org/assignments/iana-ipv6-special-registry/
+    #[must_use]
+    pub fn special_purpose() -> Self {
+        Self(Arc::new(Rules {
+            special_purpose: true,
+            denied: Networks::default(),
+            allowed: Networks::default(),
+            hosts: Vec::new(),
+        }))
+    }
+
+    /// Starts with nothing denied.
+    pub fn builder() -> IpPolicyBuilder {
+        IpPolicyBuilder::default()
+    }
+
+    /// Whether this address may be dialled directly to reach this target.
+    ///
+    /// The target is what was asked for; it matters only to [exceptions by host](IpPolicyBuilder::allow_hosts).
+    ///
+    /// # Errors
+    ///
+    /// The address is denied.
+    pub fn check(&self, target: &Target<'_>, address: IpAddr) -> Result<(), Denied> {
+        let address = address.to_canonical();
+        match self.0.ground(address) {
+            Some(ground) if !self.0.excepts(target, address) => Err(Denied {
+                target: crate::target::Authority(target).to_string(),
+                address,
+                ground,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Rules {
+    /// Why a target at this address is denied if it is no exception.
+    fn ground(&self, ip: IpAddr) -> Option<Ground> {
+        if self.allowed.find(ip).is_some() {
+            return None;
+        }
+        self.ground_of(ip).or_else(|| {
+            let embedded = embedded_ipv4(ip)?;
+            let ground = self.ground_of(IpAddr::V4(embedded))?;
+            Some(Ground {
+                embedded: Some(embedded),
+                ..ground
+            })
+        })
+    }
+
+    fn ground_of(&self, ip: IpAddr) -> Option<Ground> {
+        let listed = self.denied.find(ip).map(|network| Ground {
+            network,
+            purpose: None,
+            embedded: None,
+        });
+        listed.or_else(|| match self.special_purpose {
+            true => special_purpose::ground(ip),
+            false => None,
+        })
+    }
+
+    fn excepts(&self, target: &Target<'_>, ip: IpAddr) -> bool {
+        if self.hosts.is_empty() {
+            return false;
+        }
+        let at = target.at(ip);
+        let named = target.name().is_some();
+        self.hosts
+            .iter()
+            .any(|list| (named && list.matches(target)) || list.matches(&at))
+    }
+}
+
+/// The IPv4 address that is reached through this IPv6 one.
+fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let last_32_bits = Ipv4Addr::from_bits(ip.to_bits() as u32);
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some(last_32_bits),
+        [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))),
+        // These two are addresses in their own right (RFC 4291 2.5.2, 2.5.3).
+        _ if ip == Ipv6Addr::UNSPECIFIED || ip == Ipv6Addr::LOCALHOST => None,
+        [0, 0, 0, 0, 0, 0, _, _] => Some(last_32_bits),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for IpPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IpPolicy")
+            .field("special_purpose", &self.0.special_purpose)
+            .field("denied", &self.0.denied)
+            .field("allowed", &self.0.allowed)
+            .field("allowed_hosts", &self.0.hosts)
+            .finish()
+    }
+}
+
+/// Builds an [`IpPolicy`]. Nothing is denied unless set.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct IpPolicyBuilder {
+    special_purpose: bool,
+    denied: Vec<IpNet>,
+    allowed: Vec<IpNet>,
+    hosts: Vec<NoProxySetting>,
+}
+
+impl IpPolicyBuilder {
+    /// Denies what [`IpPolicy::special_purpose`] denies.
+    pub fn special_purpose(mut self) -> Self {
+        self.special_purpose = true;
+        self
+    }
+
+    /// Denies these networks or addresses too. Host bits may be set. Can be called again.
+    pub fn deny(mut self, networks: impl IntoIterator<Item = impl Into<IpNet>>) -> Self {
+        self.denied.extend(networks.into_iter().map(Into::into));
+        self
+    }
+
+    /// Allows these networks or addresses, whatever denies them. Can be called again.
+    pub fn allow(mut self, networks: impl IntoIterator<Item = impl Into<IpNet>>) -> Self {
+        self.allowed.extend(networks.into_iter().map(Into::into));
+        self
+    }
+
+    /// Allows the targets on a list, which is written like a [`NoProxy`] list and read strictly. Can be called again.
+    ///
+    /// A denied address is dialled all the same if the list matches the target by its name, whatever addresses that name
+    /// has, or matches the address, with the target's port where an entry names one. It is what Mattermost calls "allowed
+    /// untrusted internal connections". The entry `*` allows everything.
+    ///
+    /// Who controls the DNS of a name on the list chooses what is reached under it.
+    pub fn allow_hosts(mut self, list: impl Into<NoProxySetting>) -> Self {
+        self.hosts.push(list.into());
+        self
+    }
+
+    /// Reads the lists.
+    ///
+    /// # Errors
+    ///
+    /// An entry given to [`allow_hosts`](Self::allow_hosts) that matches nothing.
+    pub fn build(self) -> Result<IpPolicy, ConfigError> {
+        let read = |list: &NoProxySetting| list.read(Dialect::Standard, "allow_hosts");
+        Ok(IpPolicy(Arc::new(Rules {
+            special_purpose: self.special_purpose,
+            denied: Networks::new(self.denied),
+            allowed: Networks::new(self.allowed),
+            hosts: self.hosts.iter().map(read).collect::<Result<_, _>>()?,
+        })))
+    }
+}
