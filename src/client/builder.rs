@@ -5,6 +5,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
@@ -16,6 +17,7 @@ use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
     dialect::Dialect,
     error::{BoxError, ConfigError},
+    guard::{GuardLayer, IpPolicy},
     layer::{ProxyLayer, Shared},
     purpose::PurposePolicy,
     tls::TlsConfig,
@@ -27,6 +29,9 @@ use crate::{
 pub struct ClientBuilder<C = HttpConnector> {
     proxies: Proxies,
     connector: C,
+    /// No other was given.
+    default_connector: bool,
+    guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
     limits: Limits,
     purposes: Option<PurposePolicy>,
@@ -47,6 +52,8 @@ impl ClientBuilder {
         Self {
             proxies: Proxies::Settings(Box::new(ProxyConfig::builder().env())),
             connector,
+            default_connector: true,
+            guard: None,
             target_tls: None,
             limits: Limits {
                 idle_timeout: Some(Duration::from_secs(90)),
@@ -125,10 +132,27 @@ impl<C> ClientBuilder<C> {
         ClientBuilder {
             proxies: self.proxies,
             connector,
+            default_connector: false,
+            guard: self.guard,
             target_tls: self.target_tls,
             limits: self.limits,
             purposes: self.purposes,
         }
+    }
+
+    /// Refuses to connect directly to an address that this policy denies; nothing is denied unless set. Proxies, and what
+    /// is reached through them, it does not apply to.
+    ///
+    /// For servers that fetch URLs named by strangers; see [`IpPolicy::special_purpose`]. A refusal is a
+    /// [`ConnectError`](crate::ConnectError) that [`is_denied`](crate::ConnectError::is_denied). Requests to services of
+    /// the application's own network belong to a second client without a guard: pools are not shared.
+    ///
+    /// A connector that was given to [`connector`](Self::connector) is asked for addresses only, after the system's
+    /// resolver was asked for the name. To resolve names otherwise, give a connector that has its guard already:
+    /// [`IpPolicy::http_connector_with`], or [`GuardLayer::with_resolver`].
+    pub fn guard(mut self, policy: IpPolicy) -> Self {
+        self.guard = Some(policy);
+        self
     }
 
     /// Reads the settings. The operating system's trust is read when the first target needs it, once per process: a
@@ -156,7 +180,14 @@ impl<C> ClientBuilder<C> {
             purposes: self.purposes,
             ..Shared::clone(layer.shared())
         };
-        let connector = Connector::new(self.connector, self.target_tls);
+        let connector = match self.guard {
+            None => Connector::new(self.connector, self.target_tls),
+            Some(policy) if self.default_connector => Connector::new(policy.http_connector(), self.target_tls),
+            Some(policy) => {
+                let guarded = GuardLayer::new(policy).layer(self.connector);
+                Connector::new(guarded, self.target_tls)
+            }
+        };
         Ok(Client {
             inner: Arc::new(Inner::new(settings, Pool::new(connector, self.limits))),
             body: PhantomData,
@@ -167,6 +198,7 @@ impl<C> ClientBuilder<C> {
 impl<C> fmt::Debug for ClientBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
+            .field("guard", &self.guard)
             .field("target_tls", &self.target_tls)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
