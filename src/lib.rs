@@ -55,6 +55,7 @@
 //! | `hyper-rustls` | | `ProxyLayer::https_connector`: TLS to targets, in the right order |
 //! | `client` | | `Client`: the layer over a pool keyed by route |
 //! | `filter` | | a predicate as a `tower::filter::Predicate` |
+//! | `serde` | | `ProxySettings`: settings from a file, and the settings that hold written out |
 //! | `tracing` | | settings' warnings, each decision (`DEBUG`), and failed connects as `tracing` events |
 //!
 //! Without a TLS feature an `https://` proxy is a [`ConfigError`].
@@ -88,6 +89,8 @@ mod tls;
 pub use self::client::{
     Client, ClientBody, ClientBuilder, ClientError, ClientFuture, ConfigHandle, KeyStats, PoolStats,
 };
+#[cfg(feature = "serde")]
+pub use self::config::{Precedence, ProxySettings};
 #[cfg(feature = "filter")]
 pub use self::no_proxy::NotDirect;
 #[cfg(feature = "tls")]

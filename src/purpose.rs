@@ -181,10 +181,7 @@ impl ProxyConfig {
         match usage {
             ProxyUse::Settings => Some(self.decide(target)),
             ProxyUse::Never => Some(Decision::new(Route::Direct, Reason::Never)),
-            ProxyUse::Always => {
-                let (setting, proxy) = self.proxy_whatever_is_exempt(target)?;
-                Some(Decision::new(self.through(proxy, target), Reason::Always { setting }))
-            }
+            ProxyUse::Always => self.always(target),
             ProxyUse::Proxy(_) if target.scheme() == Scheme::Other => Some(self.decide(target)),
             ProxyUse::Proxy(proxy) => Some(match self.exemption(target) {
                 Some(reason) => Decision::new(Route::Direct, reason),

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "serde")]
+use crate::config::Found;
 use crate::{
     config::{ProxyConfig, ProxyServer, Setting},
     no_proxy::{Bypass, Entry, Exemption, is_loopback},
@@ -130,14 +132,18 @@ pub enum Reason<'c> {
     /// This setting names a proxy for the target, and nothing exempts it.
     #[non_exhaustive]
     Proxy {
-        /// The variable as it is spelled, or the builder's method.
+        /// The variable as it is spelled, the builder's method, or the settings file's key.
         setting: &'c str,
+        /// Whether it is a key of a settings file.
+        in_file: bool,
     },
     /// An entry of the `NO_PROXY` list matches.
     #[non_exhaustive]
     NoProxy {
-        /// The variable as it is spelled, or the builder's method.
+        /// The variable as it is spelled, the builder's method, or the settings file's key.
         setting: &'c str,
+        /// Whether it is a key of a settings file.
+        in_file: bool,
         /// The first entry that matches.
         entry: Entry<'c>,
     },
@@ -150,6 +156,14 @@ pub enum Reason<'c> {
         position: usize,
         /// The entry of the rule's list that matches, if it has a list.
         entry: Option<Entry<'c>>,
+    },
+    /// A proxy of a settings file's `by_domain` is for the target.
+    #[non_exhaustive]
+    ByDomain {
+        /// Its place in the list, counted from 0, as in a file's key.
+        index: usize,
+        /// The pattern of its `include` that matches, with its place, counted from 0. `None` if it has no `include`.
+        include: Option<(usize, &'c str)>,
     },
     /// The target is this machine: at the proxy, its name would mean the proxy's machine.
     Loopback,
@@ -166,8 +180,10 @@ pub enum Reason<'c> {
     /// The application's policy says [`ProxyUse::Always`](crate::ProxyUse::Always) for the request's purpose.
     #[non_exhaustive]
     Always {
-        /// The setting that names the proxy.
+        /// The setting that names the proxy: the variable as it is spelled, the builder's method, or the settings file's key.
         setting: &'c str,
+        /// Whether it is a key of a settings file.
+        in_file: bool,
     },
     /// The application's policy names a proxy for the request's purpose, and nothing exempts the target.
     OwnProxy,
@@ -176,8 +192,15 @@ pub enum Reason<'c> {
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proxy { setting } => write!(f, "{setting} is set, and nothing exempts the target"),
-            Self::NoProxy { setting, entry } => write!(f, "{entry} of {setting} matches"),
+            Self::Proxy { setting, in_file } => {
+                let of_file = in_settings_file(*in_file);
+                write!(f, "{setting}{of_file} is set, and nothing exempts the target")
+            }
+            Self::NoProxy {
+                setting,
+                in_file,
+                entry,
+            } => write!(f, "{entry} of {setting}{} matches", in_settings_file(*in_file)),
             Self::Predicate => f.write_str("a predicate of the application exempts the target"),
             Self::Rule { position, entry } => {
                 write!(f, "rule {position} of the application applies")?;
@@ -186,16 +209,33 @@ impl fmt::Display for Reason<'_> {
                     None => Ok(()),
                 }
             }
+            Self::ByDomain { index, include } => {
+                write!(f, "by_domain[{index}] applies ")?;
+                match include {
+                    Some((at, pattern)) => write!(f, "(include[{at}] `{pattern}` matches)"),
+                    None => f.write_str("(it has no include, so it is for every target)"),
+                }
+            }
             Self::Loopback => {
                 f.write_str("the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)")
             }
             Self::Unset { scheme } => write!(f, "no proxy is set for {} targets", scheme.as_str()),
             Self::Scheme => f.write_str("a proxy applies to http, https, ws and wss targets only"),
             Self::Never => f.write_str("the policy says never for this purpose"),
-            Self::Always { setting } => write!(f, "the policy says always for this purpose, and {setting} is set"),
+            Self::Always { setting, in_file } => {
+                let of_file = in_settings_file(*in_file);
+                write!(
+                    f,
+                    "the policy says always for this purpose, and {setting}{of_file} is set"
+                )
+            }
             Self::OwnProxy => f.write_str("the policy names a proxy for this purpose, and nothing exempts the target"),
         }
     }
+}
+
+fn in_settings_file(in_file: bool) -> &'static str {
+    if in_file { " in the settings file" } else { "" }
 }
 
 impl ProxyConfig {
@@ -220,7 +260,7 @@ impl ProxyConfig {
             return Decision::new(Route::Direct, Reason::Scheme);
         }
         let setting = self.setting(scheme);
-        if setting.is_none() && self.rules.is_empty() {
+        if setting.is_none() && !self.has_rules() {
             return Decision::new(Route::Direct, Reason::Unset { scheme });
         }
         if let Some(reason) = self.exemption(target) {
@@ -228,7 +268,7 @@ impl ProxyConfig {
         }
         let (proxy, reason) = match (self.rule(target), setting) {
             (Some((proxy, reason)), _) => (proxy, reason),
-            (None, Some(setting)) => (Some(&setting.value), Reason::Proxy { setting: &setting.name }),
+            (None, Some(setting)) => (Some(&setting.value), setting.reason()),
             (None, None) => (None, Reason::Unset { scheme }),
         };
         match proxy {
@@ -255,14 +295,22 @@ impl ProxyConfig {
         }
     }
 
-    /// The proxy for a target that must not be reached without one, and the setting's name.
-    pub(crate) fn proxy_whatever_is_exempt(&self, target: &Target<'_>) -> Option<(&str, &ProxyServer)> {
+    /// The route to a target that must not be reached without a proxy. `None` if none is set.
+    pub(crate) fn always(&self, target: &Target<'_>) -> Option<Decision<'_>> {
         let setting = self.setting(target.scheme());
-        let of_setting = setting.map(|setting| (&*setting.name, &setting.value));
-        match self.rule(target) {
-            Some((Some(proxy), _)) if target.scheme() != Scheme::Other => Some(("proxy_for", proxy)),
-            _ => of_setting,
+        if target.scheme() == Scheme::Other || (setting.is_none() && !self.has_rules()) {
+            return None;
         }
+        let (proxy, setting, in_file) = match (self.rule(target), setting) {
+            (Some((Some(proxy), Reason::ByDomain { .. })), _) => (proxy, "by_domain", true),
+            (Some((Some(proxy), _)), _) => (proxy, "proxy_for", false),
+            (_, Some(setting)) => (&setting.value, &*setting.name, setting.in_file),
+            (_, None) => return None,
+        };
+        Some(Decision::new(
+            self.through(proxy, target),
+            Reason::Always { setting, in_file },
+        ))
     }
 
     /// What makes a target a direct one, whatever proxies there are.
@@ -277,6 +325,7 @@ impl ProxyConfig {
                     None => &self.no_proxy.name,
                     Some(_) => "the application's predicate",
                 },
+                in_file: self.bypass.is_none() && self.no_proxy.in_file,
                 entry,
             }),
             Some(Exemption::Predicate) => Some(Reason::Predicate),
@@ -284,8 +333,26 @@ impl ProxyConfig {
         }
     }
 
-    /// The first rule that applies.
+    fn has_rules(&self) -> bool {
+        #[cfg(feature = "serde")]
+        if !self.by_domain.proxies().is_empty() {
+            return true;
+        }
+        !self.rules.is_empty()
+    }
+
+    /// The first rule that applies; after the application's own those of a settings file.
     fn rule(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
+        let rule = self.rule_of_application(target);
+        #[cfg(feature = "serde")]
+        let rule = rule.or_else(|| {
+            let Found { proxy, index, include } = self.by_domain.find(target)?;
+            Some((Some(proxy), Reason::ByDomain { index, include }))
+        });
+        rule
+    }
+
+    fn rule_of_application(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
         self.rules.iter().zip(1..).find_map(|(rule, position)| {
             let entry = match rule.when.0.explain(target)? {
                 Exemption::Entry(entry) => Some(entry),
@@ -293,5 +360,14 @@ impl ProxyConfig {
             };
             Some((rule.proxy.as_ref(), Reason::Rule { position, entry }))
         })
+    }
+}
+
+impl Setting<ProxyServer> {
+    fn reason(&self) -> Reason<'_> {
+        Reason::Proxy {
+            setting: &self.name,
+            in_file: self.in_file,
+        }
     }
 }

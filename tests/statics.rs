@@ -13,14 +13,15 @@ use http::{Request, Response, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::io::DuplexStream;
 use tower::{BoxError, Layer, Service, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
     Challenge, ConfigError, ConnectError, ConnectResponse, Connecting, Credentials, Decision, DefaultPort, Dialect,
-    Entry, EntryError, NoProxy, NoProxySetting, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer, ProxyServer,
-    ProxySetting, ProxyStream, Reason, ResponseFuture, Route, Scheme, Stage, Target, TargetError, TlsConfig,
-    TlsConfigBuilder, Warning,
+    Entry, EntryError, NoProxy, NoProxySetting, Precedence, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer,
+    ProxyServer, ProxySetting, ProxySettings, ProxyStream, Reason, ResponseFuture, Route, Scheme, Stage, Target,
+    TargetError, TlsConfig, TlsConfigBuilder, Warning,
 };
 
 /// Asserts the same of several types.
@@ -42,6 +43,14 @@ all!((Copy, Eq, Hash, Ord): Stage);
 all!((Clone, Display): Target<'static>, Entry<'static>, Route, Warning, ProxyServer, Credentials, Decision<'static>);
 all!((Clone, Display): ConnectResponse);
 assert_impl_all!(TlsConfigBuilder: Send, Sync, Unpin, Debug);
+
+// What a settings file says is part of an application's own settings.
+all!((Clone, Default, DeserializeOwned, Serialize): ProxySettings);
+all!((Copy, Eq, Hash): Precedence);
+all!((Serialize): ProxyConfig, ProxyServer, NoProxy);
+// Formats quote what they cannot read: an address is read by this crate.
+assert_not_impl_any!(ProxyConfig: DeserializeOwned);
+assert_not_impl_any!(ProxyServer: DeserializeOwned);
 
 // Errors fit into a `BoxError`, and so into any tower stack.
 all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError);

@@ -6,7 +6,7 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 use crate::tls::TlsConfig;
 use crate::{
     dialect::{DefaultPort, Dialect},
-    error::ConfigError,
+    error::{ConfigError, Problem},
     no_proxy::{Bypass, NoProxy},
 };
 
@@ -14,7 +14,13 @@ use super::{
     Predicate, ProxyConfig, Rule, Setting, Warning,
     env::{self, Vars},
     server::ProxyServer,
-    setting::{Given, NoProxySetting, ProxySetting},
+    setting::{Given, NoProxySetting, OfFile, ProxySetting},
+};
+#[cfg(feature = "serde")]
+use super::{
+    by_domain::{ByDomain, DomainProxy},
+    file::{Precedence, ProxySettings},
+    setting::DomainsOfFile,
 };
 
 /// Builds a [`ProxyConfig`]. What is not set is: no proxy, nothing listed in `NO_PROXY`, loopback direct, Standard.
@@ -22,6 +28,8 @@ use super::{
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ProxyConfigBuilder {
     vars: Vars,
+    #[cfg(feature = "serde")]
+    file: Option<(ProxySettings, Precedence)>,
     http: Option<ProxySetting>,
     https: Option<ProxySetting>,
     all: Option<ProxySetting>,
@@ -57,6 +65,14 @@ impl ProxyConfigBuilder {
         V: AsRef<OsStr>,
     {
         self.vars = Vars::new(vars);
+        self
+    }
+
+    /// Takes what is not set otherwise from a settings file, and `by_domain` always. `precedence` says which holds where
+    /// the environment ([`env`](Self::env), [`vars`](Self::vars)) sets the same key.
+    #[cfg(feature = "serde")]
+    pub fn settings(mut self, settings: ProxySettings, precedence: Precedence) -> Self {
+        self.file = Some((settings, precedence));
         self
     }
 
@@ -151,19 +167,23 @@ impl ProxyConfigBuilder {
     /// # Errors
     ///
     /// A proxy that cannot be used, a value that is not Unicode, an entry given to [`no_proxy`](Self::no_proxy) that
-    /// matches nothing, or an `https://` proxy where TLS cannot be set up.
+    /// matches nothing, or an `https://` proxy where TLS cannot be set up. In a settings file also an unknown key, a value
+    /// of the wrong kind, or a pattern that matches nothing.
     pub fn build(self) -> Result<ProxyConfig, ConfigError> {
         let mut warnings = Vec::new();
-        let http = self.proxy(&self.http, "http", env::HTTP, &mut warnings)?;
-        let https = self.proxy(&self.https, "https", env::HTTPS, &mut warnings)?;
+        let file = self.of_file()?;
+        let http = self.proxy(&self.http, "http", env::HTTP, &file, &mut warnings)?;
+        let https = self.proxy(&self.https, "https", env::HTTPS, &file, &mut warnings)?;
         // A proxy that is set in code, be it to none, leaves nothing to fall back to.
         let http_falls_back = http.is_none() && self.http.is_none();
         let https_falls_back = https.is_none() && self.https.is_none();
         let all = match http_falls_back || https_falls_back {
-            true => self.proxy(&self.all, "all", env::ALL, &mut warnings)?,
+            true => self.proxy(&self.all, "all", env::ALL, &file, &mut warnings)?,
             false => None,
         };
-        let no_proxy = self.read_no_proxy(&mut warnings)?;
+        let no_proxy = self.read_no_proxy(&file, &mut warnings)?;
+        #[cfg(feature = "serde")]
+        let by_domain = self.read_domains(file.by_domain)?;
         let rules = self.read_rules(&mut warnings)?;
         let config = ProxyConfig {
             http: if http_falls_back { all.clone() } else { http },
@@ -171,67 +191,137 @@ impl ProxyConfigBuilder {
             no_proxy,
             bypass: self.bypass,
             rules,
+            #[cfg(feature = "serde")]
+            by_domain,
             dialect: self.dialect,
             loopback_direct: !self.loopback_proxied,
             always_tunnel: self.always_tunnel,
             warnings,
             #[cfg(feature = "tls")]
-            tls: self.tls,
+            tls: match self.tls {
+                #[cfg(feature = "serde")]
+                None if file.accept_any_certificate => Some(accept_any_certificate()?),
+                tls => tls,
+            },
         };
+        #[cfg(all(feature = "serde", not(feature = "tls")))]
+        if file.accept_any_certificate {
+            return Err(ConfigError::new(Problem::TlsNotBuilt).in_setting_of(super::file::INSECURE, true));
+        }
         #[cfg(feature = "tls")]
         let config = config.with_tls()?;
         Ok(config)
     }
 
-    /// One proxy: what was given in code, otherwise the variable.
+    fn of_file(&self) -> Result<OfFile, ConfigError> {
+        #[cfg(feature = "serde")]
+        if let Some((settings, precedence)) = &self.file {
+            return settings.of_file(*precedence);
+        }
+        Ok(OfFile::default())
+    }
+
+    /// One proxy: what was given in code, otherwise the variable or the file's key of that name.
     fn proxy(
         &self,
         given: &Option<ProxySetting>,
         method: &str,
         variable: &str,
+        file: &OfFile,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         if let Some(given) = given {
             return self.given(given, method);
         }
+        let of_file = || file.proxy(variable).map(|text| self.parse(text, variable, true));
+        if let Some(proxy) = of_file().filter(|_| file.over_env) {
+            return proxy.map(Some);
+        }
         match self.vars.get(variable, self.dialect, warnings)? {
-            Some(variable) => self.parse(&variable.value, &variable.name).map(Some),
-            None => Ok(None),
+            Some(variable) => self.parse(&variable.value, &variable.name, false).map(Some),
+            None => of_file().transpose(),
         }
     }
 
     fn given(&self, given: &ProxySetting, method: &str) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         match &given.0 {
             Given::Text(blank) if blank.trim().is_empty() => Ok(None),
-            Given::Text(text) => self.parse(text, method).map(Some),
+            Given::Text(text) => self.parse(text, method, false).map(Some),
             Given::Read(server) => Ok(Some(Setting {
                 name: method.to_owned(),
+                in_file: false,
                 value: server.clone(),
             })),
         }
     }
 
-    fn parse(&self, text: &str, name: &str) -> Result<Setting<ProxyServer>, ConfigError> {
+    fn parse(&self, text: &str, name: &str, in_file: bool) -> Result<Setting<ProxyServer>, ConfigError> {
         let default_port = self.default_port.unwrap_or(self.dialect.rules().default_port);
-        match ProxyServer::parse(text, default_port) {
+        let proxy = match in_file {
+            true => ProxyServer::parse_in_file(text, default_port),
+            false => ProxyServer::parse(text, default_port),
+        };
+        match proxy {
             Ok(value) => Ok(Setting {
                 name: name.to_owned(),
+                in_file,
                 value,
             }),
-            Err(error) => Err(error.in_setting(name)),
+            Err(error) => Err(error.in_setting_of(name, in_file)),
         }
     }
 
-    fn read_no_proxy(&self, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
-        let (name, value) = match &self.no_proxy {
-            Some(given) => ("no_proxy".to_owned(), self.list(given, "no_proxy")?),
-            None => match self.vars.get(env::NO, self.dialect, warnings)? {
-                Some(variable) => (variable.name, NoProxy::lenient(&variable.value, self.dialect)),
-                None => ("NO_PROXY".to_owned(), NoProxy::lenient("", self.dialect)),
-            },
+    fn read_no_proxy(&self, file: &OfFile, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
+        let of_variable = |(name, value): (String, NoProxy)| Setting {
+            name,
+            in_file: false,
+            value,
         };
-        warn_of_rejected(&value, &name, warnings);
-        Ok(Setting { name, value })
+        let setting = if let Some(given) = &self.no_proxy {
+            of_variable(("no_proxy".to_owned(), self.list(given, "no_proxy")?))
+        } else if let (true, Some(of_file)) = (file.over_env, self.no_proxy_of(file)) {
+            of_file?
+        } else if let Some(variable) = self.vars.get(env::NO, self.dialect, warnings)? {
+            of_variable((variable.name, NoProxy::lenient(&variable.value, self.dialect)))
+        } else if let Some(of_file) = self.no_proxy_of(file) {
+            of_file?
+        } else {
+            of_variable(("NO_PROXY".to_owned(), NoProxy::lenient("", self.dialect)))
+        };
+        warn_of_rejected(&setting.value, &setting.name, warnings);
+        Ok(setting)
+    }
+
+    fn no_proxy_of(&self, file: &OfFile) -> Option<Result<Setting<NoProxy>, ConfigError>> {
+        let (key, text) = file.no_proxy.as_ref()?;
+        let list = match text {
+            Ok(text) => NoProxy::strict(text, self.dialect),
+            Err(entry) => Err(ConfigError::new(Problem::Entry(entry.clone()))),
+        };
+        Some(match list {
+            Ok(value) => Ok(Setting {
+                name: (*key).to_owned(),
+                in_file: true,
+                value,
+            }),
+            Err(error) => Err(error.in_setting_of(key, true)),
+        })
+    }
+
+    #[cfg(feature = "serde")]
+    fn read_domains(&self, domains: Vec<DomainsOfFile>) -> Result<ByDomain, ConfigError> {
+        let read = |domains: DomainsOfFile| {
+            Ok(DomainProxy {
+                proxy: self.parse(&domains.url, &domains.name, true)?.value,
+                include: domains.include,
+                exclude: domains.exclude,
+            })
+        };
+        domains
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map(ByDomain::new)
     }
 
     fn read_rules(&self, warnings: &mut Vec<Warning>) -> Result<Vec<Rule>, ConfigError> {
@@ -255,6 +345,14 @@ impl ProxyConfigBuilder {
     }
 }
 
+#[cfg(all(feature = "serde", feature = "tls"))]
+fn accept_any_certificate() -> Result<TlsConfig, ConfigError> {
+    TlsConfig::builder()
+        .dangerous_accept_any_certificate_for_testing()
+        .build()
+        .map_err(|error| error.in_setting_of(super::file::INSECURE, true))
+}
+
 fn warn_of_rejected(list: &NoProxy, setting: &str, warnings: &mut Vec<Warning>) {
     warnings.extend(list.rejected().iter().map(|error| Warning::Entry {
         setting: setting.to_owned(),
@@ -265,7 +363,10 @@ fn warn_of_rejected(list: &NoProxy, setting: &str, warnings: &mut Vec<Warning>) 
 impl fmt::Debug for ProxyConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The texts are not parsed yet, so what of them is secret is not known yet either.
-        f.debug_struct("ProxyConfigBuilder")
+        let mut debug = f.debug_struct("ProxyConfigBuilder");
+        #[cfg(feature = "serde")]
+        debug.field("file", &self.file);
+        debug
             .field("http", &self.http.is_some())
             .field("https", &self.https.is_some())
             .field("all", &self.all.is_some())

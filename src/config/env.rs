@@ -16,7 +16,7 @@ pub(super) struct Vars {
     cgi: bool,
 }
 
-/// The variables' names, in lower case.
+/// The variables' names, in lower case. A settings file's keys are the same.
 pub(super) const HTTP: &str = "http_proxy";
 pub(super) const HTTPS: &str = "https_proxy";
 pub(super) const ALL: &str = "all_proxy";

@@ -1,7 +1,8 @@
 //! What the operator wrote, read once into values that cannot be wrong.
 //!
 //! [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from any pairs of names and values
-//! ([`ProxyConfig::from_vars`]), or from code ([`ProxyConfig::builder`]), or from both, code over environment:
+//! ([`ProxyConfig::from_vars`]), from a settings file (`ProxyConfig::from_settings`, feature `serde`), or from code
+//! ([`ProxyConfig::builder`]), or from several, code over all others:
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -13,13 +14,23 @@
 //! ```
 
 mod builder;
+#[cfg(feature = "serde")]
+mod by_domain;
 mod env;
+#[cfg(feature = "serde")]
+mod file;
 mod server;
 mod setting;
 mod warning;
 
 use std::{ffi::OsStr, fmt, sync::Arc};
 
+#[cfg(feature = "serde")]
+use self::by_domain::ByDomain;
+#[cfg(feature = "serde")]
+pub(crate) use self::by_domain::Found;
+#[cfg(feature = "serde")]
+pub use self::file::{Precedence, ProxySettings};
 #[cfg(feature = "tls")]
 pub(crate) use self::server::ProxyHost;
 pub use self::{
@@ -46,6 +57,8 @@ pub struct ProxyConfig {
     pub(crate) no_proxy: Setting<NoProxy>,
     pub(crate) bypass: Option<Predicate>,
     pub(crate) rules: Vec<Rule>,
+    #[cfg(feature = "serde")]
+    pub(crate) by_domain: ByDomain,
     pub(crate) dialect: Dialect,
     pub(crate) loopback_direct: bool,
     pub(crate) always_tunnel: bool,
@@ -75,6 +88,8 @@ impl fmt::Debug for Predicate {
 #[derive(Clone, Debug)]
 pub(crate) struct Setting<T> {
     pub(crate) name: String,
+    /// Whether it is a key of a settings file.
+    pub(crate) in_file: bool,
     pub(crate) value: T,
 }
 
@@ -103,6 +118,17 @@ impl ProxyConfig {
         V: AsRef<OsStr>,
     {
         Self::builder().vars(vars).build()
+    }
+
+    /// Reads a settings file and the process environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env), and an unknown key, a value of the wrong kind, or an entry or pattern in the file
+    /// that matches nothing.
+    #[cfg(feature = "serde")]
+    pub fn from_settings(settings: ProxySettings, precedence: Precedence) -> Result<Self, ConfigError> {
+        Self::builder().env().settings(settings, precedence).build()
     }
 
     /// Starts with no proxy at all.
@@ -158,7 +184,16 @@ impl ProxyConfig {
     #[cfg(feature = "client")]
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
         let settings = [self.http(), self.https()].into_iter().flatten();
-        settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()))
+        let proxies = settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()));
+        #[cfg(feature = "serde")]
+        let proxies = proxies.chain(self.by_domain.proxies().iter().map(|domains| &domains.proxy));
+        proxies
+    }
+
+    /// Whether certificates of proxies are not verified.
+    #[cfg(feature = "serde")]
+    fn accepts_any_certificate(&self) -> bool {
+        self.warnings.contains(&Warning::CertificatesNotVerified)
     }
 
     /// TLS to `https://` proxies; present wherever there is such a proxy.
@@ -179,15 +214,36 @@ impl ProxyConfig {
             }
             return Ok(self);
         }
-        let settings = [&self.http, &self.https].into_iter().flatten();
-        let named = settings.map(|setting| (&*setting.name, &setting.value));
-        let of_rules = self
-            .rules
-            .iter()
-            .filter_map(|rule| Some(("proxy_for", rule.proxy.as_ref()?)));
-        if let Some((name, _)) = named.chain(of_rules).find(|(_, proxy)| proxy.is_tls()) {
-            self.tls = Some(TlsConfig::platform().map_err(|error| error.in_setting(name))?);
+        if let Some((name, in_file)) = self.first_tls_proxy() {
+            let tls = TlsConfig::platform().map_err(|error| error.in_setting_of(&name, in_file))?;
+            self.tls = Some(tls);
         }
         Ok(self)
+    }
+
+    /// The setting that names it, and whether that is in a settings file.
+    fn first_tls_proxy(&self) -> Option<(String, bool)> {
+        let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
+        if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {
+            return Some((setting.name.clone(), setting.in_file));
+        }
+        if self
+            .rules
+            .iter()
+            .filter_map(|rule| rule.proxy.as_ref())
+            .any(ProxyServer::is_tls)
+        {
+            return Some(("proxy_for".to_owned(), false));
+        }
+        #[cfg(feature = "serde")]
+        if let Some(index) = self
+            .by_domain
+            .proxies()
+            .iter()
+            .position(|domains| domains.proxy.is_tls())
+        {
+            return Some((format!("by_domain[{index}].url"), true));
+        }
+        None
     }
 }

@@ -76,6 +76,20 @@ impl ProxyServer {
             .map_err(|error| error.with_value(raw.trim()))
     }
 
+    /// Reads an address in a settings file, where `***` stands for a password that was not written out.
+    pub(crate) fn parse_in_file(raw: &str, default_port: DefaultPort) -> Result<Self, ConfigError> {
+        let (_, rest) = split_scheme(raw.trim());
+        match rest.rsplit_once('@') {
+            Some((userinfo, _))
+                if userinfo == "***" || userinfo.split_once(':').is_some_and(|(_, word)| word == "***") =>
+            {
+                let reason = "the password is `***`, which is what stands for a password in what was written out";
+                Err(ConfigError::text(reason).with_value(raw.trim()))
+            }
+            _ => Self::parse(raw, default_port),
+        }
+    }
+
     /// Whether the connection to the proxy is TLS (`https://`).
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -154,8 +168,8 @@ impl fmt::Debug for ProxyServer {
 /// `Display` and `Debug` never show the password.
 #[derive(Clone)]
 pub struct Credentials {
-    user: Vec<u8>,
-    password: Option<Vec<u8>>,
+    pub(super) user: Vec<u8>,
+    pub(super) password: Option<Vec<u8>>,
     /// `Basic base64(user:password)`, marked sensitive.
     header: HeaderValue,
 }

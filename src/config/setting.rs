@@ -2,8 +2,14 @@
 
 use std::fmt;
 
-use super::server::ProxyServer;
-use crate::{dialect::Dialect, error::ConfigError, no_proxy::NoProxy};
+#[cfg(feature = "serde")]
+use super::by_domain::Patterns;
+use super::{env, server::ProxyServer};
+use crate::{
+    dialect::Dialect,
+    error::{ConfigError, EntryError},
+    no_proxy::NoProxy,
+};
 
 /// A proxy's address, as text or read already. An empty or blank text means no proxy.
 #[derive(Clone)]
@@ -17,6 +23,45 @@ pub struct NoProxySetting(pub(super) Given<NoProxy>);
 pub(super) enum Given<T> {
     Text(String),
     Read(T),
+}
+
+/// What a settings file says, its kinds checked and its values not read yet. Without the feature `serde` that is nothing.
+#[derive(Default)]
+pub(super) struct OfFile {
+    /// Whether it goes over the environment, and not the environment over it.
+    pub(super) over_env: bool,
+    pub(super) http: Option<String>,
+    pub(super) https: Option<String>,
+    pub(super) all: Option<String>,
+    /// With the key that it is under.
+    pub(super) no_proxy: Option<(&'static str, Result<String, EntryError>)>,
+    #[cfg(feature = "serde")]
+    pub(super) by_domain: Vec<DomainsOfFile>,
+    #[cfg(feature = "serde")]
+    pub(super) accept_any_certificate: bool,
+}
+
+/// One proxy of a settings file's `by_domain`.
+#[cfg(feature = "serde")]
+pub(super) struct DomainsOfFile {
+    /// The way to its `url`.
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) include: Patterns,
+    pub(super) exclude: Patterns,
+}
+
+impl OfFile {
+    /// The key that is named like the variable.
+    pub(super) fn proxy(&self, variable: &str) -> Option<&str> {
+        let proxy = match variable {
+            env::HTTP => &self.http,
+            env::HTTPS => &self.https,
+            env::ALL => &self.all,
+            _ => &None,
+        };
+        proxy.as_deref()
+    }
 }
 
 impl From<&str> for ProxySetting {

@@ -9,8 +9,8 @@ use super::{
 
 /// A setting that cannot be used.
 ///
-/// Its text names the setting (the variable as it is spelled in the environment, or the builder's method), the value
-/// without its password, and the reason:
+/// Its text names the setting (the variable as it is spelled in the environment, the builder's method, or the settings
+/// file's key), the value without its password, and the reason:
 ///
 /// ```
 /// # use tower_outbound_proxy::ProxyConfig;
@@ -25,6 +25,7 @@ pub struct ConfigError(Box<Inner>);
 
 struct Inner {
     setting: Option<String>,
+    in_file: bool,
     value: Option<String>,
     problem: Problem,
 }
@@ -37,6 +38,19 @@ pub(crate) enum Problem {
     #[cfg_attr(feature = "tls", allow(dead_code))]
     TlsNotBuilt,
     Text(&'static str),
+    /// A value of a settings file is of another kind than its key needs.
+    #[cfg(feature = "serde")]
+    Kind {
+        found: &'static str,
+        needed: &'static str,
+    },
+    #[cfg(feature = "serde")]
+    UnknownKey {
+        known: &'static str,
+    },
+    /// A pattern of a settings file.
+    #[cfg(feature = "serde")]
+    Pattern(&'static str),
     Entry(EntryError),
     Dialect,
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
@@ -50,6 +64,7 @@ impl ConfigError {
     pub(crate) fn new(problem: Problem) -> Self {
         Self(Box::new(Inner {
             setting: None,
+            in_file: false,
             value: None,
             problem,
         }))
@@ -82,6 +97,29 @@ impl ConfigError {
         self
     }
 
+    /// The same, and whether the setting is a key of a settings file.
+    #[must_use]
+    pub(crate) fn in_setting_of(mut self, setting: &str, in_file: bool) -> Self {
+        self.0.in_file |= in_file && self.0.setting.is_none();
+        self.in_setting(setting)
+    }
+
+    /// The fault is one of the settings file as a whole.
+    #[cfg(feature = "serde")]
+    #[must_use]
+    pub(crate) fn in_whole_file(mut self) -> Self {
+        self.0.in_file = true;
+        self
+    }
+
+    /// Shows the value as it is: whoever calls this has redacted it.
+    #[cfg(feature = "serde")]
+    #[must_use]
+    pub(crate) fn with_redacted(mut self, value: String) -> Self {
+        self.0.value.get_or_insert(value);
+        self
+    }
+
     /// Shows the value, redacted.
     #[must_use]
     pub(crate) fn with_value(mut self, value: &str) -> Self {
@@ -89,11 +127,19 @@ impl ConfigError {
         self
     }
 
-    /// The setting that is wrong: an environment variable as it is spelled there, or a method of the builder.
+    /// The setting that is wrong: an environment variable as it is spelled there, a method of the builder, or a key of a
+    /// settings file with the way to it (`by_domain[1].include[0]`, counted from 0).
     /// `None` where a value was parsed by itself.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
         self.0.setting.as_deref()
+    }
+
+    /// Whether the fault is in a settings file (`ProxySettings`, feature `serde`): a key of the file and a variable can
+    /// have the same name.
+    #[must_use]
+    pub fn is_in_settings_file(&self) -> bool {
+        self.0.in_file
     }
 
     /// Whether the proxy's scheme is one that this crate does not speak, SOCKS for instance.
@@ -121,11 +167,18 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.setting, &self.0.value) {
-            (Some(setting), Some(value)) => write!(f, "{setting}=`{value}`: ")?,
-            (Some(setting), None) => write!(f, "{setting}: ")?,
-            (None, Some(value)) => write!(f, "`{value}`: ")?,
+            (Some(setting), Some(value)) => write!(f, "{setting}=`{value}`")?,
+            (Some(setting), None) => f.write_str(setting)?,
+            (None, Some(value)) => write!(f, "`{value}`")?,
             (None, None) => {}
         }
+        let is_named = self.0.setting.is_some() || self.0.value.is_some();
+        f.write_str(match (is_named, self.0.in_file) {
+            (true, true) => " in the settings file: ",
+            (true, false) => ": ",
+            (false, true) => "the settings file: ",
+            (false, false) => "",
+        })?;
         match &self.0.problem {
             Problem::NotUnicode => f.write_str("the value is not valid Unicode"),
             Problem::Scheme(scheme) => write!(f, "unsupported proxy scheme `{scheme}` (http and https are supported)"),
@@ -133,6 +186,12 @@ impl fmt::Display for ConfigError {
                 f.write_str("TLS to the proxy is not part of this build (enable the feature `ring` or `aws-lc-rs`)")
             }
             Problem::Text(text) => f.write_str(text),
+            #[cfg(feature = "serde")]
+            Problem::Kind { found, needed } => write!(f, "{found}, where {needed} is needed"),
+            #[cfg(feature = "serde")]
+            Problem::UnknownKey { known } => write!(f, "unknown key ({known} are known)"),
+            #[cfg(feature = "serde")]
+            Problem::Pattern(reason) => write!(f, "it matches nothing: {reason}"),
             Problem::Entry(entry) => entry.fmt(f),
             Problem::Dialect => f.write_str("unknown dialect (standard, go and curl are known)"),
             Problem::Tls { what, .. } => f.write_str(what),
@@ -144,6 +203,7 @@ impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfigError")
             .field("setting", &self.0.setting)
+            .field("in_file", &self.0.in_file)
             .field("value", &self.0.value)
             .field("problem", &self.0.problem)
             .finish()

@@ -11,39 +11,101 @@ pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = split_scheme(self.0);
-        if let Some(scheme) = scheme {
-            write!(f, "{}://", scheme.escape_debug())?;
+        let mut result = Ok(());
+        pieces(self.0, |piece| {
+            let written = match piece {
+                Piece::Shown(text) => write!(f, "{}", text.escape_debug()),
+                Piece::Mark(mark) => f.write_str(mark),
+            };
+            result = result.and(written);
+        });
+        result
+    }
+}
+
+enum Piece<'a> {
+    /// Of the text itself.
+    Shown(&'a str),
+    Mark(&'static str),
+}
+
+fn pieces<'a>(text: &'a str, mut with: impl FnMut(Piece<'a>)) {
+    use Piece::{Mark, Shown};
+    let (scheme, rest) = split_scheme(text);
+    if let Some(scheme) = scheme {
+        with(Shown(scheme));
+        with(Mark("://"));
+    }
+    let (userinfo, address) = match rest.rsplit_once('@') {
+        Some((userinfo, address)) => (Some(userinfo), address),
+        None => (None, rest),
+    };
+    match userinfo.map(|userinfo| (userinfo, userinfo.split_once(':'))) {
+        Some((_, Some((user, _)))) => {
+            with(Shown(user));
+            with(Mark(":***@"));
         }
-        let (userinfo, address) = match rest.rsplit_once('@') {
-            Some((userinfo, address)) => (Some(userinfo), address),
-            None => (None, rest),
-        };
-        match userinfo.map(|userinfo| (userinfo, userinfo.split_once(':'))) {
-            Some((_, Some((user, _)))) => write!(f, "{}:***@", user.escape_debug())?,
-            // `user/word@host`: what stands before the `@` without a `:` can still be half a password.
-            Some((user, None)) if user.contains(['/', '?', '#', '\\']) => f.write_str("***@")?,
-            Some((user, None)) => write!(f, "{}@", user.escape_debug())?,
-            None => {}
+        // `user/word@host`: what stands before the `@` without a `:` can still be half a password.
+        Some((user, None)) if user.contains(['/', '?', '#', '\\']) => with(Mark("***@")),
+        Some((user, None)) => {
+            with(Shown(user));
+            with(Mark("@"));
         }
-        match hidden_from(address) {
-            Some(at) => write!(f, "{}:***", address[..at].escape_debug()),
-            None => write!(f, "{}", address.escape_debug()),
+        None => {}
+    }
+    match hidden_from(address) {
+        Some(at) => {
+            with(Shown(&address[..at]));
+            with(Mark(":***"));
         }
+        None => with(Shown(address)),
+    }
+}
+
+/// What may be written to a file in place of a proxy's address: the text itself, if nothing in it is to be hidden.
+#[cfg(feature = "serde")]
+pub(crate) fn written_address(text: &str) -> String {
+    let mut written = String::with_capacity(text.len());
+    pieces(text, |piece| match piece {
+        Piece::Shown(text) => written.push_str(text),
+        Piece::Mark(mark) => written.push_str(mark),
+    });
+    written
+}
+
+/// Whether nothing has to be hidden of an entry of a list, or of a list's text. Stricter than [`redacted_entry`], whose
+/// reader has to find the entry again: only what can be a host with a port passes.
+#[cfg(feature = "serde")]
+pub(crate) fn is_entry_without_secret(list: &str) -> bool {
+    list.split(|c: char| c == ',' || c.is_whitespace())
+        .all(|entry| !entry.contains('@') && (has_colons_of_an_address(entry) || written_address(entry) == entry))
+}
+
+/// The same as [`redacted_entry`] for a pattern, which has no port.
+#[cfg(feature = "serde")]
+pub(crate) fn redacted_pattern(pattern: &str) -> String {
+    match pattern.contains('@') || has_colons_of_an_address(pattern) {
+        true => redacted_entry(pattern),
+        false => Redacted(pattern).to_string(),
     }
 }
 
 /// The same for an entry of a list of hosts, which holds no password unless somebody put (a piece of) a proxy's address
 /// into it: white space separates entries, and a password may have some.
 pub(crate) fn redacted_entry(entry: &str) -> String {
-    let address = |c: char| c.is_ascii_hexdigit() || ":.[]/".contains(c);
     match entry.rsplit_once('@') {
         Some((_, host)) => format!("***@{}", Redacted(host)),
         None if entry.contains("://") => Redacted(entry).to_string(),
         // More than a host and a port, and no IPv6 address either.
-        None if entry.matches(':').count() > 1 && !entry.chars().all(address) => Redacted(entry).to_string(),
+        None if entry.matches(':').count() > 1 && !has_colons_of_an_address(entry) => Redacted(entry).to_string(),
         None => entry.escape_debug().to_string(),
     }
+}
+
+/// Whether it has more than one `:`, and no other characters than an IPv6 address, with brackets, port and length of a
+/// prefix, can have.
+fn has_colons_of_an_address(text: &str) -> bool {
+    text.matches(':').count() > 1 && text.chars().all(|c| c.is_ascii_hexdigit() || ":.[]/".contains(c))
 }
 
 /// Splits `scheme://rest` where the part before `://` can be a scheme (RFC 3986 3.1).

@@ -145,6 +145,16 @@ impl NoProxy {
         &self.0.rejected
     }
 
+    /// The entries as they were written, without those that match nothing.
+    #[cfg(feature = "serde")]
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &str> {
+        let is_rejected = |position: &usize| self.0.rejected.iter().any(|error| error.position() == *position);
+        let entries = self.0.entries.iter().zip(1..);
+        entries
+            .filter(move |(_, position)| !is_rejected(position))
+            .map(|(span, _)| span.of(&self.0.text))
+    }
+
     /// The dialect the list was read in.
     #[must_use]
     pub fn dialect(&self) -> Dialect {

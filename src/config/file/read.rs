@@ -1,0 +1,180 @@
+//! Judges what a settings file says: which keys there are, and of which kind their values have to be.
+//!
+//! Every error names the key with the way to it. None shows a value, since of a value in the wrong place nobody knows
+//! what of it is secret.
+
+use super::value::{Key, Value};
+pub(super) use crate::config::env::{ALL, HTTP, HTTPS, NO};
+use crate::error::{ConfigError, Problem};
+
+pub(super) const NO_HOSTS: &str = "no_proxy_hosts";
+pub(super) const BY_DOMAIN: &str = "by_domain";
+pub(in crate::config) const INSECURE: &str = "use_insecure_ssl_client_just_for_testing_do_not_use";
+
+/// All keys there are.
+pub(super) const KEYS: &[&str; 7] = &[HTTP, HTTPS, ALL, NO, NO_HOSTS, BY_DOMAIN, INSECURE];
+const KNOWN: &str = "http_proxy, https_proxy, all_proxy, no_proxy, no_proxy_hosts, by_domain and \
+                     use_insecure_ssl_client_just_for_testing_do_not_use";
+
+pub(super) const URL: &str = "url";
+pub(super) const INCLUDE: &str = "include";
+pub(super) const EXCLUDE: &str = "exclude";
+
+/// What the file says, its values not read yet. A blank proxy is unset.
+pub(super) struct Read<'v> {
+    pub(super) http: Option<&'v str>,
+    pub(super) https: Option<&'v str>,
+    pub(super) all: Option<&'v str>,
+    pub(super) no_proxy: Option<(&'static str, List<'v>)>,
+    pub(super) by_domain: Option<Vec<Domains<'v>>>,
+    pub(super) insecure: Option<bool>,
+}
+
+/// A list of hosts.
+pub(super) enum List<'v> {
+    Text(&'v str),
+    Items(Vec<&'v str>),
+}
+
+/// One proxy of `by_domain`.
+pub(super) struct Domains<'v> {
+    pub(super) url: &'v str,
+    pub(super) include: Option<Vec<&'v str>>,
+    pub(super) exclude: Option<Vec<&'v str>>,
+}
+
+pub(super) fn read(settings: &Value) -> Result<Read<'_>, ConfigError> {
+    let [http, https, all, no_proxy, no_proxy_hosts, by_domain, insecure] = table(settings, "", KEYS, KNOWN)?;
+    Ok(Read {
+        http: text(http, HTTP)?,
+        https: text(https, HTTPS)?,
+        all: text(all, ALL)?,
+        no_proxy: match (no_proxy, no_proxy_hosts) {
+            (Value::Null, Value::Null) => None,
+            (list, Value::Null) => Some((NO, hosts(list, NO)?)),
+            (Value::Null, list) => Some((NO_HOSTS, hosts(list, NO_HOSTS)?)),
+            _ => {
+                let both = ConfigError::text("`no_proxy` is set as well, and both are names of the same list");
+                return Err(in_file(both, NO_HOSTS));
+            }
+        },
+        by_domain: proxies(by_domain)?,
+        insecure: match insecure {
+            Value::Null => None,
+            Value::Bool(insecure) => Some(*insecure),
+            other => return Err(wrong_kind(other, "true or false", INSECURE)),
+        },
+    })
+}
+
+fn proxies(value: &Value) -> Result<Option<Vec<Domains<'_>>>, ConfigError> {
+    let proxies = match value {
+        Value::Null => return Ok(None),
+        Value::List(proxies) => proxies,
+        other => return Err(wrong_kind(other, "a list of proxies", BY_DOMAIN)),
+    };
+    let read = |(index, proxy)| {
+        let path = format!("{BY_DOMAIN}[{index}]");
+        let [url, include, exclude] = table(proxy, &path, &[URL, INCLUDE, EXCLUDE], "url, include and exclude")?;
+        let at = |key| join(&path, key);
+        let unset = || {
+            in_file(
+                ConfigError::text("it is not set, and every proxy of by_domain needs one"),
+                &at(URL),
+            )
+        };
+        Ok(Domains {
+            url: text(url, &at(URL))?.ok_or_else(unset)?,
+            include: patterns(include, &at(INCLUDE))?,
+            exclude: patterns(exclude, &at(EXCLUDE))?,
+        })
+    };
+    proxies.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// The values of these keys, `Null` for one that is not there.
+fn table<'v, const N: usize>(
+    value: &'v Value,
+    path: &str,
+    keys: &[&str; N],
+    known: &'static str,
+) -> Result<[&'v Value; N], ConfigError> {
+    let entries = match value {
+        Value::Table(entries) => entries,
+        // A section of which all is commented out.
+        Value::Null if path.is_empty() => return Ok([&Value::Null; N]),
+        other => return Err(wrong_kind(other, "a table of keys", path)),
+    };
+    let mut values = [None; N];
+    for (key, value) in entries {
+        let at = join(path, shown(key));
+        let Some(slot) = keys.iter().position(|known| Some(*known) == key.as_deref()) else {
+            return Err(in_file(ConfigError::new(Problem::UnknownKey { known }), &at));
+        };
+        if values[slot].replace(value).is_some() {
+            return Err(in_file(ConfigError::text("it is set twice"), &at));
+        }
+    }
+    Ok(values.map(|value| value.unwrap_or(&Value::Null)))
+}
+
+fn text<'v>(value: &'v Value, path: &str) -> Result<Option<&'v str>, ConfigError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(&**text).filter(|text| !text.trim().is_empty())),
+        other => Err(wrong_kind(other, "a text", path)),
+    }
+}
+
+fn hosts<'v>(value: &'v Value, path: &str) -> Result<List<'v>, ConfigError> {
+    match value {
+        Value::Text(text) => Ok(List::Text(text)),
+        Value::List(list) => items(list, path).map(List::Items),
+        other => Err(wrong_kind(other, "a text or a list of texts", path)),
+    }
+}
+
+fn patterns<'v>(value: &'v Value, path: &str) -> Result<Option<Vec<&'v str>>, ConfigError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::List(list) => items(list, path).map(Some),
+        other => Err(wrong_kind(other, "a list of texts", path)),
+    }
+}
+
+fn items<'v>(list: &'v [Value], path: &str) -> Result<Vec<&'v str>, ConfigError> {
+    let item = |(index, value): (usize, &'v Value)| match value {
+        Value::Text(text) => Ok(&**text),
+        other => Err(wrong_kind(other, "a text", &format!("{path}[{index}]"))),
+    };
+    list.iter().enumerate().map(item).collect()
+}
+
+fn wrong_kind(value: &Value, needed: &'static str, path: &str) -> ConfigError {
+    let error = ConfigError::new(Problem::Kind {
+        found: value.kind(),
+        needed,
+    });
+    match path {
+        "" => error.in_whole_file(),
+        path => in_file(error, path),
+    }
+}
+
+fn in_file(error: ConfigError, path: &str) -> ConfigError {
+    error.in_setting_of(path, true)
+}
+
+fn join(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
+    }
+}
+
+/// A key as it can be shown: what does not look like one may be an address that slipped, with its password.
+pub(super) fn shown(key: &Key) -> &str {
+    let looks_like_one =
+        |key: &&str| key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    key.as_deref().filter(looks_like_one).unwrap_or("***")
+}

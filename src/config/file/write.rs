@@ -1,0 +1,153 @@
+//! Settings written out, in the keys of a settings file. No password ever is.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use serde_core::{
+    Serialize, Serializer,
+    ser::{Error, SerializeStruct},
+};
+
+use super::{
+    ProxySettings,
+    read::{self, Domains, List, read},
+};
+use crate::{
+    config::{
+        Credentials, ProxyConfig, ProxyServer,
+        by_domain::{ByDomain, DomainProxy},
+    },
+    error::redact::{is_entry_without_secret, written_address},
+    no_proxy::NoProxy,
+};
+
+/// What a user name can have as it is: the unreserved characters (RFC 3986 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The keys that are set, as they were given, with `***` for passwords; an entry or a pattern that is no host and may
+/// hold a password is `***` as a whole.
+///
+/// # Errors
+///
+/// Unknown keys and values of the wrong kind, since they cannot be written and must not get lost.
+impl Serialize for ProxySettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let settings = read(&self.0).map_err(S::Error::custom)?;
+        let (no_proxy, no_proxy_hosts) = match &settings.no_proxy {
+            Some((read::NO_HOSTS, list)) => (None, Some(list)),
+            other => (other.as_ref().map(|(_, list)| list), None),
+        };
+        let mut out = serializer.serialize_struct("ProxySettings", read::KEYS.len())?;
+        field(&mut out, read::HTTP, settings.http.map(written_address))?;
+        field(&mut out, read::HTTPS, settings.https.map(written_address))?;
+        field(&mut out, read::ALL, settings.all.map(written_address))?;
+        field(&mut out, read::NO, no_proxy)?;
+        field(&mut out, read::NO_HOSTS, no_proxy_hosts)?;
+        field(&mut out, read::INSECURE, settings.insecure)?;
+        field(&mut out, read::BY_DOMAIN, settings.by_domain)?;
+        out.end()
+    }
+}
+
+/// The settings that hold, in the keys of a settings file, with `***` for passwords.
+///
+/// Entries of `NO_PROXY` that match nothing are left out. What a file has no keys for (predicates, rules that were given
+/// in code, dialect, loopback, always tunnel) is not written, and with a predicate in its place `no_proxy` is not either.
+impl Serialize for ProxyConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("ProxySettings", read::KEYS.len())?;
+        field(&mut out, read::HTTP, self.http())?;
+        field(&mut out, read::HTTPS, self.https())?;
+        field(&mut out, read::NO, self.bypass.is_none().then_some(self.no_proxy()))?;
+        field(&mut out, read::INSECURE, self.accepts_any_certificate().then_some(true))?;
+        let has_domains = !self.by_domain.proxies().is_empty();
+        field(&mut out, read::BY_DOMAIN, has_domains.then_some(&self.by_domain))?;
+        out.end()
+    }
+}
+
+/// Skips what is not set: not every format has a word for nothing.
+fn field<S: SerializeStruct>(out: &mut S, key: &'static str, value: Option<impl Serialize>) -> Result<(), S::Error> {
+    match value {
+        Some(value) => out.serialize_field(key, &value),
+        None => out.skip_field(key),
+    }
+}
+
+/// Its address as a text, always with its port, and with `***` for a password.
+impl Serialize for ProxyServer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Written(self))
+    }
+}
+
+struct Written<'a>(&'a ProxyServer);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(server) = self;
+        let scheme = if server.is_tls() { "https" } else { "http" };
+        write!(f, "{scheme}://")?;
+        if let Some(credentials) = server.credentials() {
+            let Credentials { user, password, .. } = credentials;
+            write!(f, "{}", percent_encode(user, RESERVED))?;
+            f.write_str(if password.is_some() { ":***@" } else { "@" })?;
+        }
+        write!(f, "{}:{}", server.host(), server.port())
+    }
+}
+
+/// A list of its entries as they were written, without those that match nothing.
+impl Serialize for NoProxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.entries())
+    }
+}
+
+impl Serialize for ByDomain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.proxies())
+    }
+}
+
+impl Serialize for DomainProxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let patterns = |texts: &'_ [String]| (!texts.is_empty()).then(|| texts.to_vec());
+        let mut out = serializer.serialize_struct("DomainProxy", 3)?;
+        field(&mut out, read::URL, Some(&self.proxy))?;
+        field(&mut out, read::INCLUDE, patterns(self.include.texts()))?;
+        field(&mut out, read::EXCLUDE, patterns(self.exclude.texts()))?;
+        out.end()
+    }
+}
+
+impl Serialize for Domains<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let patterns = |list: &Option<Vec<&'_ str>>| list.as_ref().map(|list| hidden_items(list));
+        let mut out = serializer.serialize_struct("DomainProxy", 3)?;
+        field(&mut out, read::URL, Some(written_address(self.url)))?;
+        field(&mut out, read::INCLUDE, patterns(&self.include))?;
+        field(&mut out, read::EXCLUDE, patterns(&self.exclude))?;
+        out.end()
+    }
+}
+
+impl Serialize for List<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(hidden(text)),
+            Self::Items(items) => hidden_items(items).serialize(serializer),
+        }
+    }
+}
+
+fn hidden_items(items: &[&str]) -> Vec<String> {
+    items.iter().map(|item| hidden(item).to_owned()).collect()
+}
+
+fn hidden(list: &str) -> &str {
+    match is_entry_without_secret(list) {
+        true => list,
+        false => "***",
+    }
+}
