@@ -175,7 +175,7 @@ fn parse(pattern: &str) -> Result<Pattern, &'static str> {
         return Err("it is a URL; only its host belongs here");
     }
     if pattern.contains('/') {
-        return Err("a network cannot be told by its names: list it in `no_proxy`, or name addresses one by one");
+        return Err("a network is no pattern here (`no_proxy` can have one)");
     }
     if let Ok(ip) = pattern.parse::<IpAddr>() {
         return Ok(Pattern::Address(canonical(ip)));

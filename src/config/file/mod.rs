@@ -209,9 +209,13 @@ impl Default for ProxySettings {
 
 impl<'de> Deserialize<'de> for ProxySettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_struct("ProxySettings", read::KEYS, AnyValue)
-            .map(Self)
+        // Asked for a struct, formats judge the kind themselves, and quote what they find instead. But of an application's
+        // flattened keys only a struct's own are handed over to one who asks for it; there, it is a table anyway.
+        let value = match std::any::type_name::<D>().contains("FlatMapDeserializer") {
+            true => deserializer.deserialize_struct("ProxySettings", read::KEYS, AnyValue),
+            false => deserializer.deserialize_any(AnyValue),
+        };
+        value.map(Self)
     }
 }
 
