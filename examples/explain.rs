@@ -1,13 +1,15 @@
 //! Tells which route each URL takes, and why.
 //!
 //! ```text
-//! explain [--dialect NAME] URL...
+//! explain [--dialect NAME] [--purpose NAME=USE]... URL...
 //! explain --compare URL...
 //! explain [--dialect NAME] --batch
 //! ```
 //!
-//! The settings come from the environment. `--compare` reads them in every dialect, and tells where Go and curl would
-//! send a URL another way: what to know before a service moves from one of them to this crate. With `--batch` they come, case by case, from standard input instead:
+//! The settings come from the environment. With `--purpose` each URL is explained for requests of that purpose too, where
+//! an application's policy says `settings`, `never`, `always`, or the address of a proxy of its own. `--compare` reads the
+//! settings in every dialect, and tells where Go and curl would send a URL another way: what to know before a service
+//! moves from one of them to this crate. With `--batch` they come, case by case, from standard input instead:
 //! tab-separated lines `http_proxy  https_proxy  no_proxy  url` (escapes `\t \n \r \\`; an empty column is an unset
 //! variable). For each line one line comes out: `direct`, `forward URL`, `tunnel URL` or `error: ...`.
 //!
@@ -15,11 +17,12 @@
 
 use std::{
     error::Error,
+    fmt,
     io::{self, BufRead, Write},
     process::ExitCode,
 };
 
-use tower_outbound_proxy::{Dialect, ProxyConfig, Route, Target};
+use tower_outbound_proxy::{Dialect, ProxyConfig, ProxyUse, Route, Target};
 
 fn main() -> ExitCode {
     match run() {
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut dialect = Dialect::Standard;
     let (mut batch, mut compare) = (false, false);
-    let mut urls = Vec::new();
+    let (mut purposes, mut urls) = (Vec::new(), Vec::new());
     let args = std::env::args_os()
         .skip(1)
         .map(|arg| arg.into_string().map_err(|_| "an argument is not Unicode"));
@@ -42,14 +45,19 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--dialect" => dialect = args.next().ok_or("--dialect needs a name")?.parse()?,
+            "--purpose" => purposes.push(purpose(&args.next().ok_or("--purpose needs NAME=USE")?)?),
             "--batch" => batch = true,
             "--compare" => compare = true,
             option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
             _ => urls.push(arg),
         }
     }
-    if batch != urls.is_empty() || (batch && compare) {
-        return Err("usage: explain [--dialect NAME | --compare] URL... | explain [--dialect NAME] --batch".into());
+    if batch != urls.is_empty() || (batch && compare) || ((batch || compare) && !purposes.is_empty()) {
+        return Err(
+            "usage: explain [--dialect NAME] [--purpose NAME=USE]... URL... | explain --compare URL... \
+                    | explain [--dialect NAME] --batch"
+                .into(),
+        );
     }
     if batch {
         return answer_batch(dialect);
@@ -58,7 +66,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         return compare_dialects(&urls);
     }
     match ProxyConfig::builder().dialect(dialect).env().build() {
-        Ok(config) => explain(&config, &urls),
+        Ok(config) => explain(&config, &purposes, &urls),
         Err(error) => {
             eprintln!("explain: {error}");
             Ok(ExitCode::from(5))
@@ -66,7 +74,35 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn explain(config: &ProxyConfig, urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
+/// Its name, and what the policy says of it.
+struct Purpose {
+    name: String,
+    usage: ProxyUse,
+}
+
+/// Written in logs and explanations as it is named.
+impl fmt::Debug for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Reads `NAME=USE`.
+fn purpose(text: &str) -> Result<Purpose, Box<dyn Error>> {
+    let (name, usage) = text.split_once('=').ok_or("--purpose needs NAME=USE")?;
+    let usage = match usage {
+        "settings" => ProxyUse::Settings,
+        "never" => ProxyUse::Never,
+        "always" => ProxyUse::Always,
+        proxy => ProxyUse::Proxy(proxy.parse()?),
+    };
+    Ok(Purpose {
+        name: name.to_owned(),
+        usage,
+    })
+}
+
+fn explain(config: &ProxyConfig, purposes: &[Purpose], urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let mut code = ExitCode::SUCCESS;
     for url in urls {
         // A URL's own user and password have no place in the output.
@@ -78,6 +114,16 @@ fn explain(config: &ProxyConfig, urls: &[String]) -> Result<ExitCode, Box<dyn Er
                     decision.route(),
                     decision.reason()
                 );
+                for purpose in purposes {
+                    match config.decide_for(purpose, &purpose.usage, &target) {
+                        Ok(decision) => println!(
+                            "  purpose {purpose:?}\n    route  {}\n    why    {}",
+                            decision.route(),
+                            decision.reason()
+                        ),
+                        Err(error) => println!("  purpose {purpose:?}\n    route  none\n    why    {error}"),
+                    }
+                }
             }
             Err(error) => {
                 println!("a URL that cannot be used\n    why    {error}");

@@ -68,6 +68,72 @@ warning: NO_PROXY: entry 3 `:1` matches nothing: there is no host before the por
 }
 
 #[test]
+fn explain_names_the_purposes_it_is_told() {
+    let output = program("explain")
+        .env("HTTPS_PROXY", "http://user:secret@proxy.test:3128")
+        .env("NO_PROXY", "push.test")
+        .args(["--purpose", "push=always", "--purpose", "redis=never"])
+        .args([
+            "--purpose",
+            "keys=http://user:secret@keys.test",
+            "--purpose",
+            "other=settings",
+        ])
+        .args(["https://push.test", "http://x.test"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        "https://push.test:443
+    route  direct
+    why    entry 1 `push.test` of NO_PROXY matches
+  purpose push
+    route  tunnel through http://user:***@proxy.test:3128
+    why    the policy says always for this purpose, and HTTPS_PROXY is set
+  purpose redis
+    route  direct
+    why    the policy says never for this purpose
+  purpose keys
+    route  direct
+    why    entry 1 `push.test` of NO_PROXY matches
+  purpose other
+    route  direct
+    why    entry 1 `push.test` of NO_PROXY matches
+http://x.test:80
+    route  direct
+    why    no proxy is set for http targets
+  purpose push
+    route  none
+    why    purpose push always goes through a proxy, and none is set for http targets
+  purpose redis
+    route  direct
+    why    the policy says never for this purpose
+  purpose keys
+    route  forward through http://user:***@keys.test:1080
+    why    the policy names a proxy for this purpose, and nothing exempts the target
+  purpose other
+    route  direct
+    why    no proxy is set for http targets
+"
+    );
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+
+    for (argument, error) in [
+        ("push", "explain: --purpose needs NAME=USE\n"),
+        (
+            "push=socks5://user:secret@p.test",
+            "explain: `socks5://user:***@p.test`: unsupported proxy scheme `socks5` (http and https are supported)\n",
+        ),
+    ] {
+        let output = program("explain")
+            .args(["--purpose", argument, "http://x.test"])
+            .output()
+            .unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(2), error));
+    }
+}
+
+#[test]
 fn explain_reads_in_the_dialect_it_is_told() {
     for (dialect, route) in [
         ("standard", "forward through http://p:1080"),
