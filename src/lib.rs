@@ -39,6 +39,12 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # For servers that fetch what strangers name
+//!
+//! [`IpPolicy`] keeps *direct* connections from the server's own network, at the moment of dialling. What a request is for
+//! can have a say in how it goes ([`PurposePolicy`]). With the feature `client`, settings can be replaced while a client
+//! runs (`ConfigHandle`), and with `serde` they come from files (`ProxySettings`).
+//!
 //! # What it refuses
 //!
 //! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason; a tunnel
@@ -56,7 +62,7 @@
 //! | `client` | | `Client`: the layer over a pool keyed by route |
 //! | `filter` | | a predicate as a `tower::filter::Predicate` |
 //! | `serde` | | `ProxySettings`: settings from a file, and the settings that hold written out |
-//! | `tracing` | | settings' warnings, each decision (`DEBUG`), and failed connects as `tracing` events |
+//! | `tracing` | | settings' warnings, each decision (`DEBUG`), failed connects and refusals as `tracing` events; a span for each request of a `Client` |
 //!
 //! Without a TLS feature an `https://` proxy is a [`ConfigError`].
 //!

@@ -13,7 +13,8 @@ use hyper::body::Body;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
-    Client, ClientBody, ClientBuilder, ClientError, ClientFuture, KeyStats, PoolStats, ProxyLayer, TlsConfig,
+    Client, ClientBody, ClientBuilder, ClientError, ClientFuture, ConfigHandle, KeyStats, PoolStats, ProxyLayer,
+    ProxyUse, PurposeError, PurposePolicy, TlsConfig,
 };
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Origin, ScriptedProxy, Step, connector, within};
 
@@ -29,6 +30,10 @@ assert_impl_all!(ClientBuilder: Clone, Send, Sync, Unpin, Debug);
 assert_impl_all!(ClientBody: Send, Sync, Unpin, Debug, Body<Data = Bytes, Error = hyper::Error>);
 assert_impl_all!(ClientFuture: Send, Unpin, Debug, Future<Output = Result<http::Response<ClientBody>, ClientError>>);
 assert_impl_all!(ClientError: Send, Sync, Unpin, Debug, Display, Error, Into<BoxError>);
+assert_impl_all!(ConfigHandle: Clone, Send, Sync, Unpin, Debug);
+assert_impl_all!(PurposePolicy: Clone, Send, Sync, Unpin, Debug);
+assert_impl_all!(ProxyUse: Clone, Eq, Default, Send, Sync, Unpin, Debug);
+assert_impl_all!(PurposeError: Clone, Eq, Send, Sync, Unpin, Debug, Display, Error, Into<BoxError>);
 assert_impl_all!(PoolStats: Clone, Eq, Send, Sync, Unpin, Debug);
 assert_impl_all!(KeyStats: Clone, Eq, Send, Sync, Unpin, Debug);
 
