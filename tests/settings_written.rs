@@ -208,7 +208,7 @@ fn host() -> impl Strategy<Value = String> {
     ]
 }
 
-fn address(password: bool) -> impl Strategy<Value = String> {
+fn address_of(password: bool) -> impl Strategy<Value = String> {
     let user = proptest::option::of(proptest::collection::vec(1u8.., 1..5));
     (any::<bool>(), user, host(), proptest::option::of(1u16..)).prop_map(move |(scheme, user, host, port)| {
         let encode = |bytes: &[u8]| bytes.iter().map(|b| format!("%{b:02X}")).collect::<String>();
@@ -230,13 +230,13 @@ fn address(password: bool) -> impl Strategy<Value = String> {
 }
 
 fn settings(password: bool) -> impl Strategy<Value = Value> {
-    let address = move || proptest::option::of(address(password));
+    let address = move || proptest::option::of(address_of(password));
     let patterns = || proptest::collection::vec(prop_oneof![host(), Just("*".to_owned()), "\\*\\.[a-z]{1,5}"], 0..4);
     let list = prop_oneof![
         proptest::collection::vec(host(), 0..4).prop_map(|list| json!(list)),
         proptest::collection::vec(host(), 0..4).prop_map(|list| json!(list.join(", "))),
     ];
-    let domains = (super_address(password), patterns(), patterns())
+    let domains = (address_of(password), patterns(), patterns())
         .prop_map(|(url, include, exclude)| json!({ "url": url, "include": include, "exclude": exclude }));
     let domains = proptest::collection::vec(domains, 0..3);
     (address(), address(), address(), list, any::<bool>(), domains).prop_map(
@@ -251,10 +251,6 @@ fn settings(password: bool) -> impl Strategy<Value = Value> {
             settings
         },
     )
-}
-
-fn super_address(password: bool) -> impl Strategy<Value = String> {
-    address(password)
 }
 
 proptest! {

@@ -25,7 +25,8 @@ use crate::error::{ConfigError, EntryError, Problem, redact::redacted_pattern};
 
 /// What a settings file says about proxies, not read yet.
 ///
-/// It implements `Deserialize`, and so takes part in an application's own settings: as a section, or with
+/// It implements `Deserialize` for formats that say what kind a value is of (TOML, JSON, YAML and the like), and so takes
+/// part in an application's own settings: as a section, or with
 /// `#[serde(flatten)]` among the other keys. [`ProxyConfigBuilder::settings`](crate::ProxyConfigBuilder::settings) and
 /// [`ProxyConfig::from_settings`](crate::ProxyConfig::from_settings) make a [`ProxyConfig`](crate::ProxyConfig) of it.
 ///
@@ -130,7 +131,7 @@ impl ProxySettings {
     /// Whether the file has `use_insecure_ssl_client_just_for_testing_do_not_use: true`.
     ///
     /// [`ProxyConfig`](crate::ProxyConfig) obeys it for proxies only. An application that wants the same for targets, as
-    /// Palpo does, makes a [`TlsConfig`](crate::TlsConfigBuilder) of it.
+    /// Palpo does, builds a `TlsConfig` that does the same.
     #[must_use]
     pub fn accepts_any_certificate_for_testing(&self) -> bool {
         let is_set = |(key, value): &(Option<String>, Value)| {
