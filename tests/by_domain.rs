@@ -303,6 +303,20 @@ fn a_pattern_that_can_match_nothing_is_an_error() {
     }
 }
 
+/// Deciding is on the path of every request.
+#[test]
+fn a_look_up_allocates_nothing() {
+    let many: Vec<String> = (0..1000).map(|n| format!("*.n{n}.test")).collect();
+    let config = config(json!([{ "url": "p", "include": many, "exclude": ["a.n7.test"] }, { "url": "q" }]));
+    for (host, expected) in [("x.n7.test", "p"), ("a.n7.test", "q"), ("192.0.2.1", "q")] {
+        let target: Target<'_> = format!("https://{host}").parse().unwrap();
+        let mut decision = None;
+        let allocations = allocation_counter::measure(|| decision = Some(config.decide(&target)));
+        assert_eq!(allocations.count_total, 0, "{host}");
+        assert_eq!(decision.unwrap().route().proxy().unwrap().host(), expected, "{host}");
+    }
+}
+
 /// How much of the host a pattern says, by the documentation's words; `None` if it does not match.
 fn specificity(pattern: &str, host: &str) -> Option<usize> {
     match pattern.strip_prefix("*.") {

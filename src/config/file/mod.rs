@@ -102,8 +102,8 @@ use crate::error::{ConfigError, EntryError, Problem, redact::redacted_pattern};
 ///
 /// `Deserialize` takes any value under any key and leaves it to [`build`](crate::ProxyConfigBuilder::build) to find it
 /// wrong, so that no format's error quotes a password. That is also why [`ProxyConfig`](crate::ProxyConfig) and
-/// [`ProxyServer`](crate::ProxyServer) have no `Deserialize`. A *syntax* error of the file is the format's own, and may
-/// quote the line: of toml's, print `message()` and not the whole.
+/// [`ProxyServer`](crate::ProxyServer) have no `Deserialize`. A *syntax* error of the file (to TOML and YAML a key that
+/// is there twice is one) is the format's own, and may quote the line: of toml's, print `message()` and not the whole.
 ///
 /// `Serialize` writes `***` for a password, and fails for settings with unknown keys or with values of the wrong kind.
 /// Reading `***` as a password is an error, so that nobody saves the settings without credentials in silence. (A
