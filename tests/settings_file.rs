@@ -612,7 +612,7 @@ fn sources_are_mixed_key_by_key() {
             .vars(wrong)
             .build();
         assert_eq!(result.is_ok(), precedence == Precedence::FileOverEnv);
-        // A blank variable overrides nothing.
+        // A blank variable overrides nothing, but an empty list is a list.
         let blank = [("HTTP_PROXY", " "), ("NO_PROXY", "")];
         let config = ProxyConfig::builder()
             .settings(json(r#"{"http_proxy": "file-h", "no_proxy": "x.test"}"#), precedence)
@@ -620,7 +620,8 @@ fn sources_are_mixed_key_by_key() {
             .build()
             .unwrap();
         assert_eq!(config.http().unwrap().host(), "file-h");
-        assert!(config.no_proxy().matches(&"http://x.test".parse().unwrap()));
+        let is_listed = config.no_proxy().matches(&"http://x.test".parse().unwrap());
+        assert_eq!(is_listed, precedence == Precedence::FileOverEnv);
     }
     // In code, "none" is a setting too.
     let config = ProxyConfig::builder()

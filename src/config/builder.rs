@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Predicate, ProxyConfig, Rule, Setting, Warning,
-    env::{self, Vars},
+    env::{self, Variable, Vars},
     server::ProxyServer,
     setting::{Given, NoProxySetting, OfFile, ProxySetting},
 };
@@ -281,7 +281,7 @@ impl ProxyConfigBuilder {
             of_variable(("no_proxy".to_owned(), self.list(given, "no_proxy")?))
         } else if let (true, Some(of_file)) = (file.over_env, self.no_proxy_of(file)) {
             of_file?
-        } else if let Some(variable) = self.vars.get(env::NO, self.dialect, warnings)? {
+        } else if let Some(variable) = self.no_proxy_variable(warnings)? {
             of_variable((variable.name, NoProxy::lenient(&variable.value, self.dialect)))
         } else if let Some(of_file) = self.no_proxy_of(file) {
             of_file?
@@ -290,6 +290,11 @@ impl ProxyConfigBuilder {
         };
         warn_of_rejected(&setting.value, &setting.name, warnings);
         Ok(setting)
+    }
+
+    fn no_proxy_variable(&self, warnings: &mut Vec<Warning>) -> Result<Option<Variable>, ConfigError> {
+        let variable = self.vars.get(env::NO, self.dialect, warnings)?;
+        Ok(variable.or_else(|| self.vars.empty_no_proxy()))
     }
 
     fn no_proxy_of(&self, file: &OfFile) -> Option<Result<Setting<NoProxy>, ConfigError>> {

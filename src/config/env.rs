@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Vars {
     /// Those with one of the four names, in any spelling.
     found: Vec<(String, OsString)>,
+    /// `NO_PROXY` as it is spelled, if it is there and blank, which is an empty list.
+    empty_no_proxy: Option<String>,
     cgi: bool,
 }
 
@@ -40,6 +42,9 @@ impl Vars {
                 continue;
             };
             if is_blank(value) {
+                if name.eq_ignore_ascii_case(NO) {
+                    this.empty_no_proxy = Some(name.to_owned());
+                }
                 continue;
             }
             if name == "REQUEST_METHOD" {
@@ -54,6 +59,14 @@ impl Vars {
             }
         }
         this
+    }
+
+    /// `NO_PROXY` as it is spelled, if it is set to nothing. It hides a settings file's list; of two variables it hides none.
+    pub(super) fn empty_no_proxy(&self) -> Option<Variable> {
+        self.empty_no_proxy.clone().map(|name| Variable {
+            name,
+            value: String::new(),
+        })
     }
 
     /// The spelling of a variable that holds.

@@ -117,8 +117,8 @@ pub struct ProxySettings(Value);
 /// `HTTPS_PROXY`, which the file does not have, from the environment. `all_proxy` fills what neither sets:
 /// `HTTP_PROXY` in the environment goes over `all_proxy` in the file, too. What is set in code goes over both.
 ///
-/// A value that does not hold is not read, so that it can be overridden even if it is wrong. A blank variable, `NO_PROXY`
-/// included, is unset and overrides nothing.
+/// A value that does not hold is not read, so that it can be overridden even if it is wrong. A blank variable is unset and
+/// overrides nothing; but `NO_PROXY` that is set to nothing is an empty list, and overrides like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precedence {
     /// What the file does not set is taken from the environment.
