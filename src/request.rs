@@ -41,6 +41,9 @@ where
         match self.shared.apply(&mut request) {
             Ok(route) => {
                 let told = self.shared.route_extension.then_some(route);
+                if let Some(route) = &told {
+                    request.extensions_mut().insert(route.clone());
+                }
                 ResponseFuture::new(self.inner.call(request), told)
             }
             Err(error) => ResponseFuture::failed(error),
@@ -71,9 +74,6 @@ impl Shared {
                 headers.remove(header::PROXY_AUTHORIZATION);
                 headers.remove(PROXY_CONNECTION);
             }
-        }
-        if self.route_extension {
-            request.extensions_mut().insert(route.clone());
         }
         Ok(route)
     }

@@ -1,6 +1,6 @@
 //! From a key to a connection that takes requests: dial, TLS to the target, HTTP handshake.
 
-use std::{future::poll_fn, io, pin::Pin, sync::Arc};
+use std::{future::poll_fn, io, sync::Arc};
 
 use http::Uri;
 use hyper::{
@@ -12,14 +12,20 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower_service::Service;
 
 use super::{
-    connection::Sender,
+    connection::{RequestBody, Sender},
     error::{ClientError, Failure},
     key::{Key, Origin},
+    pool::for_its_life,
+    tasks::Opening,
 };
 use crate::{
     connect::{Destination, ProxyStream},
@@ -29,21 +35,13 @@ use crate::{
     tls::TlsConfig,
 };
 
-/// What is to be had of a connection: where requests go in, and the future that does its work.
-pub(super) struct Established {
-    pub(super) sender: Sender,
-    pub(super) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(super) connected: Connected,
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<Established, ClientError>> + Send>>;
-
 /// Makes connections for a pool, over an inner connector of any type.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<dyn Connect + Send + Sync>);
 
 trait Connect {
-    fn connect(&self, key: &Key) -> Connecting;
+    /// Spawns the task that connects and tells the pool. It needs no box beside being a task.
+    fn spawn(&self, runtime: &Handle, opening: Opening, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
 }
 
@@ -72,8 +70,9 @@ impl Connector {
         }))
     }
 
-    pub(super) async fn connect(&self, key: &Key) -> Result<Established, ClientError> {
-        self.0.connect(key).await
+    /// Opens a connection in a task of its own, which ends with the pool.
+    pub(super) fn spawn(&self, runtime: &Handle, opening: Opening, pool: watch::Receiver<()>) {
+        self.0.spawn(runtime, opening, pool);
     }
 
     /// Whether the other end can choose HTTP/2.
@@ -91,8 +90,8 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
 {
-    fn connect(&self, key: &Key) -> Connecting {
-        let (tls, key) = (self.tls.clone(), key.clone());
+    fn spawn(&self, runtime: &Handle, opening: Opening, pool: watch::Receiver<()>) {
+        let (tls, key) = (self.tls.clone(), opening.key.clone());
         let proxy = Proxy {
             inner: self.inner.clone(),
             shared: key.settings.clone(),
@@ -101,8 +100,8 @@ where
             true => vec![b"http/1.1".to_vec()],
             false => self.alpn.clone(),
         };
-        let timeout = key.settings.connect_timeout;
-        Box::pin(async move {
+        let connecting = async move {
+            let timeout = key.settings.connect_timeout;
             let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
             let dialled = dial(proxy, &key);
             let stream = match key.route {
@@ -111,7 +110,14 @@ where
                 _ => dialled.await?,
             };
             within(deadline, speak(stream, (tls, alpn), &key)).await
-        })
+        };
+        let telling = async move {
+            match connecting.await {
+                Ok((sender, driver, connected)) => opening.opened((sender, connected), driver.run()),
+                Err(error) => opening.failed(error),
+            }
+        };
+        runtime.spawn(for_its_life(telling, pool));
     }
 
     fn alpn(&self) -> &[Vec<u8>] {
@@ -155,13 +161,14 @@ async fn speak<T>(
     stream: ProxyStream<T>,
     (tls, alpn): (Option<TlsConfig>, Vec<Vec<u8>>),
     key: &Key,
-) -> Result<Established, ClientError>
+) -> Result<(Sender, Driver<T>, Connected), ClientError>
 where
     T: Read + Write + Connection + Unpin + Send + 'static,
 {
     let connected = stream.connected();
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
-        return http1_over(stream, connected).await;
+        let (sender, connection) = http1_over(stream).await?;
+        return Ok((sender, Driver::Plain(connection), connected));
     };
     let tls = match tls {
         Some(tls) => tls,
@@ -173,9 +180,44 @@ where
         .await
         .map_err(|error| handshake("TLS with the target failed", error))?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    match is_http2 {
-        true => http2_over(TokioIo::new(stream), connected).await,
-        false => http1_over(TokioIo::new(stream), connected).await,
+    let stream = TokioIo::new(stream);
+    if !is_http2 {
+        let (sender, connection) = http1_over(stream).await?;
+        return Ok((sender, Driver::Tls(connection), connected));
+    }
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new());
+    let (sender, connection) = builder
+        .handshake(stream)
+        .await
+        .map_err(|error| handshake("HTTP/2 failed", error))?;
+    Ok((Sender::Http2(sender), Driver::Http2(connection), connected))
+}
+
+/// TLS to the target, over whatever leads there.
+type Tls<T> = TokioIo<TlsStream<TokioIo<ProxyStream<T>>>>;
+
+/// Does the work of a connection.
+enum Driver<T>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    Plain(http1::Connection<ProxyStream<T>, RequestBody>),
+    Tls(http1::Connection<Tls<T>, RequestBody>),
+    Http2(http2::Connection<Tls<T>, RequestBody, TokioExecutor>),
+}
+
+impl<T> Driver<T>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    /// What ends it is known to whoever has a request on it.
+    async fn run(self) {
+        match self {
+            Self::Plain(connection) => drop(connection.with_upgrades().await),
+            Self::Tls(connection) => drop(connection.with_upgrades().await),
+            Self::Http2(connection) => drop(connection.await),
+        }
     }
 }
 
@@ -183,8 +225,8 @@ fn server_name(origin: &Origin) -> Result<ServerName<'static>, ClientError> {
     if let Some(ip) = origin.ip {
         return Ok(ServerName::IpAddress(ip.into()));
     }
-    let name = origin.host.strip_suffix('.').unwrap_or(&origin.host).to_owned();
-    ServerName::try_from(name)
+    let name = origin.host().strip_suffix('.').unwrap_or(origin.host());
+    ServerName::try_from(name.to_ascii_lowercase())
         .map_err(|error| handshake("the target's name fits no certificate", io::Error::other(error)))
 }
 
@@ -193,34 +235,12 @@ fn handshake(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     ClientError::new(Failure::Handshake { what, error })
 }
 
-async fn http1_over<T>(io: T, connected: Connected) -> Result<Established, ClientError>
+async fn http1_over<T>(io: T) -> Result<(Sender, http1::Connection<T, RequestBody>), ClientError>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::handshake(io)
         .await
         .map_err(|error| handshake("HTTP failed", error))?;
-    Ok(Established {
-        sender: Sender::Http1(sender),
-        // What ends it is known to whoever has a request on it.
-        driver: Box::pin(async { drop(connection.with_upgrades().await) }),
-        connected,
-    })
-}
-
-async fn http2_over<T>(io: T, connected: Connected) -> Result<Established, ClientError>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new());
-    let (sender, connection) = builder
-        .handshake(io)
-        .await
-        .map_err(|error| handshake("HTTP/2 failed", error))?;
-    Ok(Established {
-        sender: Sender::Http2(sender),
-        driver: Box::pin(async { drop(connection.await) }),
-        connected,
-    })
+    Ok((Sender::Http1(sender), connection))
 }

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, Uri};
+use http::{
+    HeaderValue, Uri,
+    uri::{self, Authority, PathAndQuery},
+};
 
 use crate::{
     error::TargetError,
@@ -58,13 +61,31 @@ impl fmt::Debug for Key {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Two are the same where scheme, host and port are; a host's case does not matter, nor whether the port is written.
+#[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) scheme: Scheme,
-    /// In lower case.
-    pub(super) host: Box<str>,
+    /// The request's own, which costs no allocation.
+    authority: Authority,
     pub(super) ip: Option<IpAddr>,
     pub(super) port: u16,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        (self.scheme, self.port) == (other.scheme, other.port) && self.host().eq_ignore_ascii_case(other.host())
+    }
+}
+
+impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.scheme, self.port).hash(state);
+        for byte in self.host().bytes() {
+            state.write_u8(byte.to_ascii_lowercase());
+        }
+    }
 }
 
 impl Key {
@@ -93,23 +114,27 @@ impl Key {
 
     /// What a connector is asked for: the target, or, for a proxy that forwards to any, the proxy.
     pub(super) fn uri(&self) -> Result<Uri, TargetError> {
-        let uri = match (&self.origin, self.route.proxy()) {
-            (Some(origin), _) => origin.to_string(),
-            (None, Some(proxy)) => format!("http://{}:{}", proxy.host(), proxy.port()),
-            (None, None) => String::new(),
-        };
-        uri.parse()
-            .map_err(|_| TargetError::new("its host does not make a URI"))
+        let mut parts = uri::Parts::default();
+        match (&self.origin, self.route.proxy()) {
+            (Some(origin), _) => {
+                parts.scheme = uri::Scheme::try_from(origin.scheme.as_str()).ok();
+                parts.authority = Some(origin.authority.clone());
+            }
+            (None, Some(proxy)) => return Ok(proxy.dial_uri().clone()),
+            (None, None) => {}
+        }
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        Uri::from_parts(parts).map_err(|_| TargetError::new("its host does not make a URI"))
     }
 }
 
 /// `scheme://host:port`
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, ip, port } = self;
+        let Self { scheme, ip, port, .. } = self;
         match ip {
             Some(IpAddr::V6(ip)) => write!(f, "{}://[{ip}]:{port}", scheme.as_str()),
-            _ => write!(f, "{}://{host}:{port}", scheme.as_str()),
+            _ => write!(f, "{}://{}:{port}", scheme.as_str(), self.host().to_ascii_lowercase()),
         }
     }
 }
@@ -121,10 +146,15 @@ impl Origin {
         let port = target.port().filter(|_| scheme != Scheme::Other);
         Ok(Self {
             scheme,
-            host: target.written().into(),
+            authority: uri.authority().cloned().ok_or(TargetError::new("it has no host"))?,
             ip: target.ip(),
             port: port.ok_or(TargetError::new("only http, https, ws and wss can be requested"))?,
         })
+    }
+
+    /// The host as it was written.
+    pub(super) fn host(&self) -> &str {
+        self.authority.host()
     }
 
     pub(super) fn is_tls(&self) -> bool {

@@ -10,7 +10,7 @@
 //! No lock is held while anything is polled, woken, spawned (which may drop it, where a runtime ends) or dropped.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{HashMap, VecDeque},
     fmt,
     future::poll_fn,
     pin::pin,
@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use hyper_util::client::legacy::connect::Connected;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -26,7 +27,7 @@ use tokio::{
 };
 
 use super::{
-    connect::{Connector, Established},
+    connect::Connector,
     connection::{Connection, Lease, Multiplexed, Sender},
     error::ClientError,
     gone::Gone,
@@ -132,10 +133,12 @@ impl Pool {
         let mut dead = Vec::new();
         let mut guard = self.lock();
         let state = &mut *guard;
-        let (key, entry) = match state.entries.entry(Arc::new(key)) {
-            hash_map::Entry::Occupied(entry) => (entry.key().clone(), entry.into_mut()),
-            hash_map::Entry::Vacant(entry) => (entry.key().clone(), entry.insert(Entry::default())),
+        // Most requests find their key here, and need none of their own on the heap.
+        let key = match state.entries.get_key_value(&key) {
+            Some((key, _)) => key.clone(),
+            None => Arc::new(key),
         };
+        let entry = state.entries.entry(key.clone()).or_default();
         let mut found = None;
         if let Some(http2) = entry.http2.as_mut().filter(|http2| !http2.is_closed()) {
             found = Some(http2.share());
@@ -198,18 +201,18 @@ impl Pool {
             };
             // Without a runtime it is dropped, and so told.
             if let Ok(runtime) = Handle::try_current() {
-                runtime.spawn(self.for_its_life(opening.run(self.connector.clone())));
+                self.connector.spawn(&runtime, opening, self.alive.subscribe());
             }
         }
     }
 
     /// A connection has been opened.
-    pub(super) fn opened(self: &Arc<Self>, key: &Arc<Key>, established: Established) {
-        let Established {
-            sender,
-            driver,
-            connected,
-        } = established;
+    pub(super) fn opened(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        (sender, connected): (Sender, Connected),
+        driver: impl Future<Output = ()> + Send + 'static,
+    ) {
         {
             let mut guard = self.lock();
             let state = &mut *guard;
@@ -439,7 +442,7 @@ impl Pool {
         };
         // Without a runtime it is dropped, and the next connection that is kept starts another.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(self.for_its_life(reaping.run(timeout)));
+            runtime.spawn(for_its_life(reaping.run(timeout), self.alive.subscribe()));
         }
     }
 
@@ -464,19 +467,6 @@ impl Pool {
         guard.reaping = next.is_some();
         drop(guard);
         next
-    }
-
-    /// Does this, but for no longer than the pool is there.
-    fn for_its_life<F: Future<Output = ()>>(&self, task: F) -> impl Future<Output = ()> + use<F> {
-        let mut pool = self.alive.subscribe();
-        async move {
-            let (mut task, mut gone) = (pin!(task), pin!(pool.changed()));
-            poll_fn(|cx| match task.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => gone.as_mut().poll(cx).map(drop),
-            })
-            .await;
-        }
     }
 
     /// An open connection's task has ended.
@@ -511,6 +501,16 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does this, but for no longer than the pool is there.
+pub(super) async fn for_its_life(task: impl Future<Output = ()>, mut pool: watch::Receiver<()>) {
+    let (mut task, mut gone) = (pin!(task), pin!(pool.changed()));
+    poll_fn(|cx| match task.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => gone.as_mut().poll(cx).map(drop),
+    })
+    .await;
 }
 
 impl fmt::Debug for Pool {

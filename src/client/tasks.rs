@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use hyper_util::client::legacy::connect::Connected;
 use tokio::time::{Instant, sleep_until};
 
-use super::{connect::Connector, key::Key, pool::Pool};
+use super::{connection::Sender, error::ClientError, key::Key, pool::Pool};
 
 /// A connection that is being opened. However its task ends, the pool is told.
 pub(super) struct Opening {
@@ -17,13 +18,21 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    pub(super) async fn run(mut self, connector: Connector) {
-        let result = connector.connect(&self.key).await;
-        let Some(pool) = self.pool.upgrade() else { return };
-        self.pending = false;
-        match result {
-            Ok(established) => pool.opened(&self.key, established),
-            Err(error) => pool.failed(&self.key, error),
+    pub(super) fn opened(
+        mut self,
+        established: (Sender, Connected),
+        driver: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if let Some(pool) = self.pool.upgrade() {
+            self.pending = false;
+            pool.opened(&self.key, established, driver);
+        }
+    }
+
+    pub(super) fn failed(mut self, error: ClientError) {
+        if let Some(pool) = self.pool.upgrade() {
+            self.pending = false;
+            pool.failed(&self.key, error);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is sent after the request head until a 2xx has come (RFC 9931), and what comes after the 2xx head is handed
 //! back, since it belongs to the tunnel.
 
-use std::{future::poll_fn, io, pin::Pin, time::Duration};
+use std::{borrow::Cow, future::poll_fn, io, pin::Pin, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -38,8 +38,10 @@ pub(super) async fn connect<T>(io: &mut T, request: &Request<'_>) -> Result<(Res
 where
     T: Read + Write + Unpin,
 {
-    write_all(io, &request.head()).await.map_err(Failure::Io)?;
-    let mut received = BytesMut::with_capacity(1024);
+    // One buffer for both ways.
+    let mut received = request.head();
+    write_all(io, &received).await.map_err(Failure::Io)?;
+    received.clear();
     let mut head = read_head(io, &mut received).await?;
     if let Some(credentials) = request.credentials {
         redact(&mut head, credentials);
@@ -79,9 +81,12 @@ where
 }
 
 impl Request<'_> {
-    fn head(&self) -> Vec<u8> {
-        let authority = self.authority;
-        let mut head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+    fn head(&self) -> BytesMut {
+        let authority = self.authority.as_bytes();
+        let mut head = BytesMut::with_capacity(1024);
+        for part in [b"CONNECT ", authority, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
         let authorization = self
             .credentials
             .map(|credentials| (&header::PROXY_AUTHORIZATION, credentials.header()));
@@ -118,7 +123,8 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
             }
         };
         left = left.checked_sub(end).ok_or(Failure::Broken(Broken::HeadTooLarge))?;
-        let head = parse_head(&received.split_to(end)).map_err(Failure::Broken)?;
+        let head = parse_head(&received[..end]).map_err(Failure::Broken)?;
+        received.advance(end);
         // 101 would end HTTP on this connection, which nobody asked for: it is a refusal like any other.
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(head);
@@ -185,10 +191,19 @@ fn parse_head(head: &[u8]) -> Result<ResponseParts, Broken> {
             Some(0) => Version::HTTP_10,
             _ => Version::HTTP_11,
         },
-        reason: response.reason.unwrap_or_default().to_owned(),
+        reason: reason(response.reason.unwrap_or_default()),
         headers,
         body: Bytes::new(),
     })
+}
+
+/// What proxies say to a tunnel that is open is not copied.
+fn reason(text: &str) -> Cow<'static, str> {
+    let usual = ["OK", "Connection established", "Connection Established"];
+    match usual.into_iter().find(|usual| *usual == text) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => Cow::Owned(text.to_owned()),
+    }
 }
 
 /// The first [`MAX_BODY`] bytes of a refusal's body. A body that breaks, or does not come, is as long as it came.
@@ -251,7 +266,9 @@ fn unchunk(mut chunks: &[u8]) -> (Vec<u8>, bool) {
 
 /// A proxy that repeats the request must not bring the credentials into an error.
 fn redact(head: &mut ResponseParts, credentials: &Credentials) {
-    head.reason = String::from_utf8_lossy(&credentials.redact(head.reason.as_bytes())).into_owned();
+    if let Cow::Owned(reason) = &mut head.reason {
+        *reason = String::from_utf8_lossy(&credentials.redact(reason.as_bytes())).into_owned();
+    }
     for value in head.headers.values_mut() {
         if let Ok(redacted) = HeaderValue::from_bytes(&credentials.redact(value.as_bytes())) {
             *value = redacted;

@@ -17,12 +17,13 @@ mod tls;
 #[cfg(feature = "tls")]
 use std::io;
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::Uri;
 use hyper::rt::{Read, Write};
 use pin_project_lite::pin_project;
@@ -105,10 +106,13 @@ where
         if target.port().is_none() {
             return Connecting::failed(TargetError::new("its scheme has no port of its own, and it names none"));
         }
+        let mut authority = String::with_capacity(target.written().len() + "[]:65535".len());
+        // A string takes anything.
+        let _ = write!(authority, "{}", Authority(&target));
         let handshake = Handshake {
             shared: self.shared.clone(),
             proxy: proxy.clone(),
-            authority: Authority(&target).to_string(),
+            authority,
             deadline: self
                 .shared
                 .connect_timeout
@@ -171,7 +175,12 @@ impl Handshake {
                     return Err((Stage::Tunnel, refusal));
                 }
                 let response = ConnectResponse::new(head);
-                Ok(ProxyStream::tunnel(io, self.route.clone(), response, rest.freeze()))
+                // Usually nothing has come early, and the buffer can go.
+                let early = match rest.is_empty() {
+                    true => Bytes::new(),
+                    false => rest.freeze(),
+                };
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
             }
             Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
         }

@@ -1,6 +1,6 @@
 //! What a proxy said: its answer to CONNECT, and the challenges in it.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
@@ -17,7 +17,7 @@ pub struct ConnectResponse(Arc<ResponseParts>);
 pub(crate) struct ResponseParts {
     pub(crate) status: StatusCode,
     pub(crate) version: Version,
-    pub(crate) reason: String,
+    pub(crate) reason: Cow<'static, str>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
