@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
+use crate::intercept::Interception;
 use crate::listen::Ledger;
 use crate::lock;
 use crate::request::{Kind, Request};
@@ -33,7 +34,14 @@ use crate::tee::Recorded;
 
 type Reply = Response<BoxBody<Bytes, hyper::Error>>;
 /// The tunnel that the connection's task is to serve once hyper has let go of the socket.
-type Pending = Arc<Mutex<Option<(OnUpgrade, TcpStream)>>>;
+type Pending = Arc<Mutex<Option<Tunnel>>>;
+
+struct Tunnel {
+    near: OnUpgrade,
+    far: TcpStream,
+    /// In lower case, an IPv6 address without its brackets.
+    host: String,
+}
 
 /// Whom a proxy serves, and how.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +52,7 @@ pub(crate) struct Rules {
     pub(crate) denied: Vec<String>,
     pub(crate) targets: Targets,
     pub(crate) on_connect: Option<Script>,
+    pub(crate) intercept: Option<Interception>,
 }
 
 pub(crate) struct Proxy {
@@ -66,7 +75,7 @@ impl Proxy {
         let record = io.record().clone();
         let pending = Pending::default();
         let service = {
-            let (proxy, pending) = (Arc::clone(&self), Arc::clone(&pending));
+            let (proxy, pending, record) = (Arc::clone(&self), Arc::clone(&pending), record.clone());
             service_fn(move |request| {
                 let heard = Request::from_hyper(&record, &request);
                 proxy.ledger.request(heard.clone());
@@ -82,9 +91,13 @@ impl Proxy {
             .with_upgrades()
             .await;
         let tunnel = lock(&pending).take();
-        if let Some((upgrade, mut far)) = tunnel {
-            if let Ok(near) = upgrade.await {
-                let _ = copy_bidirectional(&mut TokioIo::new(near), &mut far).await;
+        if let Some(Tunnel { near, mut far, host }) = tunnel {
+            if let Ok(near) = near.await {
+                let mut near = TokioIo::new(near);
+                match &self.rules.intercept {
+                    Some(interception) => interception.serve(near, far, &host, (&self.ledger, &record)).await,
+                    None => drop(copy_bidirectional(&mut near, &mut far).await),
+                }
             }
         }
     }
@@ -114,7 +127,11 @@ impl Proxy {
         }
         if kind == Kind::Connect {
             let far = self.rules.targets.dial(&authority, None).await?;
-            *lock(pending) = Some((hyper::upgrade::on(&mut request), far));
+            *lock(pending) = Some(Tunnel {
+                near: hyper::upgrade::on(&mut request),
+                far,
+                host: host(&authority),
+            });
             return Ok(Response::new(body("")));
         }
         if request.uri().scheme() != Some(&Scheme::HTTP) {

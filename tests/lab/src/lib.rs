@@ -6,7 +6,7 @@
 //! | | |
 //! |---|---|
 //! | [`Origin`] | an HTTP/1 and HTTP/2 server, with or without TLS |
-//! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, Basic credentials, refusals |
+//! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, Basic credentials, refusals, interception |
 //! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
 //! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
 //! | [`servers`] | proxies of the field: Squid, Apache httpd, tinyproxy, mitmproxy |
@@ -42,6 +42,7 @@
 mod ca;
 mod fault;
 mod forward;
+mod intercept;
 mod listen;
 mod origin;
 mod proxy;

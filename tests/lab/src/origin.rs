@@ -13,8 +13,10 @@
 //! | `/slow/MS` | `slow`, after that many milliseconds |
 //! | `/upgrade` | 101 to a protocol named `echo`, which echoes |
 //!
-//! Anything else is 404.
+//! Anything else is 404, but for the pages and redirects that it was given ([`OriginBuilder::page`],
+//! [`OriginBuilder::redirect`]), which come first.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -23,7 +25,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -76,7 +78,7 @@ impl Origin {
 
     /// An origin of another kind.
     pub fn builder() -> OriginBuilder {
-        OriginBuilder(Bind::default())
+        OriginBuilder::default()
     }
 
     /// The URL of a path here, which starts with a slash.
@@ -87,26 +89,56 @@ impl Origin {
 }
 
 /// Makes an [`Origin`].
+#[derive(Default)]
 #[must_use]
-pub struct OriginBuilder(Bind);
+pub struct OriginBuilder {
+    bind: Bind,
+    pages: Pages,
+}
+
+/// What is answered for a path.
+type Pages = HashMap<String, Page>;
+
+#[derive(Clone)]
+enum Page {
+    Html(Bytes),
+    Redirect(HeaderValue),
+}
 
 impl OriginBuilder {
     /// Listens on `[::1]`.
     pub fn listen_v6(mut self) -> Self {
-        self.0.v6 = true;
+        self.bind.v6 = true;
         self
     }
 
     /// Listens behind TLS.
     pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
-        self.0.tls = Some(config);
+        self.bind.tls = Some(config);
         self
     }
 
     /// The host that URLs name, bracketed if it is an IPv6 address. By default the address
     /// listened on, or `localhost` behind TLS.
     pub fn host(mut self, host: &str) -> Self {
-        self.0.host = Some(host.to_owned());
+        self.bind.host = Some(host.to_owned());
+        self
+    }
+
+    /// Answers this path with these bytes, as `text/html`.
+    pub fn page(mut self, path: &str, html: impl Into<Bytes>) -> Self {
+        self.pages.insert(path.to_owned(), Page::Html(html.into()));
+        self
+    }
+
+    /// Answers this path with 302 and this `Location`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be a header field.
+    pub fn redirect(mut self, path: &str, location: &str) -> Self {
+        let location = HeaderValue::from_str(location).expect("a location is a header field");
+        self.pages.insert(path.to_owned(), Page::Redirect(location));
         self
     }
 
@@ -117,9 +149,9 @@ impl OriginBuilder {
     /// If loopback cannot be listened on.
     pub async fn start(self) -> Origin {
         let ledger = Ledger::new();
-        let heard = Arc::clone(&ledger);
-        let serve = Arc::new(move |io| Box::pin(serve(io, Arc::clone(&heard))) as Answer);
-        Origin(Listening::start(self.0, ledger, serve).await)
+        let (heard, pages) = (Arc::clone(&ledger), Arc::new(self.pages));
+        let serve = Arc::new(move |io| Box::pin(serve(io, Arc::clone(&heard), Arc::clone(&pages))) as Answer);
+        Origin(Listening::start(self.bind, ledger, serve).await)
     }
 }
 
@@ -129,12 +161,15 @@ impl std::fmt::Debug for OriginBuilder {
     }
 }
 
-async fn serve(io: Recorded, ledger: Arc<Ledger>) {
+async fn serve(io: Recorded, ledger: Arc<Ledger>, pages: Arc<Pages>) {
     let pending = Pending::default();
     let record = io.record().clone();
     let service = {
         let pending = Arc::clone(&pending);
-        service_fn(move |request| reply(request, record.clone(), Arc::clone(&ledger), Arc::clone(&pending)))
+        service_fn(move |request| {
+            let (ledger, pages, pending) = (Arc::clone(&ledger), Arc::clone(&pages), Arc::clone(&pending));
+            reply(request, record.clone(), ledger, pages, pending)
+        })
     };
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
@@ -153,6 +188,7 @@ async fn reply(
     request: http::Request<Incoming>,
     record: Connection,
     ledger: Arc<Ledger>,
+    pages: Arc<Pages>,
     pending: Pending,
 ) -> hyper::Result<Reply> {
     let mut request = request;
@@ -163,6 +199,9 @@ async fn reply(
     heard.body = request.into_body().collect().await?.to_bytes();
     ledger.request(heard.clone());
 
+    if let Some(page) = pages.get(&path) {
+        return Ok(page.reply());
+    }
     let (_, route) = path.split_once('/').unwrap_or_default();
     let (route, argument) = route.split_once('/').unwrap_or((route, ""));
     Ok(match route {
@@ -204,6 +243,24 @@ async fn reply(
         "upgrade" => status(StatusCode::UPGRADE_REQUIRED),
         _ => status(StatusCode::NOT_FOUND),
     })
+}
+
+impl Page {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Html(html) => {
+                let mut reply = Response::new(whole(html.clone()));
+                let html = HeaderValue::from_static("text/html; charset=utf-8");
+                reply.headers_mut().insert(CONTENT_TYPE, html);
+                reply
+            }
+            Self::Redirect(location) => {
+                let mut reply = status(StatusCode::FOUND);
+                reply.headers_mut().insert(LOCATION, location.clone());
+                reply
+            }
+        }
+    }
 }
 
 fn whole(body: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {

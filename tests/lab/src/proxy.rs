@@ -9,7 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::ServerConfig;
 
 use crate::Fault;
+use crate::ca::Ca;
 use crate::forward::{Proxy, Rules};
+use crate::intercept::Interception;
 use crate::listen::{Answer, Bind, Ledger, Listening};
 use crate::script::Script;
 
@@ -100,6 +102,14 @@ impl ForwardProxyBuilder {
     /// for whatever target. Other connections are served as usual.
     pub fn on_connect(mut self, script: impl Into<Script>) -> Self {
         self.rules.on_connect = Some(script.into());
+        self
+    }
+
+    /// Opens tunnels and reads what is in them: ends the client's TLS with a certificate that `issuer` makes for the
+    /// target, and trusts origins that `origins` vouches for. What is asked for inside is recorded after the CONNECT, as
+    /// [`Kind::Origin`](crate::Kind::Origin).
+    pub fn intercept(mut self, issuer: Arc<Ca>, origins: &Ca) -> Self {
+        self.rules.intercept = Some(Interception::new(issuer, origins));
         self
     }
 

@@ -43,6 +43,23 @@ async fn every_route_answers_as_documented() {
 }
 
 #[tokio::test]
+async fn pages_and_redirects_come_before_the_routes() {
+    let origin = Origin::builder()
+        .page("/", "<title>home</title>")
+        .redirect("/echo", "http://b.test/")
+        .start()
+        .await;
+    let home = ask(dial(origin.addr()).await, get("/", "a.test")).await;
+    assert_eq!((home.status(), &**home.body()), (StatusCode::OK, "<title>home</title>"));
+    assert_eq!(home.headers()["content-type"], "text/html; charset=utf-8");
+    let moved = ask(dial(origin.addr()).await, get("/echo", "a.test")).await;
+    assert_eq!(moved.status(), StatusCode::FOUND);
+    assert_eq!(moved.headers()["location"], "http://b.test/");
+    let other = ask(dial(origin.addr()).await, get("/nowhere", "a.test")).await;
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn bytes_are_the_pattern() {
     let origin = Origin::http().await;
     let mut io = dial(origin.addr()).await;

@@ -5,9 +5,11 @@
 mod common;
 
 use common::{ask, connect, dial, get, read, read_head, read_to_end, tls, write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use tokio_rustls::TlsConnector;
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Kind, Origin, ScriptedProxy, Step, within};
 
 #[tokio::test]
@@ -95,6 +97,38 @@ async fn tunnels_to_an_origin_and_through_tls() {
     );
     within(proxy.idle()).await;
     assert!(!proxy.connection(1).received_text().contains("hello"));
+}
+
+/// With its own certificate, which a client that does not trust its root refuses.
+#[tokio::test]
+async fn interception_reads_what_is_in_a_tunnel() {
+    let (origins, interceptor) = (Ca::new(), Arc::new(Ca::new()));
+    let origin = Origin::https(&origins, &["origin.test"], &["http/1.1"]).await;
+    let proxy = ForwardProxy::builder()
+        .intercept(Arc::clone(&interceptor), &origins)
+        .start()
+        .await;
+    let open = async || {
+        let mut io = dial(proxy.addr()).await;
+        assert!(
+            connect(&mut io, &origin.authority(), "")
+                .await
+                .starts_with("HTTP/1.1 200 ")
+        );
+        io
+    };
+
+    let refused = TlsConnector::from(origins.client_config(&[]));
+    let refused = within(refused.connect("origin.test".try_into().unwrap(), open().await)).await;
+    assert!(refused.unwrap_err().to_string().contains("UnknownIssuer"));
+    assert!(origin.requests().is_empty());
+
+    let io = tls(open().await, interceptor.client_config(&[]), "origin.test").await;
+    let answer = ask(io, get("/status/204?a=1", "origin.test")).await;
+    assert_eq!(answer.status(), 204);
+    assert_eq!(origin.requests()[0].target, "/status/204?a=1");
+    let read = &proxy.requests()[2];
+    assert_eq!((read.kind(), &*read.target), (Kind::Origin, "/status/204?a=1"));
 }
 
 #[tokio::test]
