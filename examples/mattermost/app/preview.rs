@@ -1,0 +1,187 @@
+//! Fetches a page for its title, under the layers of tower that a server needs for what strangers name.
+
+use std::{error::Error, fmt, io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode, Uri, header, uri::Scheme};
+use http_body_util::{BodyExt, Empty};
+use tower::{
+    BoxError, Service, ServiceBuilder, ServiceExt, load_shed::error::Overloaded, service_fn, timeout::error::Elapsed,
+    util::BoxCloneSyncService,
+};
+use tower_http::follow_redirect::{
+    FollowRedirectLayer, RequestUri,
+    policy::{Action, Attempt, Limited, PolicyExt, redirect_fn},
+};
+use tower_outbound_proxy::{Client, ClientBody, ClientError, ConnectError, ProxyConfig, Route, Target};
+
+use super::title::title;
+
+/// A page is read so far; a title behind that is none.
+const MAX_PAGE: usize = 512 << 10;
+const MAX_REDIRECTS: usize = 5;
+/// More at once are answered with 503.
+const MAX_PREVIEWS: usize = 64;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is told of a page.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    /// The page's URL, which a redirect may have changed.
+    pub(crate) url: Uri,
+    pub(crate) title: Option<String>,
+    /// How it was reached in the end.
+    pub(crate) route: Route,
+}
+
+impl Preview {
+    /// The route in one word. Which proxy it was is for the log only.
+    pub(crate) fn route_name(&self) -> &'static str {
+        match self.route {
+            Route::Direct => "direct",
+            Route::Forward(_) => "forward",
+            Route::Tunnel(_) => "tunnel",
+            _ => "unknown",
+        }
+    }
+}
+
+/// Makes a preview of a URL.
+pub(crate) type Previews = BoxCloneSyncService<Uri, Preview, BoxError>;
+
+/// The layers around the client. Redirects are inside of the time-out and outside of the client, which decides about each
+/// hop anew.
+pub(crate) fn previews(client: Client<Empty<Bytes>>, config: ProxyConfig, timeout: Option<Duration>) -> Previews {
+    let may_follow = redirect_fn(|attempt: &Attempt<'_>| match is_fetchable(attempt.location()) {
+        true => Ok::<_, ClientError>(Action::Follow),
+        false => Ok(Action::Stop),
+    });
+    let hops = ServiceBuilder::new()
+        .layer(FollowRedirectLayer::with_policy(
+            Limited::new(MAX_REDIRECTS).and::<_, Empty<Bytes>, ClientError>(may_follow),
+        ))
+        .map_request(move |request: Request<Empty<Bytes>>| {
+            if let Ok(target) = Target::try_from(request.uri()) {
+                tracing::info!("{target}: {}", config.decide(&target));
+            }
+            request
+        })
+        .service(client);
+    BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            .load_shed()
+            .concurrency_limit(MAX_PREVIEWS)
+            .timeout(timeout.unwrap_or(TIMEOUT))
+            .service(service_fn(move |url| fetch(hops.clone(), url))),
+    )
+}
+
+/// Whether a URL is one that is fetched at all, be it a posted one or a redirect's.
+pub(crate) fn is_fetchable(uri: &Uri) -> bool {
+    let is_http = |scheme| scheme == &Scheme::HTTP || scheme == &Scheme::HTTPS;
+    uri.scheme().is_some_and(is_http)
+        && uri
+            .authority()
+            .is_some_and(|authority| !authority.as_str().contains('@'))
+}
+
+async fn fetch<S>(hops: S, url: Uri) -> Result<Preview, BoxError>
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<ClientBody>, Error = ClientError>,
+{
+    let request = Request::get(url)
+        .header(header::USER_AGENT, concat!("preview/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "text/html")
+        .body(Empty::new())?;
+    let response = hops.oneshot(request).await?;
+    let route = response.extensions().get::<Route>().cloned().ok_or("no route")?;
+    let RequestUri(url) = response.extensions().get().cloned().ok_or("no URL")?;
+    if !response.status().is_success() {
+        return Err(Answered(response.status(), route).into());
+    }
+    let title = match is_html(&response) {
+        true => title(&beginning(response.into_body()).await?),
+        false => None,
+    };
+    Ok(Preview { url, title, route })
+}
+
+fn is_html(response: &Response<ClientBody>) -> bool {
+    let value = response.headers().get(header::CONTENT_TYPE);
+    let media_type = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    ["text/html", "application/xhtml+xml"]
+        .iter()
+        .any(|html| media_type.eq_ignore_ascii_case(html))
+}
+
+async fn beginning(mut body: ClientBody) -> Result<Bytes, BoxError> {
+    let mut page = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            page.extend_from_slice(&data[..data.len().min(MAX_PAGE - page.len())]);
+        }
+        if page.len() == MAX_PAGE {
+            break;
+        }
+    }
+    Ok(page.freeze())
+}
+
+/// A response that is no page: from the target, or from the proxy that a request was forwarded to.
+#[derive(Debug)]
+struct Answered(StatusCode, Route);
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(status, route) = self;
+        match (status, route) {
+            (_, Route::Forward(proxy)) if status.as_u16() == 407 => {
+                write!(f, "the proxy {proxy} wants other credentials: {status}")
+            }
+            (_, Route::Forward(proxy)) => write!(f, "the target, or the proxy {proxy} for it, answered {status}"),
+            _ if status.is_redirection() => write!(
+                f,
+                "the target answered {status}, which is not followed: over {MAX_REDIRECTS} in a row, or not to a page"
+            ),
+            _ => write!(f, "the target answered {status}"),
+        }
+    }
+}
+
+impl Error for Answered {}
+
+/// The status that tells a failed preview's kind: 403 for an address that the guard refuses, 503 for too many previews at
+/// once, 504 for one that took too long, 502 for all that went wrong farther out.
+pub(crate) fn status(error: &(dyn Error + 'static)) -> StatusCode {
+    let connect = ConnectError::find(error);
+    let took_too_long = chain(error).any(|cause| cause.is::<Elapsed>())
+        || connect.is_some_and(ConnectError::is_timeout)
+        || chain(error).any(|cause| cause.downcast_ref().is_some_and(ClientError::is_timeout));
+    match connect {
+        _ if took_too_long => StatusCode::GATEWAY_TIMEOUT,
+        _ if chain(error).any(|cause| cause.is::<Overloaded>()) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// What an operator can do about it.
+pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if !chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))) {
+        return None;
+    }
+    Some(match ConnectError::find(error) {
+        Some(_) => "the root certificate of a proxy that is reached over TLS is set with --proxy-ca",
+        None => "is a proxy intercepting? its root certificate is set with --ca",
+    })
+}
+
+/// The error and its causes. An `io::Error` hides the error it carries from `source`, so that one is asked for itself.
+pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}

@@ -1,0 +1,50 @@
+//! The title of an HTML page, as far as a link preview needs it.
+
+/// The text of the first `<title>`, with character references decoded and white space collapsed. `None` where there is
+/// none, it is empty, or the page breaks off in it.
+///
+/// Reads bytes as UTF-8, and what is not UTF-8 as U+FFFD. Comments, scripts and styles are skipped.
+pub(crate) fn title(page: &[u8]) -> Option<String> {
+    let mut rest = page;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'<') {
+        rest = &rest[at..];
+        if let Some(comment) = rest.strip_prefix(b"<!--") {
+            rest = after(comment, b"-->")?;
+        } else if let Some(content) = content_of(rest, b"title") {
+            return text(&content[..find(content, b"</title")?]);
+        } else if let Some(content) = content_of(rest, b"script") {
+            rest = after(content, b"</script")?;
+        } else if let Some(content) = content_of(rest, b"style") {
+            rest = after(content, b"</style")?;
+        } else {
+            rest = &rest[1..];
+        }
+    }
+    None
+}
+
+/// What follows a start tag of this name, if one stands here.
+fn content_of<'p>(page: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    let (start, rest) = page[1..].split_at_checked(name.len())?;
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || [b'>', b'/'].contains(byte);
+    if !start.eq_ignore_ascii_case(name) || !rest.first().is_some_and(ends) {
+        return None;
+    }
+    after(rest, b">")
+}
+
+fn after<'p>(page: &'p [u8], mark: &[u8]) -> Option<&'p [u8]> {
+    Some(&page[find(page, mark)? + mark.len()..])
+}
+
+fn find(page: &[u8], mark: &[u8]) -> Option<usize> {
+    page.windows(mark.len())
+        .position(|window| window.eq_ignore_ascii_case(mark))
+}
+
+fn text(content: &[u8]) -> Option<String> {
+    let content = String::from_utf8_lossy(content);
+    let text = html_escape::decode_html_entities(&content);
+    let words: Vec<_> = text.split_whitespace().collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
