@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 use tower_outbound_proxy::Target;
 
-/// A resolver and a connector. Clones share the records.
+/// A resolver and a connector. Clones share the record of names.
 #[derive(Clone, Debug)]
 pub(crate) struct Network(Arc<Inner>);
 
@@ -28,7 +28,6 @@ struct Inner {
     names: HashMap<String, IpAddr>,
     servers: HashMap<SocketAddr, SocketAddr>,
     resolved: Mutex<Vec<String>>,
-    dialled: Mutex<Vec<SocketAddr>>,
 }
 
 /// A name, its address, and what listens there.
@@ -42,18 +41,12 @@ impl Network {
             names: hosts.iter().map(name).collect(),
             servers: hosts.iter().map(server).collect(),
             resolved: Mutex::default(),
-            dialled: Mutex::default(),
         }))
     }
 
     /// The names that were looked up, in order.
     pub(crate) fn resolved(&self) -> Vec<String> {
         lock(&self.0.resolved).clone()
-    }
-
-    /// The addresses that were dialled, in order.
-    pub(crate) fn dialled(&self) -> Vec<SocketAddr> {
-        lock(&self.0.dialled).clone()
     }
 
     fn resolve(&self, name: &str) -> io::Result<IpAddr> {
@@ -71,7 +64,6 @@ impl Network {
             (None, name) => self.resolve(name.unwrap_or_default())?,
         };
         let at = SocketAddr::new(ip, target.port().unwrap_or_default());
-        lock(&self.0.dialled).push(at);
         match self.0.servers.get(&at) {
             Some(server) => Ok(*server),
             None if ip == Ipv4Addr::LOCALHOST => Ok(at),

@@ -159,6 +159,7 @@ pub(crate) fn status(error: &(dyn Error + 'static)) -> StatusCode {
         || connect.is_some_and(ConnectError::is_timeout)
         || chain(error).any(|cause| cause.downcast_ref().is_some_and(ClientError::is_timeout));
     match connect {
+        Some(error) if error.is_denied() => StatusCode::FORBIDDEN,
         _ if took_too_long => StatusCode::GATEWAY_TIMEOUT,
         _ if chain(error).any(|cause| cause.is::<Overloaded>()) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,

@@ -121,7 +121,7 @@ impl Lab {
         [
             ("HTTP proxy", &self.http_proxy),
             ("HTTPS proxy", &self.https_proxy),
-            ("intercepting proxy", &self.intercepting),
+            ("interceptor", &self.intercepting),
             ("login", &self.sso),
             ("wiki", &self.wiki),
             ("1.2.3.4:567", &self.host),
