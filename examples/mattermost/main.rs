@@ -21,6 +21,7 @@
 mod app;
 mod demo;
 mod network;
+mod site;
 
 use std::{io, path::Path, process::ExitCode, time::Duration};
 

@@ -1,10 +1,10 @@
-//! What is somewhere in the network of the demonstration: proxies, the outside, and the inside.
+//! The proxies of the demonstration, before the servers of [`Site`].
 
 use std::sync::Arc;
 
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin};
 
-use crate::network::Network;
+use crate::site::{Site, page};
 
 /// The sample unit file of the document, to the letter.
 const SAMPLE: &str = include_str!("../sample.service");
@@ -12,8 +12,9 @@ const USER: &str = "mattermost";
 const PASSWORD: &str = "password";
 
 pub(super) struct Lab {
-    /// In place of the authorities that everybody trusts.
-    pub(super) public: Ca,
+    pub(super) site: Site,
+    /// On the machine of the application.
+    pub(super) own: Origin,
     /// Vouches for the proxies that are reached over TLS.
     pub(super) proxies: Ca,
     /// Makes the intercepting proxy's certificates.
@@ -21,78 +22,28 @@ pub(super) struct Lab {
     http_proxy: ForwardProxy,
     https_proxy: ForwardProxy,
     intercepting: ForwardProxy,
-    web: [Origin; 2],
-    sso: Origin,
-    wiki: Origin,
-    host: Origin,
-    database: Origin,
-    /// On the machine of the application.
-    pub(super) own: Origin,
-    pub(super) network: Network,
 }
 
 impl Lab {
     pub(super) async fn start() -> Self {
-        let (public, proxies, interceptor) = (Ca::new(), Ca::new(), Arc::new(Ca::new()));
-        let page = |title: &str| Origin::builder().page("/", format!("<!doctype html><title>{title}</title>"));
-        let certified = |names: &[&str]| public.issue(names).server_config(&["http/1.1"]);
-        let web = [
-            page("A page")
-                .redirect("/to-wiki", "http://wiki.internal.example.com/")
-                .redirect("/to-database", "http://database.internal.example.com/")
-                .start()
-                .await,
-            page("A page").tls(certified(&["www.example.org"])).start().await,
-        ];
-        let sso = page("Sign in")
-            .tls(certified(&["login.example.com", "eu.login.example.com"]))
-            .start()
-            .await;
-        let (wiki, host) = (page("Wiki").start().await, page("Port 567").start().await);
-        let (database, own) = (page("Customers").start().await, page("Own").start().await);
-
-        // The proxy has a network of its own to look names up in. It is not told of the servers that it is not to see.
-        let proxy = || {
-            let proxy = ForwardProxy::builder().basic(USER, PASSWORD);
-            let names = [
-                "www.example.org",
-                "internal.example.com",
-                "1.2.3.4",
-                "printer.example.net",
-                "10.0.0.8",
-            ];
-            names.iter().fold(proxy, |proxy, name| {
-                proxy
-                    .map(&format!("{name}:80"), web[0].addr())
-                    .map(&format!("{name}:443"), web[1].addr())
-            })
-        };
+        let (site, own) = (Site::start().await, page("Own").start().await);
+        let (proxies, interceptor) = (Ca::new(), Arc::new(Ca::new()));
+        let proxy = || site.proxy().basic(USER, PASSWORD);
         let over_tls = || {
             let certificate = proxies.issue(&["127.0.0.1"]);
             proxy().tls(certificate.server_config(&["http/1.1"])).host("127.0.0.1")
         };
-        let network = Network::new(&[
-            ("login.example.com", ([10, 0, 0, 5], 443), sso.addr()),
-            ("eu.login.example.com", ([10, 0, 0, 6], 443), sso.addr()),
-            ("wiki.internal.example.com", ([10, 0, 0, 7], 80), wiki.addr()),
-            ("printer.example.net", ([10, 0, 0, 8], 80), database.addr()),
-            ("database.internal.example.com", ([10, 0, 0, 9], 80), database.addr()),
-            ("1.2.3.4", ([1, 2, 3, 4], 567), host.addr()),
-        ]);
         Self {
             http_proxy: proxy().start().await,
             https_proxy: over_tls().start().await,
-            intercepting: over_tls().intercept(Arc::clone(&interceptor), &public).start().await,
-            public,
+            intercepting: over_tls()
+                .intercept(Arc::clone(&interceptor), &site.public)
+                .start()
+                .await,
+            site,
+            own,
             proxies,
             interceptor,
-            web,
-            sso,
-            wiki,
-            host,
-            database,
-            own,
-            network,
         }
     }
 
@@ -122,29 +73,22 @@ impl Lab {
             ("HTTP proxy", &self.http_proxy),
             ("HTTPS proxy", &self.https_proxy),
             ("interceptor", &self.intercepting),
-            ("login", &self.sso),
-            ("wiki", &self.wiki),
-            ("1.2.3.4:567", &self.host),
-            ("database", &self.database),
+            ("login", &self.site.sso),
+            ("wiki", &self.site.wiki),
+            ("1.2.3.4:567", &self.site.host),
+            ("database", &self.site.database),
             ("own machine", &self.own),
         ]
     }
 
-    /// What reached servers that are no proxies, byte for byte.
-    pub(super) fn told_to_origins(&self) -> Vec<u8> {
-        let origins = [&self.sso, &self.wiki, &self.host, &self.database, &self.own];
-        let received = origins.into_iter().chain(&self.web).flat_map(|origin| origin.raw());
-        received.flatten().collect()
-    }
-
     /// Connections to what nobody may reach.
     pub(super) fn trespasses(&self) -> usize {
-        self.database.connections_opened() + self.own.connections_opened()
+        self.site.database.connections_opened() + self.own.connections_opened()
     }
 }
 
 /// The ways in which a secret could be written.
-pub(super) fn secrets() -> [String; 2] {
+pub(super) fn secrets() -> [&'static str; 2] {
     // Base64 of `mattermost:password`, as Basic sends it.
-    [PASSWORD.to_owned(), "bWF0dGVybW9zdDpwYXNzd29yZA".to_owned()]
+    [PASSWORD, "bWF0dGVybW9zdDpwYXNzd29yZA"]
 }

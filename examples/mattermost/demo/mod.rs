@@ -39,9 +39,9 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     };
     let roots = |pem: &str| Some(pem.as_bytes().to_vec());
     let complete = || Settings {
-        target_roots: roots(lab.public.pem()),
+        target_roots: roots(lab.site.public.pem()),
         proxy_roots: roots(lab.proxies.pem()),
-        allow_internal: Some("login.example.com, wiki.internal.example.com".to_owned()),
+        allow_internal: Some("wiki.internal.example.com".to_owned()),
         ..Settings::default()
     };
 
@@ -92,7 +92,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     demo.set_up(title, &lab.unit_intercepting(), complete(), rows).await?;
 
     let title = "with it";
-    let both = [lab.public.pem(), lab.interceptor.pem()].concat();
+    let both = [lab.site.public.pem(), lab.interceptor.pem()].concat();
     let settings = Settings {
         target_roots: roots(&both),
         ..complete()
@@ -112,10 +112,9 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
 
     let (answers, rows) = (demo.answers, demo.right);
     let named = log.text().contains("tunnel through https://mattermost:***@127.0.0.1");
-    let told = [answers.into_bytes(), log.text().into_bytes(), lab.told_to_origins()].concat();
-    let told = String::from_utf8_lossy(&told);
-    let leaks = secrets().iter().any(|secret| told.contains(secret)) || told.contains(":another");
-    let looked_up = lab.network.resolved().contains(&"printer.example.net".to_owned());
+    let told = [answers, log.text(), lab.site.received()].concat();
+    let leaks = secrets().iter().any(|secret| told.contains(*secret)) || told.contains(":another");
+    let looked_up = lab.site.network.resolved().contains(&"printer.example.net".to_owned());
     println!();
     let mut right = rows;
     for (fact, holds) in [
@@ -147,7 +146,7 @@ impl Demo<'_> {
             environment: Some(Unit::read(&file)?.environment),
             ..settings
         };
-        let network = self.lab.network.clone();
+        let network = self.lab.site.network.clone();
         let previews = outbound::over(&settings, network.clone(), network)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let server = listener.local_addr()?;
