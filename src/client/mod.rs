@@ -314,5 +314,9 @@ fn address<B>(request: &mut Request<B>, uri: &Uri, route: &Route, is_http2: bool
         (_, Some(path)) => Uri::from(path.clone()),
         (_, None) => Uri::from_static("/"),
     };
+    // `http://host#fragment` has a path that says it is `/` and, alone, is written as nothing.
+    if request.uri().path().is_empty() {
+        *request.uri_mut() = Uri::from_static("/");
+    }
     Ok(())
 }

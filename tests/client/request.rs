@@ -51,6 +51,7 @@ async fn the_target_has_the_form_that_the_other_end_reads() {
     let as_it_is = |_: &mut Request<_>| ();
     for (url, line, host) in [
         ("http://a.test", "http://a.test/", "a.test"),
+        ("http://a.test#f", "http://a.test/", "a.test"),
         ("http://a.test?q=1", "http://a.test/?q=1", "a.test"),
         ("http://a.test/x?q#f", "http://a.test/x?q", "a.test"),
         ("http://a.test:80/", "http://a.test:80/", "a.test"),
@@ -64,6 +65,7 @@ async fn the_target_has_the_form_that_the_other_end_reads() {
     }
     for (url, line) in [
         ("http://a.test", "/"),
+        ("http://a.test#f", "/"),
         ("http://a.test?q=1", "/?q=1"),
         ("http://a.test/x?q#f", "/x?q"),
         ("http://me:s3cret@a.test/", "/"),
