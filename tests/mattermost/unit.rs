@@ -58,8 +58,8 @@ fn quotes_keep_blanks_and_go() {
 #[test]
 fn escapes_are_those_of_c() {
     assert_sets(
-        r#"Environment="A=\t\n\\\"\'\s" B=a\x20b C='\u00fc\U0001f600' D=\101"#,
-        &[("A", "\t\n\\\"' "), ("B", "a b"), ("C", "ü😀"), ("D", "A")],
+        r#"Environment="A=\t\n\\\"\'\s" B=a\x20b C='\u00fc\U0001f600' D=\101\a"#,
+        &[("A", "\t\n\\\"' "), ("B", "a b"), ("C", "ü😀"), ("D", "A\u{7}")],
     );
     assert_sets(r"Environment=A=\xc3\xbc", &[("A", "ü")]);
 }
@@ -154,35 +154,23 @@ fn errors_name_file_and_line_and_show_no_value() {
         (r"HTTP_PROXY=secret\477", "a backslash begins an escape"),
         (r"HTTP_PROXY=secret\xff", "assignment 1: not UTF-8"),
         (
-            r"HTTP_PROXY=secret\a",
-            "assignment 1: HTTP_PROXY: its value has a control character",
+            "HTTP_PROXY=http://u:secret%Z@p",
+            "assignment 1: HTTP_PROXY: systemd takes `%`",
         ),
-        ("HTTP_PROXY=http://u:secret%Z@p", "HTTP_PROXY: systemd takes `%`"),
         ("9secret=x", "assignment 1: it is not `NAME=value`"),
         ("=secret", "assignment 1: it is not `NAME=value`"),
         ("A B=secret", "assignment 1: it is not `NAME=value`"),
     ] {
-        let error = Unit::parse(
-            "x.service",
-            &format!("# one\n[Service]\n\nEnvironment=A=1 \\\n {line}\n"),
+        let error = Unit::parse("x.service", &format!("# one\n[Service]\n\nEnvironment= \\\n {line}\n")).unwrap_err();
+        let (text, debug) = (error.to_string(), format!("{error:?}"));
+        assert!(
+            text.starts_with(&format!("x.service:4: Environment=: {reason}")),
+            "{line}: {text}"
         );
-        let error = match line {
-            "A B=secret" => Unit::parse("x.service", &format!("\n\n[Service]\nEnvironment={line}\n")),
-            _ => error,
-        };
-        let text = format!("{}", error.as_ref().unwrap_err());
-        let reason = reason
-            .replace("assignment 2", "assignment 3")
-            .replace("assignment 1", "assignment 2");
-        let reason = if line == "A B=secret" {
-            "assignment 1: it is not `NAME=value`"
-        } else {
-            &reason
-        };
-        assert!(text.starts_with("x.service:4: Environment=: "), "{line}: {text}");
-        assert!(text.contains(reason), "{line}: {text}");
-        assert!(!text.contains("secret"), "{line}: {text}");
-        assert!(!format!("{:?}", error.unwrap_err()).contains("secret"), "{line}");
+        assert!(
+            !text.contains("secret") && !debug.contains("secret"),
+            "{line}: {text} {debug}"
+        );
     }
 }
 
