@@ -388,6 +388,7 @@ async fn the_sample_unit_file_sets_the_server_up() {
         .map(|(name, value)| (&**name, &**value))
         .collect();
     assert_eq!((&*found, &*unit.warnings), (&expected[..], &[][..]));
+    lab::assert_no_password(&format!("{unit:?}"));
 
     let (lab, root) = (Lab::start().await, Ca::new());
     let tls = root.issue(&["127.0.0.1"]).server_config(&["http/1.1"]);

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tower_outbound_proxy_lab::{Fault, ForwardProxy};
+use tokio::task::JoinSet;
+use tower_outbound_proxy_lab::{Fault, ForwardProxy, within};
 
 use crate::{
     app::Settings,
     lab::{Lab, environment, post},
+    listed,
     site::{Site, page},
 };
 
@@ -104,6 +106,21 @@ async fn redirects_are_followed_as_far_as_they_lead_to_pages() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_decided_anew() {
+    let (lab, app) = listed(Some("wiki.internal.example.com")).await;
+    let preview = app.preview("http://www.example.org/to-wiki").await;
+    assert_eq!(
+        (&preview["title"], &preview["url"], &preview["route"]),
+        (
+            &"Wiki".into(),
+            &"http://wiki.internal.example.com/".into(),
+            &"direct".into()
+        )
+    );
+    assert_eq!(lab.http_proxy.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_page_without_a_title_has_none() {
     let late = [&vec![b' '; 600 << 10][..], b"<title>late</title>"].concat();
     let web = page("A page").page("/none", "<p>nothing").page("/late", late);
@@ -168,4 +185,18 @@ async fn what_takes_too_long_is_a_gateway_timeout() {
         let error = app.failure(url, 504).await;
         assert!(error.contains("timed out"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn too_many_at_once_are_turned_away() {
+    let lab = Lab::start().await;
+    let app = lab.app(direct()).await;
+    let mut held = JoinSet::new();
+    for _ in 0..64 {
+        held.spawn(post(app.addr, "http://www.example.org/slow/60000"));
+    }
+    within(lab.site.web.until(|web| web.requests().len() == 64)).await;
+    let error = app.failure("http://www.example.org/", 503).await;
+    assert!(error.contains("overloaded"), "{error}");
+    held.shutdown().await;
 }

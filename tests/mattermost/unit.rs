@@ -127,7 +127,7 @@ fn a_percent_sign_is_written_twice() {
     assert_eq!(
         error.to_string(),
         "x.service:2: Environment=: assignment 1: HTTP_PROXY: systemd takes `%` and a letter or digit for a specifier; in \
-         a unit file a percent sign is written `%%`, also that of a percent-encoded password"
+         a unit file a percent sign is written `%%`, also in a percent-encoded URL"
     );
 }
 

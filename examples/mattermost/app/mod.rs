@@ -22,7 +22,7 @@ use tower_outbound_proxy::{BoxError, ConfigError, ProxyConfig, Target, TlsConfig
 use self::preview::{Previews, chain};
 
 /// What an operator sets.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Settings {
     /// The environment that names the proxies, as of a unit file; the process's own where there is none.
     pub(crate) environment: Option<Vec<(String, String)>>,

@@ -7,12 +7,22 @@
 use std::{fmt, fs, path::Path};
 
 /// What a unit file sets in its service's environment.
-#[derive(Debug)]
 pub(crate) struct Unit {
     /// Names and values, each name once.
     pub(crate) environment: Vec<(String, String)>,
     /// What is odd, or not read here, each with file and line.
     pub(crate) warnings: Vec<String>,
+}
+
+/// Without the values.
+impl fmt::Debug for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Unit")
+            .field("environment", &names)
+            .field("warnings", &self.warnings)
+            .finish()
+    }
 }
 
 /// A unit file that cannot be used.
@@ -244,7 +254,7 @@ fn without_specifiers(value: &str) -> Result<String, String> {
             Some(next) if c == '%' && next.is_ascii_alphanumeric() => {
                 return Err(
                     "systemd takes `%` and a letter or digit for a specifier; in a unit file a percent sign is \
-                     written `%%`, also that of a percent-encoded password"
+                     written `%%`, also in a percent-encoded URL"
                         .to_owned(),
                 );
             }

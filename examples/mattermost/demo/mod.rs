@@ -189,12 +189,9 @@ impl Demo<'_> {
         let fits = told == expected || (status >= 400 && told.starts_with(code) && told.contains(piece));
         let actual = if fits { expected } else { told.as_str() };
         let right = fits && seen == asked;
-        println!(
-            "  {says:<37}{url:<40}{:<45}{}{}",
-            format!("{expected}: {asked}"),
-            format!("{actual}: {seen}"),
-            if right { "" } else { "   WRONG" }
-        );
+        let (expected, actual) = (format!("{expected}: {asked}"), format!("{actual}: {seen}"));
+        let mark = if right { "" } else { "   WRONG" };
+        println!("  {says:<37}{url:<40}{expected:<45}{actual}{mark}");
         self.answers += &answer.to_string();
         self.right &= right;
         Ok(())
