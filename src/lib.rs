@@ -51,6 +51,19 @@
 //! that does not come about is a [`ConnectError`] with what the proxy said. Neither is ever a direct connection instead,
 //! and no error, log or `Debug` output shows a password.
 //!
+//! Servers that fetch what strangers name refuse their own network with an [`IpPolicy`]: on direct routes, at the moment
+//! of connecting, by the address that is dialled. A proxy resolves and judges for itself.
+//!
+//! ```
+//! # use tower_outbound_proxy::{ConfigError, IpPolicy, ProxyLayer};
+//! # fn build() -> Result<(), ConfigError> {
+//! # use tower_layer::Layer;
+//! let policy = IpPolicy::builder().special_purpose().allow_hosts("jira.internal.example").build()?;
+//! let connector = ProxyLayer::from_env()?.layer(policy.http_connector());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |

@@ -11,17 +11,18 @@ use std::rc::Rc;
 
 use http::{Request, Response, Uri};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::client::legacy::connect::{Connect, HttpConnector, dns::Name};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::io::DuplexStream;
 use tower::{BoxError, Layer, Service, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
-    Challenge, ConfigError, ConnectError, ConnectResponse, Connecting, Credentials, Decision, DefaultPort, Dialect,
-    Entry, EntryError, NoProxy, NoProxySetting, Precedence, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer,
-    ProxyServer, ProxySetting, ProxySettings, ProxyStream, Reason, ResponseFuture, Route, Scheme, Stage, Target,
-    TargetError, TlsConfig, TlsConfigBuilder, Warning,
+    Challenge, ConfigError, ConnectError, ConnectResponse, Connecting, Credentials, Decision, DefaultPort, Denied,
+    Dialect, Entry, EntryError, Guard, GuardLayer, GuardedResolver, Guarding, IpPolicy, IpPolicyBuilder, NoProxy,
+    NoProxySetting, Precedence, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer, ProxyServer, ProxySetting,
+    ProxySettings, ProxyStream, Reason, Resolving, ResponseFuture, Route, Scheme, Stage, Target, TargetError,
+    TlsConfig, TlsConfigBuilder, Warning,
 };
 
 /// Asserts the same of several types.
@@ -36,6 +37,8 @@ type Dial = Ready<Result<Stream, BoxError>>;
 // Settings and decisions are values.
 all!((Clone): ProxyLayer, ProxyConfig, ProxyConfigBuilder, ProxySetting, NoProxySetting, TlsConfig);
 all!((Clone): NoProxy);
+all!((Clone): IpPolicy, IpPolicyBuilder);
+all!((Clone, Eq): Denied);
 all!((Clone, Eq): EntryError, Warning, Decision<'static>, Challenge);
 all!((Clone, Eq, Hash): ProxyServer, Credentials, Route);
 all!((Copy, Eq): Reason<'static>, Dialect, DefaultPort, Scheme);
@@ -53,7 +56,7 @@ assert_not_impl_any!(ProxyConfig: DeserializeOwned);
 assert_not_impl_any!(ProxyServer: DeserializeOwned);
 
 // Errors fit into a `BoxError`, and so into any tower stack.
-all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError);
+all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, Denied);
 
 // A connection is what its inner stream is.
 assert_impl_all!(ProxyStream<Stream>: Send, Sync, Unpin, Debug, hyper::rt::Read, hyper::rt::Write);
@@ -75,6 +78,20 @@ assert_not_impl_any!(Proxy<Cell<u8>>: Sync);
 struct NotClone;
 assert_impl_all!(Proxy<NotClone>: Send, Sync);
 assert_not_impl_any!(Proxy<NotClone>: Clone);
+
+// So it is with a guard, and it fits where the connector that it wraps fits.
+assert_impl_all!(GuardLayer: Clone, Send, Sync, Unpin, Debug, Layer<HttpConnector>);
+assert_impl_all!(Guard<HttpConnector>: Clone, Send, Sync, Unpin, Debug, Service<Uri>, Connect);
+assert_impl_all!(Guard<HttpConnector<GuardedResolver>>: Clone, Send, Sync, Unpin, Debug, Service<Uri>, Connect);
+assert_impl_all!(HttpsConnector<Proxy<Guard<HttpConnector<GuardedResolver>>>>: Service<Uri>, Connect, Clone);
+assert_not_impl_any!(Guard<Cell<u8>>: Sync);
+assert_not_impl_any!(Guard<NotClone>: Clone);
+assert_impl_all!(GuardedResolver: Clone, Send, Sync, Unpin, Debug, Service<Name>);
+assert_impl_all!(Guarding<Dial, Stream>: Send, Unpin, Debug);
+assert_not_impl_any!(Guarding<PhantomPinned, Stream>: Unpin);
+assert_impl_all!(Resolving<Dial>: Send, Sync, Unpin, Debug);
+assert_not_impl_any!(Resolving<PhantomPinned>: Unpin);
+assert_not_impl_any!(Resolving<Rc<u8>>: Send);
 
 // It is a connector where the inner service is one, and a client where that is one, with any body.
 struct AnyBody(#[allow(dead_code)] Rc<u8>);

@@ -1,29 +1,27 @@
 //! [`GuardLayer`] and the connector it makes, [`Guard<S>`].
 
 use std::{
-    fmt,
-    future::poll_fn,
-    io, mem,
+    mem,
     net::SocketAddr,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use http::{Uri, uri};
+use http::Uri;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
+    by_name::{ByName, with_authority},
     dial::{Asked, Dial, Marked, is_to_proxy},
+    future::{Guarding, State},
     policy::IpPolicy,
     resolver::GuardedResolver,
 };
 use crate::{
-    error::{BoxError, ConnectError, Failure, Stage, TargetError},
-    target::{Authority, Scheme, Target},
+    error::{BoxError, ConnectError, Failure, Stage},
+    target::{Scheme, Target},
 };
 
 /// Keeps a connector from dialling addresses that an [`IpPolicy`] denies.
@@ -50,7 +48,8 @@ use crate::{
 /// - A host that is an address, in whatever spelling a resolver would read it (`0x7f.1`, `2130706433`,
 ///   `[::ffff:127.0.0.1]`), is checked, and handed on in its usual spelling, without a zone.
 /// - A name is resolved here, once. The inner connector is asked for one allowed address after the other until one
-///   connects, and has no name to look up again, so that DNS cannot answer it otherwise (DNS rebinding).
+///   connects, and has no name to look up again, so that DNS cannot answer it otherwise (DNS rebinding). How long each
+///   may take is the inner connector's affair.
 /// - A dial to a proxy, by the [`Proxy`](crate::Proxy) around this, is handed on as it is.
 ///
 /// What is refused fails with [`ConnectError::is_denied`] before any packet has left.
@@ -232,126 +231,5 @@ where
         let dial = mark.clone().scope(|| self.inner.call(uri));
         let dial = Marked::new(mark, dial);
         Ok(Guarding::new(State::Dialling { asked, dial }))
-    }
-}
-
-/// The URI with the target's host, and its port where it is known.
-fn with_authority(uri: &Uri, target: &Target<'_>) -> Result<Uri, TargetError> {
-    let no_uri = "its host does not make a URI";
-    let mut parts = uri.clone().into_parts();
-    let authority = uri::Authority::try_from(Authority(target).to_string());
-    parts.authority = Some(authority.map_err(|_| TargetError::new(no_uri))?);
-    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
-}
-
-/// A dial to a name that is resolved here.
-struct ByName<S, R> {
-    resolver: GuardedResolver<R>,
-    inner: S,
-    asked: Arc<Asked>,
-    uri: Uri,
-}
-
-impl<S, R> ByName<S, R>
-where
-    S: Service<Uri>,
-    S::Error: Into<BoxError>,
-    R: Service<Name>,
-    R::Response: Iterator<Item = SocketAddr>,
-    R::Error: Into<BoxError>,
-{
-    async fn dial(mut self) -> Result<S::Response, ConnectError> {
-        let dialled = self.try_each_address().await;
-        dialled.map_err(|error| error.to(Authority(&self.asked.target)))
-    }
-
-    async fn try_each_address(&mut self) -> Result<S::Response, ConnectError> {
-        let name = self.asked.target.written();
-        let name = name.parse::<Name>().map_err(ConnectError::dial)?;
-        poll_fn(|cx| self.resolver.poll_ready(cx))
-            .await
-            .map_err(ConnectError::dial)?;
-        let addresses = self.resolver.call(name).await.map_err(ConnectError::dial)?;
-
-        let mut failed = None;
-        for address in addresses {
-            match self.try_address(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = Some(error),
-            }
-        }
-        let no_address = || ConnectError::dial(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        Err(failed.unwrap_or_else(no_address))
-    }
-
-    async fn try_address(&mut self, address: SocketAddr) -> Result<S::Response, ConnectError> {
-        let target = self.asked.at(address);
-        let uri = with_authority(&self.uri, &target.at(address.ip().to_canonical()))
-            .map_err(|error| ConnectError::new(Stage::Target, Failure::Target(error)))?;
-        poll_fn(|cx| self.inner.poll_ready(cx))
-            .await
-            .map_err(ConnectError::dial)?;
-        self.inner.call(uri).await.map_err(ConnectError::dial)
-    }
-}
-
-pin_project! {
-    /// A guarded connection in the making. Dropping it closes the socket.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Guarding<F, T> {
-        #[pin]
-        state: State<F, T>,
-    }
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F, T> {
-        ToProxy { #[pin] dial: F },
-        Dialling { asked: Arc<Asked>, #[pin] dial: Marked<F> },
-        ByName { dial: Boxed<T> },
-        Failed { error: Option<ConnectError> },
-    }
-}
-
-impl<F, T> Guarding<F, T> {
-    fn new(state: State<F, T>) -> Self {
-        Self { state }
-    }
-}
-
-impl<F, T, E> Future for Guarding<F, T>
-where
-    F: Future<Output = Result<T, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<T, ConnectError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project().state.project() {
-            StateProj::ToProxy { dial } => ready!(dial.poll(cx)).map_err(ConnectError::dial),
-            StateProj::Dialling { asked, dial } => {
-                ready!(dial.poll(cx)).map_err(|error| ConnectError::dial(error).to(Authority(&asked.target)))
-            }
-            StateProj::ByName { dial } => ready!(dial.as_mut().poll(cx)),
-            StateProj::Failed { error } => Err(error.take().unwrap_or_else(|| {
-                let error = TargetError::new("polled after it was done");
-                ConnectError::new(Stage::Target, Failure::Target(error))
-            })),
-        })
-    }
-}
-
-impl<F, T> fmt::Debug for Guarding<F, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::ToProxy { .. } => "to a proxy",
-            State::Dialling { .. } => "dialling",
-            State::ByName { .. } => "by name",
-            State::Failed { .. } => "failed",
-        };
-        f.debug_tuple("Guarding").field(&state).finish()
     }
 }

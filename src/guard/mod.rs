@@ -6,10 +6,12 @@
 //! target's name and has a policy of its own for what it reaches.
 //!
 //! - which addresses: [`policy`], with its preset in [`special_purpose`];
-//! - around a resolver: [`resolver`]; around a connector: [`layer`]; both together: [`pair`];
+//! - around a resolver: [`resolver`]; around a connector: [`layer`], with [`by_name`] and [`future`]; both together: [`pair`];
 //! - what tells a dial to a proxy from a direct one: [`dial`].
 
+mod by_name;
 mod dial;
+mod future;
 mod layer;
 mod networks;
 mod pair;
@@ -19,7 +21,8 @@ mod special_purpose;
 
 pub(crate) use self::dial::{Dial, Marked, direct};
 pub use self::{
-    layer::{Guard, GuardLayer, Guarding},
+    future::Guarding,
+    layer::{Guard, GuardLayer},
     policy::{IpPolicy, IpPolicyBuilder},
     resolver::{GuardedResolver, Resolving},
 };

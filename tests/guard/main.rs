@@ -1,0 +1,125 @@
+//! Promise: on a direct route no address is dialled that the policy denies, however it is named and whatever DNS says,
+//! and proxies are reached wherever they are.
+//!
+//! What is dialled is seen by a connector that writes down what it is asked for, and by servers on loopback, which every
+//! policy here denies unless the test excepts it.
+
+#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod errors;
+mod exceptions;
+mod marks;
+mod pair;
+mod property;
+mod proxies;
+mod table;
+mod targets;
+
+use std::{
+    future::{Ready, ready},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    vec,
+};
+
+use http::Uri;
+use hyper_util::{client::legacy::connect::dns::Name, rt::TokioIo};
+use tokio::io::DuplexStream;
+use tower::Service;
+use tower_outbound_proxy::{ConnectError, IpPolicy};
+
+/// Everything of special purpose but this list.
+fn except(hosts: &str) -> IpPolicy {
+    IpPolicy::builder()
+        .special_purpose()
+        .allow_hosts(hosts)
+        .build()
+        .unwrap()
+}
+
+/// The address that was denied; anything else fails the test.
+#[track_caller]
+fn denied(error: &(dyn std::error::Error + 'static)) -> IpAddr {
+    let found = ConnectError::find(error).unwrap_or_else(|| panic!("{error:?}"));
+    found.denied_address().unwrap_or_else(|| panic!("{found:?}"))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A resolver that gives one answer after the other, the last one from then on, and writes down what it is asked.
+#[derive(Clone, Debug)]
+struct Names {
+    answers: Arc<[Vec<SocketAddr>]>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Names {
+    /// The answers, addresses or addresses with ports, separated by blanks.
+    fn new<const N: usize>(answers: [&str; N]) -> Self {
+        let address = |text: &str| text.parse().unwrap_or_else(|_| SocketAddr::new(ip(text), 0));
+        let answer = |text: &str| text.split_whitespace().map(address).collect();
+        Self {
+            answers: answers.map(answer).into(),
+            asked: Arc::default(),
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let mut asked = self.asked.lock().unwrap();
+        let answer = &self.answers[asked.len().min(self.answers.len() - 1)];
+        asked.push(name.to_string());
+        ready(Ok(answer.clone().into_iter()))
+    }
+}
+
+/// A connector that writes down what it is asked for, and connects to everything but hosts it is told not to.
+#[derive(Clone, Debug, Default)]
+struct Recorder {
+    asked: Arc<Mutex<Vec<String>>>,
+    unreachable: &'static [&'static str],
+}
+
+impl Recorder {
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Service<Uri> for Recorder {
+    type Response = TokioIo<DuplexStream>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        self.asked.lock().unwrap().push(uri.to_string());
+        ready(match self.unreachable.contains(&uri.host().unwrap_or_default()) {
+            true => Err(io::ErrorKind::HostUnreachable.into()),
+            false => Ok(TokioIo::new(tokio::io::duplex(64).0)),
+        })
+    }
+}

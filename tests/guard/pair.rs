@@ -1,0 +1,199 @@
+//! hyper-util's `HttpConnector` with a guard on both of its sides, on real sockets; and the guarded resolver by itself.
+
+use std::{io, net::TcpListener};
+
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
+use tower::{Service, ServiceExt};
+use tower_outbound_proxy::{Denied, GuardedResolver, IpPolicy, Target};
+use tower_outbound_proxy_lab::{Origin, Resolver, within};
+
+use super::{Names, common, denied, except, ip};
+
+/// A listener on this address and this origin's port, which is never to be connected to.
+fn trap(address: &str, origin: &Origin) -> TcpListener {
+    let trap = TcpListener::bind((address, origin.port())).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    trap
+}
+
+fn assert_untouched(trap: &TcpListener) {
+    assert_eq!(trap.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+async fn get<R>(policy: &IpPolicy, resolver: R, uri: &str) -> Result<u16, hyper_util::client::legacy::Error>
+where
+    R: Service<Name, Error = io::Error> + Clone + Send + Sync + 'static,
+    R::Response: Iterator<Item = std::net::SocketAddr>,
+    R::Future: Send,
+{
+    let client = common::client(policy.http_connector_with(resolver));
+    within(common::get(&client, uri))
+        .await
+        .map(|response| response.status().as_u16())
+}
+
+#[tokio::test]
+async fn a_name_is_connected_to_at_an_allowed_address() {
+    let origin = Origin::http().await;
+    let trap = trap("127.0.0.2", &origin);
+    let uri = format!("http://x.test:{}/status/299", origin.port());
+    for answer in [
+        "127.0.0.2 127.0.0.1",
+        "127.0.0.1 127.0.0.2",
+        "::ffff:127.0.0.2 127.0.0.1",
+    ] {
+        let names = Names::new([answer]);
+        assert_eq!(
+            get(&except("127.0.0.1"), names.clone(), &uri).await.unwrap(),
+            299,
+            "{answer}"
+        );
+        assert_eq!(names.asked(), ["x.test"]);
+    }
+    assert_eq!(origin.connections_opened(), 3);
+    assert_untouched(&trap);
+}
+
+#[tokio::test]
+async fn nothing_leaves_for_a_denied_address() {
+    let origin = Origin::http().await;
+    let port = origin.port();
+    let policy = IpPolicy::special_purpose();
+    for host in [
+        "127.0.0.1",
+        "0x7f.1",
+        "2130706433",
+        "127.1",
+        "127.0.0.1.",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "x.test",
+        "localhost",
+    ] {
+        let error = get(&policy, Resolver::new(), &format!("http://{host}:{port}/"))
+            .await
+            .unwrap_err();
+        assert_eq!(denied(&error), ip("127.0.0.1"), "{host}");
+    }
+    let error = get(&policy, Resolver::new(), &format!("http://[64:ff9b::7f00:1]:{port}/"))
+        .await
+        .unwrap_err();
+    assert_eq!(denied(&error), ip("64:ff9b::7f00:1"));
+    assert_eq!(origin.connections_opened(), 0);
+}
+
+#[tokio::test]
+async fn the_address_that_was_checked_is_the_one_connected_to() {
+    let origin = Origin::http().await;
+    let trap = trap("127.0.0.2", &origin);
+    let names = Names::new(["127.0.0.1", "127.0.0.2"]);
+    let uri = format!("http://x.test:{}/status/299", origin.port());
+    let policy = except("127.0.0.1");
+    assert_eq!(get(&policy, names.clone(), &uri).await.unwrap(), 299);
+    assert_eq!(names.asked(), ["x.test"]);
+    assert_eq!(denied(&get(&policy, names, &uri).await.unwrap_err()), ip("127.0.0.2"));
+    assert_untouched(&trap);
+}
+
+#[tokio::test]
+async fn exceptions_know_the_name_and_the_port() {
+    let origin = Origin::http().await;
+    let port = origin.port();
+    for (list, allowed) in [
+        ("x.test".to_owned(), true),
+        (format!("x.test:{port}"), true),
+        (format!("127.0.0.1:{port}"), true),
+        ("x.test:1".to_owned(), false),
+        ("127.0.0.1:1".to_owned(), false),
+        ("y.test".to_owned(), false),
+    ] {
+        for host in ["x.test", "X.Test."] {
+            let got = get(
+                &except(&list),
+                Resolver::new(),
+                &format!("http://{host}:{port}/status/299"),
+            )
+            .await;
+            match allowed {
+                true => assert_eq!(got.unwrap(), 299, "{list}"),
+                false => assert_eq!(denied(&got.unwrap_err()), ip("127.0.0.1"), "{list}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_port_that_is_checked_is_the_one_connected_to() {
+    let names = Names::new(["127.0.0.1"]);
+    let policy = except("x.test:80");
+    let mut connector = policy.http_connector_with(names);
+    // To an `HttpConnector` everything but `https` is port 80.
+    let error = within(connector.ready().await.unwrap().call("wss://x.test/".parse().unwrap())).await;
+    assert_eq!(denied(&error.unwrap_err()), ip("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn the_systems_resolver_is_guarded_too() {
+    let origin = Origin::http().await;
+    let uri = format!("http://localhost:{}/status/299", origin.port());
+    let client = common::client(IpPolicy::special_purpose().http_connector());
+    let error = within(common::get(&client, &uri)).await.unwrap_err();
+    assert!(denied(&error).is_loopback(), "{error:?}");
+    assert_eq!(origin.connections_opened(), 0);
+    let client = common::client(except("localhost").http_connector());
+    assert_eq!(within(common::get(&client, &uri)).await.unwrap().status(), 299);
+}
+
+async fn resolve(resolver: GuardedResolver<Names>, name: &str) -> Result<Vec<String>, Denied> {
+    match within(resolver.oneshot(name.parse::<Name>().unwrap())).await {
+        Ok(addresses) => Ok(addresses.map(|address| address.to_string()).collect()),
+        Err(error) => Err(*error.downcast::<Denied>().unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn a_guarded_resolver_takes_out_what_is_denied() {
+    let resolver = |list: &str, answer: &str| GuardedResolver::with_resolver(except(list), Names::new([answer]));
+    for (list, answer, expected) in [
+        ("", "10.0.0.1 1.1.1.1:81 ::1", Some(&["1.1.1.1:81"][..])),
+        ("x.test", "10.0.0.1 ::1", Some(&["10.0.0.1:0", "[::1]:0"])),
+        ("10.0.0.1", "10.0.0.1 ::1", Some(&["10.0.0.1:0"])),
+        ("", "10.0.0.1 ::1", None),
+        // It knows of no port but one that is answered.
+        ("x.test:80", "10.0.0.1", None),
+        ("x.test:80", "10.0.0.1:80", Some(&["10.0.0.1:80"])),
+        // An empty answer is not a refusal.
+        ("", "", Some(&[])),
+    ] {
+        match (resolve(resolver(list, answer), "X.test.").await, expected) {
+            (Ok(addresses), Some(expected)) => assert_eq!(addresses, expected, "{list} {answer}"),
+            (Err(denied), None) => assert_eq!(denied.address(), ip("10.0.0.1"), "{list} {answer}"),
+            (resolved, _) => panic!("{list} {answer}: {resolved:?}"),
+        }
+    }
+    let denied = resolve(resolver("", "10.0.0.1"), "x.test").await.unwrap_err();
+    let text = "x.test: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)";
+    assert_eq!(denied.to_string(), text);
+}
+
+/// CVE-2025-22870: with the brackets off, this would be a name on the list.
+#[tokio::test]
+async fn a_zone_is_not_a_name() {
+    let names = Names::new(["::1"]);
+    let resolver = GuardedResolver::with_resolver(except("x.test"), names.clone());
+    let name = "::1%25.x.test".parse::<Name>().unwrap();
+    let error = within(resolver.clone().oneshot(name)).await.unwrap_err();
+    assert!(error.to_string().starts_with("not a target: "), "{error}");
+    assert_eq!(names.asked(), [""; 0]);
+    // Alone, below a connector, it is what is reached without a guard around it.
+    let error =
+        within(HttpConnector::new_with_resolver(resolver).oneshot("http://[::1%25.x.test]:1/".parse().unwrap()));
+    assert!(common::everything(&error.await.unwrap_err()).contains("not a target: "));
+    assert!(
+        "http://[::1%25.x.test]:1/"
+            .parse::<Target<'_>>()
+            .unwrap()
+            .ip()
+            .is_some()
+    );
+}
