@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use tokio::io::DuplexStream;
 use tokio::task::JoinSet;
-use tower::{Layer, Service, ServiceExt, buffer::Buffer, service_fn};
+use tower::{Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, service_fn};
 use tower_outbound_proxy::{
     ConnectError, Destination, GuardLayer, GuardedResolver, IpPolicy, Proxy, ProxyConfig, ProxyLayer, Route,
 };
@@ -158,6 +158,21 @@ async fn only_the_proxys_own_name_is_exempt_while_it_is_dialled() {
     }
 }
 
+/// The same for a connector that looks up while it is called, not later.
+#[tokio::test]
+async fn a_guarded_dial_within_a_dial_to_a_proxy_is_not_the_proxys() {
+    let looking_up = service_fn(|_: Uri| {
+        let mut resolver = GuardedResolver::with_resolver(IpPolicy::special_purpose(), Names::new(["127.0.0.1"]));
+        let looked_up = resolver.call("proxy.test".parse::<Name>().unwrap());
+        async move { looked_up.await.map(|_| TokioIo::new(tokio::io::duplex(64).0)) }
+    });
+    let proxy = || common::layer("http://proxy.test:3128");
+    dial(proxy().layer(looking_up), "http://stranger.test/").await.unwrap();
+    let other = service_fn(move |_: Uri| guard().layer(looking_up).oneshot(Uri::from_static("http://1.1.1.1/")));
+    let error = dial(proxy().layer(other), "http://stranger.test/").await.unwrap_err();
+    assert_eq!(denied(&error), ip("127.0.0.1"));
+}
+
 #[tokio::test]
 async fn an_exception_for_the_target_is_none_for_what_else_is_looked_up_meanwhile() {
     let policy = super::except("allowed.test");
@@ -264,7 +279,6 @@ async fn a_guards_readiness_is_the_inner_connectors() {
     handle.allow(0);
     assert!(connector.poll_ready().is_pending());
     for uri in ["http://1.1.1.1/", "http://stranger.test/"] {
-        // Once: the connector that is called is the one that was ready, not a clone.
         handle.allow(1);
         assert!(connector.poll_ready().is_ready());
         let call = connector.call(uri.parse().unwrap());
@@ -275,5 +289,16 @@ async fn a_guards_readiness_is_the_inner_connectors() {
         };
         let (connected, ()) = within(async { tokio::join!(call, answer) }).await;
         connected.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_connector_that_was_ready_is_the_one_that_is_called() {
+    // A clone of it would never become ready.
+    let limited = ConcurrencyLimit::new(Recorder::default(), 1);
+    let mut connector = guard_to("1.1.1.1").layer(limited);
+    for uri in ["http://1.1.1.1/", "http://stranger.test/"] {
+        within(connector.ready()).await.unwrap();
+        within(connector.call(uri.parse().unwrap())).await.unwrap();
     }
 }

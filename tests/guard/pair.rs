@@ -125,11 +125,16 @@ async fn exceptions_know_the_name_and_the_port() {
 #[tokio::test]
 async fn the_port_that_is_checked_is_the_one_connected_to() {
     let names = Names::new(["127.0.0.1"]);
-    let policy = except("x.test:80");
-    let mut connector = policy.http_connector_with(names);
     // To an `HttpConnector` everything but `https` is port 80.
-    let error = within(connector.ready().await.unwrap().call("wss://x.test/".parse().unwrap())).await;
-    assert_eq!(denied(&error.unwrap_err()), ip("127.0.0.1"));
+    let dial = async |list| {
+        let connector = except(list).http_connector_with(names.clone());
+        within(connector.oneshot("wss://x.test/".parse().unwrap())).await
+    };
+    assert_eq!(denied(&dial("x.test:80").await.unwrap_err()), ip("127.0.0.1"));
+    match dial("x.test:443").await {
+        Ok(stream) => assert_eq!(stream.inner().peer_addr().unwrap().port(), 443),
+        Err(error) => assert!(common::everything(&error).contains("127.0.0.1:443"), "{error:?}"),
+    }
 }
 
 #[tokio::test]
