@@ -52,7 +52,7 @@ use crate::{
 ///   may take is the inner connector's affair.
 /// - A dial to a proxy, by the [`Proxy`](crate::Proxy) around this, is handed on as it is.
 ///
-/// What is refused fails with [`ConnectError::is_denied`] before any packet has left.
+/// What is refused fails with [`ConnectError::is_denied`] before any packet has left for that address.
 ///
 /// # The order matters
 ///
