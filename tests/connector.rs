@@ -34,7 +34,10 @@ async fn the_inner_connector_is_asked_for_the_next_hop() {
     for (uri, next, route) in [
         ("http://direct.test/a?b", None, "direct"),
         ("https://user:word@sub.DIRECT.test:8443/a", None, "direct"),
-        ("wss://direct.test/", None, "direct"),
+        // hyper-util's connector would dial 80.
+        ("wss://direct.test/", Some("wss://direct.test:443/"), "direct"),
+        ("wss://direct.test:8443/", None, "direct"),
+        ("ws://direct.test/", None, "direct"),
         ("http://127.0.0.1:8080/", None, "direct"),
         ("ftp://origin.test/", None, "direct"),
         ("http://origin.test/a?b", Some("http://proxy.test:1080/"), FORWARD),

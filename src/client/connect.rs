@@ -198,7 +198,10 @@ where
 type Tls<T> = TokioIo<TlsStream<TokioIo<ProxyStream<T>>>>;
 
 /// Does the work of a connection.
-#[expect(clippy::large_enum_variant, reason = "there is one in a connection's task, which is on the heap")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one in a connection's task, which is on the heap"
+)]
 enum Driver<T>
 where
     T: Read + Write + Unpin + Send + 'static,

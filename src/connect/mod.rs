@@ -40,7 +40,7 @@ use crate::{
     guard::{self, Dial, Marked},
     layer::{Proxy, Shared},
     route::Route,
-    target::{Authority, Target},
+    target::{Authority, Scheme, Target},
 };
 
 impl<S> Service<Uri> for Proxy<S>
@@ -101,7 +101,15 @@ where
         };
         let route = route.safe_for(&target);
         let Some(proxy) = route.proxy() else {
-            return Connecting::direct(guard::direct(|| self.inner.call(uri)));
+            // Connectors that know only `http` and `https` would take 80.
+            let uri = match (target.scheme(), uri.port()) {
+                (Scheme::Wss, None) => target.in_uri(&uri),
+                _ => Ok(uri),
+            };
+            return match uri {
+                Ok(uri) => Connecting::direct(guard::direct(|| self.inner.call(uri))),
+                Err(error) => Connecting::failed(error),
+            };
         };
         if target.port().is_none() {
             return Connecting::failed(TargetError::new("its scheme has no port of its own, and it names none"));

@@ -2,24 +2,15 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
 
-use http::{Uri, uri};
+use http::Uri;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
 use super::{dial::Asked, resolver::GuardedResolver};
 use crate::{
-    error::{BoxError, ConnectError, Failure, Stage, TargetError},
-    target::{Authority, Target},
+    error::{BoxError, ConnectError, Failure, Stage},
+    target::Authority,
 };
-
-/// The URI with the target's host, and its port where it is known.
-pub(super) fn with_authority(uri: &Uri, target: &Target<'_>) -> Result<Uri, TargetError> {
-    let no_uri = "its host does not make a URI";
-    let mut parts = uri.clone().into_parts();
-    let authority = uri::Authority::try_from(Authority(target).to_string());
-    parts.authority = Some(authority.map_err(|_| TargetError::new(no_uri))?);
-    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
-}
 
 /// A dial to a name that is resolved here.
 pub(super) struct ByName<S, R> {
@@ -63,7 +54,9 @@ where
 
     async fn try_address(&mut self, address: SocketAddr) -> Result<S::Response, ConnectError> {
         let target = self.asked.at(address);
-        let uri = with_authority(&self.uri, &target.at(address.ip().to_canonical()))
+        let uri = target
+            .at(address.ip().to_canonical())
+            .in_uri(&self.uri)
             .map_err(|error| ConnectError::new(Stage::Target, Failure::Target(error)))?;
         poll_fn(|cx| self.inner.poll_ready(cx))
             .await

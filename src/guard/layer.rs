@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    by_name::{ByName, with_authority},
+    by_name::ByName,
     dial::{Asked, Dial, Marked, is_to_proxy},
     future::{Guarding, State},
     policy::IpPolicy,
@@ -207,12 +207,10 @@ where
                     super::report(&denied);
                     ConnectError::denied_by(denied)
                 })?;
-                with_authority(&uri, &target.at(ip.to_canonical())).map_err(not_a_target)?
+                target.at(ip.to_canonical()).in_uri(&uri).map_err(not_a_target)?
             }
             // A connector that knows only `http` and `https` would take another port than the one checked.
-            (None, Names::HandedOn) if target.scheme() == Scheme::Wss => {
-                with_authority(&uri, target).map_err(not_a_target)?
-            }
+            (None, Names::HandedOn) if target.scheme() == Scheme::Wss => target.in_uri(&uri).map_err(not_a_target)?,
             (None, Names::HandedOn) => uri,
             (None, Names::Resolved(resolver)) => {
                 let unready = self.inner.clone();

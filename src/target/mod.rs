@@ -12,7 +12,7 @@ use std::{
     str::FromStr,
 };
 
-use http::Uri;
+use http::{Uri, uri};
 use idna::AsciiDenyList;
 
 use self::host::{Seen, split_authority, strip_brackets};
@@ -193,6 +193,15 @@ impl<'a> Target<'a> {
             port: Some(port),
             ..*self
         }
+    }
+
+    /// This URI with the target's host, and its port where it has one.
+    pub(crate) fn in_uri(&self, uri: &Uri) -> Result<Uri, TargetError> {
+        let no_uri = "its host does not make a URI";
+        let mut parts = uri.clone().into_parts();
+        let authority = uri::Authority::try_from(Authority(self).to_string());
+        parts.authority = Some(authority.map_err(|_| TargetError::new(no_uri))?);
+        Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
     }
 
     /// The host as it is written for a proxy: the name in lower case and with the trailing dot it had, an address in
