@@ -189,6 +189,7 @@ impl fmt::Debug for ClientFuture {
 struct Decided {
     request: Request<RequestBody>,
     route: Route,
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
     purpose: Option<String>,
     settings: Arc<Shared>,
 }
