@@ -14,7 +14,10 @@ use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyLayer, ProxyServer, Route, Target, TlsConfig};
+use tower_outbound_proxy::{
+    ConnectError, IpPolicy, Precedence, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, ProxyUse, PurposePolicy,
+    Route, Target, TlsConfig,
+};
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy, connector, within};
 
 /// The password, and what it looks like in a header field and in the proxy's address.
@@ -77,6 +80,54 @@ fn no_public_type_shows_a_password() {
     let target: Target<'_> = format!("http://user:{ENCODED}@x.test/").parse().unwrap();
     assert_debug_clean(&target, "Target");
     assert_clean(&target.to_string(), "Target");
+}
+
+#[test]
+fn no_type_around_a_client_shows_a_password() {
+    let address = format!("http://user:{ENCODED}@proxy.test:3128");
+    let settings = format!(r#"{{"http_proxy": "{address}", "by_domain": [{{"url": "{address}"}}], "{address}": 1}}"#);
+    let settings: ProxySettings = serde_json::from_str(&settings).unwrap();
+    assert_debug_clean(&settings, "ProxySettings");
+    let builder = ProxyConfig::builder().settings(settings, Precedence::FileOverEnv);
+    assert_debug_clean(&builder, "ProxyConfigBuilder");
+    let error = builder.build().unwrap_err();
+    assert_debug_clean(&error, "ConfigError");
+    assert_clean(&error.to_string(), "ConfigError");
+
+    let own = ProxyUse::Proxy(address.parse().unwrap());
+    assert_debug_clean(&own, "ProxyUse");
+    let policy = PurposePolicy::new(|_: &u8, _: &Target<'_>| ProxyUse::Always).without_purpose(own.clone());
+    assert_debug_clean(&policy, "PurposePolicy");
+    let config = ProxyConfig::builder().http(address.as_str()).build().unwrap();
+    let url = format!("https://user:{ENCODED}@x.test/");
+    let error = config
+        .decide_for(&"p", &ProxyUse::Always, &url.parse().unwrap())
+        .unwrap_err();
+    assert_debug_clean(&error, "PurposeError");
+    assert_clean(&error.to_string(), "PurposeError");
+    for usage in [own, ProxyUse::Always, ProxyUse::Settings] {
+        let decision = config
+            .decide_for(&"p", &usage, &"http://x.test".parse().unwrap())
+            .unwrap();
+        assert_debug_clean(&decision, "Decision");
+        assert_clean(&decision.to_string(), "Decision");
+    }
+
+    let guarded = IpPolicy::special_purpose();
+    let denied = guarded.check(&url.parse().unwrap(), [10, 0, 0, 1].into()).unwrap_err();
+    assert_debug_clean(&denied, "Denied");
+    assert_clean(&denied.to_string(), "Denied");
+
+    let builder = tower_outbound_proxy::Client::builder()
+        .config(config)
+        .purposes(policy)
+        .guard(guarded);
+    assert_debug_clean(&builder, "ClientBuilder");
+    let client: tower_outbound_proxy::Client<String> = builder.build().unwrap();
+    assert_debug_clean(&client, "Client");
+    assert_debug_clean(&client.stats(), "PoolStats");
+    assert_debug_clean(&client.config_handle(), "ConfigHandle");
+    assert_debug_clean(&client.config_handle().config(), "ProxyConfig");
 }
 
 #[test]
