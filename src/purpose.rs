@@ -66,7 +66,7 @@ pub enum ProxyUse {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// [`ClientBuilder::purposes`](crate::ClientBuilder::purposes) makes a `Client` follow it.
+/// `ClientBuilder::purposes` makes a `Client` follow it (feature `client`).
 ///
 /// # Redirects
 ///
