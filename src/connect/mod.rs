@@ -40,7 +40,7 @@ use crate::{
     guard::{self, Dial, Marked},
     layer::{Proxy, Shared},
     route::Route,
-    target::{Authority, Scheme, Target},
+    target::{Authority, Target},
 };
 
 impl<S> Service<Uri> for Proxy<S>
@@ -101,13 +101,8 @@ where
         };
         let route = route.safe_for(&target);
         let Some(proxy) = route.proxy() else {
-            // Connectors that know only `http` and `https` would take 80.
-            let uri = match (target.scheme(), uri.port()) {
-                (Scheme::Wss, None) => target.in_uri(&uri),
-                _ => Ok(uri),
-            };
-            return match uri {
-                Ok(uri) => Connecting::direct(guard::direct(|| self.inner.call(uri))),
+            return match target.naming_its_port(&uri) {
+                Ok(named) => Connecting::direct(guard::direct(|| self.inner.call(named.unwrap_or(uri)))),
                 Err(error) => Connecting::failed(error),
             };
         };

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{BoxError, ConnectError, Failure, Stage},
-    target::{Scheme, Target},
+    target::Target,
 };
 
 /// Keeps a connector from dialling addresses that an [`IpPolicy`] denies.
@@ -196,6 +196,11 @@ where
     fn dial(&mut self, uri: Uri) -> Result<Guarding<S::Future, S::Response>, ConnectError> {
         let not_a_target = |error| ConnectError::new(Stage::Target, Failure::Target(error));
         let target = Target::try_from(&uri).map_err(not_a_target)?.into_owned();
+        let uri = match &self.names {
+            // The connector that is handed the name must not take another port than the one checked.
+            Names::HandedOn => target.naming_its_port(&uri).map_err(not_a_target)?.unwrap_or(uri),
+            Names::Resolved(_) => uri,
+        };
         let asked = Arc::new(Asked {
             port_is_explicit: uri.port().is_some(),
             target,
@@ -209,8 +214,6 @@ where
                 })?;
                 target.at(ip.to_canonical()).in_uri(&uri).map_err(not_a_target)?
             }
-            // A connector that knows only `http` and `https` would take another port than the one checked.
-            (None, Names::HandedOn) if target.scheme() == Scheme::Wss => target.in_uri(&uri).map_err(not_a_target)?,
             (None, Names::HandedOn) => uri,
             (None, Names::Resolved(resolver)) => {
                 let unready = self.inner.clone();

@@ -186,6 +186,21 @@ impl<'a> Target<'a> {
         Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
     }
 
+    /// This URI with the target's port in it, where a connector would take another one: of connectors that know only `http`
+    /// and `https`, each takes 80 for whatever is not `https`, and to `http::uri::Scheme` a name in upper case is not.
+    /// `None` where the URI can stay as it is.
+    pub(crate) fn naming_its_port(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
+        let is_taken_for_80 = match self.scheme {
+            Scheme::Https => uri.scheme() != Some(&uri::Scheme::HTTPS),
+            Scheme::Wss => true,
+            Scheme::Http | Scheme::Ws | Scheme::Other => false,
+        };
+        match is_taken_for_80 && uri.port().is_none() {
+            true => self.in_uri(uri).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// The same host on another port.
     pub(crate) fn on_port(&self, port: u16) -> Target<'_> {
         Target {

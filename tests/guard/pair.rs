@@ -137,6 +137,35 @@ async fn the_port_that_is_checked_is_the_one_connected_to() {
     }
 }
 
+/// Whatever a resolver says of ports, and however the scheme is spelled: `HttpConnector` takes 80 for all but `https`.
+#[tokio::test]
+async fn an_exception_for_one_port_opens_no_other() {
+    for (scheme, list, answer, allowed) in [
+        ("HTTPS", "x.test:443", "127.0.0.1", Some(443)),
+        ("HTTPS", "x.test:80", "127.0.0.1", None),
+        ("wss", "x.test:443", "127.0.0.1:8443", Some(443)),
+        ("wss", "x.test:8443", "127.0.0.1:8443", None),
+        ("https", "x.test:8443", "127.0.0.1:8443", Some(8443)),
+    ] {
+        let uri = http::Uri::builder()
+            .scheme(scheme)
+            .authority("x.test")
+            .path_and_query("/");
+        let connector = except(list).http_connector_with(Names::new([answer]));
+        let dialled = within(connector.oneshot(uri.build().unwrap())).await;
+        let case = format!("{scheme} {list} {answer}");
+        match (dialled, allowed) {
+            (Ok(stream), Some(port)) => assert_eq!(stream.inner().peer_addr().unwrap().port(), port, "{case}"),
+            (Err(error), Some(port)) => {
+                let everything = common::everything(&error);
+                assert!(everything.contains(&format!("127.0.0.1:{port}")), "{case}: {error:?}");
+            }
+            (Err(error), None) => assert_eq!(denied(&error), ip("127.0.0.1"), "{case}"),
+            (Ok(stream), None) => panic!("{case}: {:?}", stream.inner().peer_addr()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_systems_resolver_is_guarded_too() {
     let origin = Origin::http().await;
