@@ -1,9 +1,6 @@
 //! An address that a policy keeps direct connections from.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -24,8 +21,8 @@ pub(crate) struct Ground {
     pub(crate) network: IpNet,
     /// The purpose of the network and the document that says so; `None` for the caller's own list.
     pub(crate) purpose: Option<(&'static str, &'static str)>,
-    /// The address in the network, where it is not the denied address itself but embedded in it.
-    pub(crate) embedded: Option<Ipv4Addr>,
+    /// The address in the network, where it is not the denied address itself but one that it stands for.
+    pub(crate) stands_for: Option<IpAddr>,
 }
 
 impl Denied {
@@ -41,8 +38,8 @@ impl Denied {
         self.address
     }
 
-    /// The network that is denied and has the address in it, or the IPv4 address that is
-    /// [embedded](crate::IpPolicy#embedded-ipv4-addresses) in it.
+    /// The network that is denied and has the address in it, or the one that it
+    /// [stands for](crate::IpPolicy#embedded-ipv4-addresses).
     #[must_use]
     pub fn network(&self) -> IpNet {
         self.ground.network
@@ -64,8 +61,8 @@ impl fmt::Display for Denied {
             ground,
         } = self;
         write!(f, "{target}: the address {address} is refused on direct connections: ")?;
-        if let Some(embedded) = ground.embedded {
-            write!(f, "it stands for {embedded}, and ")?;
+        if let Some(other) = ground.stands_for {
+            write!(f, "it stands for {other}, and ")?;
         }
         match ground.purpose {
             Some((name, source)) => write!(f, "{} is {name} ({source})", ground.network),

@@ -49,6 +49,9 @@ use crate::{
 /// IPv4 address does not cover them; it can name them itself. A network's *own* NAT64 prefix is known to no policy but
 /// one that [denies](IpPolicyBuilder::deny) it.
 ///
+/// In the same way the unspecified addresses `0.0.0.0` and `::`, which reach this machine where they are dialled, are denied
+/// where `127.0.0.1` and `::1` are.
+///
 /// Cloning is cheap.
 #[derive(Clone)]
 pub struct IpPolicy(Arc<Rules>);
@@ -113,10 +116,10 @@ impl Rules {
             return None;
         }
         self.ground_of(ip).or_else(|| {
-            let embedded = embedded_ipv4(ip)?;
-            let ground = self.ground_of(IpAddr::V4(embedded))?;
+            let other = stands_for(ip)?;
+            let ground = self.ground_of(other)?;
             Some(Ground {
-                embedded: Some(embedded),
+                stands_for: Some(other),
                 ..ground
             })
         })
@@ -126,7 +129,7 @@ impl Rules {
         let listed = self.denied.find(ip).map(|network| Ground {
             network,
             purpose: None,
-            embedded: None,
+            stands_for: None,
         });
         listed.or_else(|| match self.special_purpose {
             true => special_purpose::ground(ip),
@@ -146,16 +149,21 @@ impl Rules {
     }
 }
 
-/// The IPv4 address that is reached through this IPv6 one.
-fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(ip) = ip else { return None };
+/// The other address that is reached by dialling this one.
+fn stands_for(ip: IpAddr) -> Option<IpAddr> {
+    let ip = match ip {
+        IpAddr::V6(ip) => ip,
+        // To `connect`, on Linux and the BSDs, the unspecified address is this machine.
+        IpAddr::V4(ip) => return ip.is_unspecified().then_some(Ipv4Addr::LOCALHOST.into()),
+    };
     let last_32_bits = Ipv4Addr::from_bits(ip.to_bits() as u32);
     match ip.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some(last_32_bits),
-        [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))),
-        // These two are addresses in their own right (RFC 4291 2.5.2, 2.5.3).
-        _ if ip == Ipv6Addr::UNSPECIFIED || ip == Ipv6Addr::LOCALHOST => None,
-        [0, 0, 0, 0, 0, 0, _, _] => Some(last_32_bits),
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some(last_32_bits.into()),
+        [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()),
+        // These two are no IPv4-compatible ones (RFC 4291 2.5.2, 2.5.3).
+        _ if ip == Ipv6Addr::UNSPECIFIED => Some(Ipv6Addr::LOCALHOST.into()),
+        _ if ip == Ipv6Addr::LOCALHOST => None,
+        [0, 0, 0, 0, 0, 0, _, _] => Some(last_32_bits.into()),
         _ => None,
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn ground(ip: IpAddr) -> Option<Ground> {
         No => Some(Ground {
             network: row.network,
             purpose: Some((row.name, row.source)),
-            embedded: None,
+            stands_for: None,
         }),
     }
 }

@@ -231,3 +231,33 @@ async fn a_zone_is_not_a_name() {
             .is_some()
     );
 }
+
+/// `connect` takes the unspecified address for this machine.
+#[tokio::test]
+async fn who_denies_loopback_denies_what_reaches_it() {
+    let origin = Origin::http().await;
+    let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse::<ipnet::IpNet>().unwrap());
+    let policy = IpPolicy::builder().deny(loopback).build().unwrap();
+    for (host, address, other) in [
+        ("0.0.0.0", "0.0.0.0", "127.0.0.1"),
+        ("0", "0.0.0.0", "127.0.0.1"),
+        ("[::ffff:0:0]", "0.0.0.0", "127.0.0.1"),
+        ("[::]", "::", "::1"),
+    ] {
+        let uri = format!("http://{host}:{}/", origin.port());
+        let error = get(&policy, Resolver::new(), &uri).await.unwrap_err();
+        assert_eq!(denied(&error), ip(address), "{host}");
+        let text = common::everything(&error);
+        assert!(text.contains(&format!("it stands for {other}, and ")), "{text}");
+    }
+    let uri = format!("http://x.test:{}/", origin.port());
+    let names = Names::new(["0.0.0.0 ::"]);
+    assert_eq!(denied(&get(&policy, names, &uri).await.unwrap_err()), ip("0.0.0.0"));
+    assert_eq!(origin.connections_opened(), 0);
+
+    let allows = |policy: &IpPolicy, address| policy.check(&"http://x.test".parse().unwrap(), ip(address)).is_ok();
+    let allowed = IpPolicy::builder().deny(loopback).allow([ip("0.0.0.0")]);
+    assert!(allows(&allowed.build().unwrap(), "0.0.0.0"));
+    let elsewhere = IpPolicy::builder().deny(["10.0.0.0/8".parse::<ipnet::IpNet>().unwrap()]);
+    assert!(allows(&elsewhere.build().unwrap(), "0.0.0.0"));
+}
