@@ -35,7 +35,7 @@ use super::{
     stats::{KeyStats, PoolStats},
     tasks::{Open, Opening, Reaping},
 };
-use crate::config::ProxyConfig;
+use crate::layer::Shared;
 
 /// How much a pool holds, and for how long. `None` is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,21 @@ struct State {
     gone: Gone,
     /// Whether a task is there that closes what was idle for too long.
     reaping: bool,
+}
+
+impl State {
+    /// Whether this key is of the present settings, and the known one, which is equal to it, of some that were replaced.
+    fn is_newer(&self, key: &Key, known: &Key) -> bool {
+        !Arc::ptr_eq(&key.settings, &known.settings) && self.gone.is_present(&key.settings)
+    }
+
+    /// What is done by this key from here on is by its settings.
+    fn put_in_place_of_its_equal(&mut self, key: Key) -> Arc<Key> {
+        let entry = self.entries.remove(&key).unwrap_or_default();
+        let key = Arc::new(key);
+        self.entries.insert(key.clone(), entry);
+        key
+    }
 }
 
 #[derive(Default)]
@@ -135,8 +150,8 @@ impl Pool {
         let state = &mut *guard;
         // Most requests find their key here, and need none of their own on the heap.
         let key = match state.entries.get_key_value(&key) {
-            Some((key, _)) => key.clone(),
-            None => Arc::new(key),
+            Some((known, _)) if !state.is_newer(&key, known) => known.clone(),
+            _ => state.put_in_place_of_its_equal(key),
         };
         let entry = state.entries.entry(key.clone()).or_default();
         let mut found = None;
@@ -387,11 +402,11 @@ impl Pool {
     }
 
     /// Settings have been replaced: what leads to a proxy that is gone is closed, as soon as no request is on it.
-    pub(super) fn retire(&self, old: &ProxyConfig, new: &ProxyConfig) {
+    pub(super) fn retire(&self, present: &Arc<Shared>) {
         let mut retired = Vec::new();
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.gone.update(old, new);
+        state.gone.update(present);
         for (key, entry) in &mut state.entries {
             if state.gone.has(key) {
                 retired.push((std::mem::take(&mut entry.idle), entry.http2.take()));

@@ -39,8 +39,9 @@ impl Settings {
             config,
             ..Shared::clone(&old)
         });
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
-        pool.retire(&old.config, &new.config);
+        // First, so that what requests by the new settings open is not taken for left over.
+        pool.retire(&new);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 }
 

@@ -9,7 +9,7 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, connector, w
 
 use super::{
     TestClient, builder, client, eventually, fetch, fetch_at_once, forward, get, now, opened, read, request, send,
-    through, trusting, unproxied,
+    through, trusting, tunnel, unproxied,
 };
 
 struct Lab {
@@ -284,4 +284,42 @@ async fn requests_and_replacements_at_once_lose_nothing() {
     );
     let body = get(&client, &lab.plain.url("/")).await.into_body();
     body.collect().await.unwrap();
+}
+
+/// Of which settings a proxy is matters when they are replaced, and not for requests that name it otherwise from then on.
+#[tokio::test]
+async fn a_proxy_that_is_gone_from_the_settings_is_kept_where_a_request_names_it_still() {
+    for alpn in [&["http/1.1"][..], &["h2"]] {
+        let lab = Lab::start(alpn).await;
+        let (client, handle) = lab.client().await;
+        // A request that was under way does not change that.
+        let running = get(&client, &lab.plain.url("/bytes/3000000")).await;
+        handle.replace(lab.through_new());
+        eventually(|| now(&client) == [1, 0, 0, 0]).await;
+
+        let old = lab.old.url_with("old:secret-of-old@");
+        for (url, route) in [(lab.plain.url("/"), forward(&old)), (lab.tls.url("/"), tunnel(&old))] {
+            let before = opened(&lab.old);
+            for _ in 0..5 {
+                let mut by_hand = request(&url);
+                by_hand.extensions_mut().insert(route.clone());
+                read(send(&client, by_hand).await.unwrap()).await;
+            }
+            assert_eq!(opened(&lab.old), before + 1, "{url}");
+        }
+        assert_eq!(read(running).await.len(), 3_000_000);
+        // What the old settings opened is closed, and what the requests' own routes did is kept.
+        eventually(|| now(&client) == [2, 2, 0, 0]).await;
+    }
+}
+
+/// A client whose proxy gets another password each hour does not keep them all.
+#[tokio::test]
+async fn settings_that_are_replaced_are_forgotten() {
+    let client = client(unproxied(), &Ca::new());
+    let handle = client.config_handle();
+    let replace = |password: u32| handle.replace(through(format!("http://user:secret-{password}@proxy.test")));
+    replace(0);
+    let kept = allocation_counter::measure(|| (1..=1000).for_each(replace));
+    assert!(kept.bytes_current < 1000, "{kept:?}");
 }
