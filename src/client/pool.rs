@@ -277,7 +277,8 @@ impl Pool {
             entry.reused += reused;
             state.reused += reused;
             let mut others = vec![(None, other)];
-            match http2.is_closed() || state.gone.has(key) {
+            let is_left_over = http2.idle_since().is_some() && state.gone.has(key);
+            match http2.is_closed() || is_left_over {
                 false => entry.http2 = Some(http2),
                 true => others.push((None, Some(http2))),
             }
@@ -376,10 +377,19 @@ impl Pool {
 
     /// A request has ended on an HTTP/2 connection, which may be idle now.
     pub(super) fn released(&self, key: &Arc<Key>) {
-        if self.limits.max_idle_per_key.or(self.limits.max_idle).is_some() {
-            let mut evicted = Vec::new();
-            self.evict(&mut self.lock(), key, &mut evicted);
+        let is_limited = self.limits.max_idle_per_key.or(self.limits.max_idle).is_some();
+        let mut evicted = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(entry) = state.entries.get_mut(key).filter(|_| state.gone.has(key)) {
+            let http2 = entry.http2.take_if(|http2| http2.idle_since().is_some());
+            evicted.push((None, http2));
         }
+        if is_limited {
+            self.evict(state, key, &mut evicted);
+        }
+        drop(guard);
+        drop(evicted);
     }
 
     /// Takes out what is over the limits, the longest idle first.
@@ -409,7 +419,8 @@ impl Pool {
         state.gone.update(present);
         for (key, entry) in &mut state.entries {
             if state.gone.has(key) {
-                retired.push((std::mem::take(&mut entry.idle), entry.http2.take()));
+                let http2 = entry.http2.take_if(|http2| http2.idle_since().is_some());
+                retired.push((std::mem::take(&mut entry.idle), http2));
             }
         }
         drop(guard);

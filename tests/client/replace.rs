@@ -323,3 +323,30 @@ async fn settings_that_are_replaced_are_forgotten() {
     let kept = allocation_counter::measure(|| (1..=1000).for_each(replace));
     assert!(kept.bytes_current < 1000, "{kept:?}");
 }
+
+/// An HTTP/2 connection in use counts for the limit, so it has to go on taking requests.
+#[tokio::test]
+async fn a_stream_under_way_does_not_shut_others_out_when_settings_come_back() {
+    let lab = Lab::start(&["h2"]).await;
+    let client: TestClient = builder(lab.through_old(), &lab.ca)
+        .max_connections_per_key(1)
+        .build()
+        .unwrap();
+    let (handle, url) = (client.config_handle(), lab.tls.url("/"));
+    let running = get(&client, &lab.tls.url("/bytes/3000000")).await;
+    let mut late = client.clone();
+    let late = late.call(request(&url));
+    handle.replace(lab.through_new());
+    // One that was decided before, and one by the settings that have come back.
+    read(within(late).await.unwrap()).await;
+    handle.replace(lab.through_old());
+    fetch(&client, &url).await;
+    assert_eq!((opened(&lab.old), now(&client)), (1, [1, 0, 0, 0]));
+
+    // When its last request has ended it is closed all the same.
+    handle.replace(lab.through_new());
+    assert_eq!(now(&client), [1, 0, 0, 0]);
+    assert_eq!(read(running).await.len(), 3_000_000);
+    eventually(|| now(&client) == [0, 0, 0, 0]).await;
+    within(lab.old.until(|old| old.connections_open() == 0)).await;
+}
