@@ -51,7 +51,10 @@ impl Settings {
 /// settings no longer have, or that are now reached with other TLS settings, are closed: at once where they are idle, and
 /// when their last request has ended where they are not.
 ///
-/// What else was given to the builder (limits, deadlines, TLS to targets, purposes) stays. Only a `Client` can do this: other
+/// What else was given to the builder (limits, deadlines, TLS to targets, purposes) stays. A predicate and `always_tunnel`
+/// are settings: those that a [`ProxyLayer`](crate::ProxyLayer) was given by
+/// [`with_bypass`](crate::ProxyLayer::with_bypass) and [`with_always_tunnel`](crate::ProxyLayer::with_always_tunnel) go with
+/// the settings they were given over, and have to be in the new ones. Only a `Client` can do this: other
 /// clients' pools do not know which proxy a connection leads to, and could send one proxy's password to another.
 ///
 /// It does not keep the client alive.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use tower::Service;
-use tower_outbound_proxy::{ConfigHandle, ProxyConfig, Route, TlsConfig};
+use tower_outbound_proxy::{ConfigHandle, ProxyConfig, ProxyLayer, Route, Target, TlsConfig};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, connector, within};
 
 use super::{
@@ -349,4 +349,32 @@ async fn a_stream_under_way_does_not_shut_others_out_when_settings_come_back() {
     assert_eq!(read(running).await.len(), 3_000_000);
     eventually(|| now(&client) == [0, 0, 0, 0]).await;
     within(lab.old.until(|old| old.connections_open() == 0)).await;
+}
+
+#[tokio::test]
+async fn a_predicate_and_always_tunnel_are_settings_and_go_with_the_others() {
+    let lab = Lab::start(&["http/1.1"]).await;
+    let layer = ProxyLayer::new(lab.through_old()).with_always_tunnel(true);
+    let layer = layer.with_bypass(|target: &Target<'_>| target.name() == Some("exempt.test"));
+    let client: TestClient = builder(unproxied(), &lab.ca).layer(layer).build().unwrap();
+    let exempt = format!("http://exempt.test:{}/", lab.plain.port());
+    let old = lab.old.url_with("old:secret-of-old@");
+    for (url, before, after) in [
+        (lab.plain.url("/"), tunnel(&old), forward(&old)),
+        (exempt, Route::Direct, forward(&old)),
+    ] {
+        for route in [before, after] {
+            let config = match &route {
+                Route::Forward(_) => lab.through_old(),
+                _ => client.config_handle().config().unwrap(),
+            };
+            client.config_handle().replace(config);
+            assert_eq!(get(&client, &url).await.extensions().get(), Some(&route), "{url}");
+        }
+        let with_both = ProxyConfig::builder()
+            .all(lab.old.url_with("old:secret-of-old@"))
+            .always_tunnel(true);
+        let with_both = with_both.bypass(|target: &Target<'_>| target.name() == Some("exempt.test"));
+        client.config_handle().replace(with_both.build().unwrap());
+    }
 }
