@@ -44,8 +44,8 @@ use crate::{
 /// # Embedded IPv4 addresses
 ///
 /// An IPv4-mapped IPv6 address (`::ffff:0:0/96`) is its IPv4 address, in denied networks and in exceptions. The addresses
-/// of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052), of 6to4 (`2002::/16`, RFC 3056) and the IPv4-compatible ones
-/// (`::/96`, RFC 4291 2.5.5.1) lead to the IPv4 address in them: they are denied where that one is. An exception for the
+/// of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052), of 6to4 (`2002::/16`, RFC 3056), the IPv4-translated ones
+/// (`::ffff:0:0:0/96`, RFC 2765) and the IPv4-compatible ones (`::/96`, RFC 4291 2.5.5.1) lead to the IPv4 address in them: they are denied where that one is. An exception for the
 /// IPv4 address does not cover them; it can name them itself. A network's *own* NAT64 prefix is known to no policy but
 /// one that [denies](IpPolicyBuilder::deny) it.
 ///
@@ -158,7 +158,7 @@ fn stands_for(ip: IpAddr) -> Option<IpAddr> {
     };
     let last_32_bits = Ipv4Addr::from_bits(ip.to_bits() as u32);
     match ip.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some(last_32_bits.into()),
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => Some(last_32_bits.into()),
         [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()),
         // These two are no IPv4-compatible ones (RFC 4291 2.5.2, 2.5.3).
         _ if ip == Ipv6Addr::UNSPECIFIED => Some(Ipv6Addr::LOCALHOST.into()),
