@@ -34,3 +34,14 @@ fn a_title_is_found_and_read_as_html_has_it() {
     }
     assert_eq!(title(b"<title>caf\xe9</title>").as_deref(), Some("caf\u{fffd}"));
 }
+
+/// Or a stranger's page keeps the server busy, and no time-out ends what does not wait.
+#[test]
+fn a_page_of_tags_that_never_end_is_read_once() {
+    let started = std::time::Instant::now();
+    for tag in ["<title ", "<script ", "<style ", "<!-- ", "<"] {
+        let page = tag.repeat((512 << 10) / tag.len());
+        assert_eq!(title(page.as_bytes()), None, "{tag}");
+    }
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
