@@ -6,7 +6,8 @@ use std::fmt;
 ///
 /// A password with a raw `/`, `?`, `#` or `@` moves the place where a URL parser sees the host, and a forgotten host
 /// leaves the password where the port should be. So all up to the *last* `@` is taken as user information, and behind it
-/// everything from a `:` on that is not followed by a port and nothing else is hidden.
+/// everything from a `:` on that is not followed by a port and nothing else is hidden. Who percent-encodes too much leaves
+/// no `:` and no `@` at all: an encoded `:` is one too, and no host has a `%`.
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Redacted<'_> {
@@ -40,13 +41,13 @@ fn pieces<'a>(text: &'a str, mut with: impl FnMut(Piece<'a>)) {
         Some((userinfo, address)) => (Some(userinfo), address),
         None => (None, rest),
     };
-    match userinfo.map(|userinfo| (userinfo, userinfo.split_once(':'))) {
-        Some((_, Some((user, _)))) => {
-            with(Shown(user));
+    match userinfo.map(|userinfo| (userinfo, first_colon(userinfo))) {
+        Some((userinfo, Some(colon))) => {
+            with(Shown(&userinfo[..colon]));
             with(Mark(":***@"));
         }
         // `user/word@host`: what stands before the `@` without a `:` can still be half a password.
-        Some((user, None)) if user.contains(['/', '?', '#', '\\']) => with(Mark("***@")),
+        Some((user, None)) if user.contains(|c: char| "/?#\\".contains(c) || c.is_whitespace()) => with(Mark("***@")),
         Some((user, None)) => {
             with(Shown(user));
             with(Mark("@"));
@@ -60,6 +61,14 @@ fn pieces<'a>(text: &'a str, mut with: impl FnMut(Piece<'a>)) {
         }
         None => with(Shown(address)),
     }
+}
+
+/// The place of the first `:`, or where there is none of the first that is percent-encoded.
+fn first_colon(userinfo: &str) -> Option<usize> {
+    let encoded = |bytes: &[u8]| bytes.eq_ignore_ascii_case(b"%3a");
+    userinfo
+        .find(':')
+        .or_else(|| userinfo.as_bytes().windows(3).position(encoded))
 }
 
 /// What may be written to a file in place of a proxy's address: the text itself, if nothing in it is to be hidden.
@@ -95,7 +104,7 @@ pub(crate) fn redacted_pattern(pattern: &str) -> String {
 pub(crate) fn redacted_entry(entry: &str) -> String {
     match entry.rsplit_once('@') {
         Some((_, host)) => format!("***@{}", Redacted(host)),
-        None if entry.contains("://") => Redacted(entry).to_string(),
+        None if entry.contains("://") || entry.contains('%') => Redacted(entry).to_string(),
         // More than a host and a port, and no IPv6 address either.
         None if entry.matches(':').count() > 1 && !has_colons_of_an_address(entry) => Redacted(entry).to_string(),
         None => entry.escape_debug().to_string(),
@@ -121,13 +130,16 @@ pub(crate) fn split_scheme(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Where, in an address, a `:` stands that something else than a port follows.
+/// Where, in an address, a `:` stands that something else than a port follows, or a `%`, which can be an encoded one.
 fn hidden_from(address: &str) -> Option<usize> {
     let name = match address.strip_prefix('[').and_then(|v6| v6.find(']')) {
         Some(end) => end + 2,
         None => 0,
     };
-    let colon = name + address[name..].find(':')?;
+    let colon = name + address[name..].find([':', '%'])?;
+    if address[colon..].starts_with('%') {
+        return Some(colon);
+    }
     let port = &address[colon + 1..];
     let port = port.strip_suffix('/').unwrap_or(port);
     let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
@@ -165,6 +177,12 @@ mod tests {
             ("2001:db8::1", "2001:db8::1"),
             ("http://pro\nxy", "http://pro\\nxy"),
             ("http://user@proxy", "http://user@proxy"),
+            ("http://user%3Asecret@proxy", "http://user:***@proxy"),
+            ("http://user%3asecret@proxy", "http://user:***@proxy"),
+            ("http://us%3Aer:secret@proxy", "http://us%3Aer:***@proxy"),
+            ("http://user%3Asecret%40proxy:3128", "http://user:***"),
+            ("http://me%40corp.example@proxy", "http://me%40corp.example@proxy"),
+            ("http://user secret@proxy", "http://***@proxy"),
         ] {
             assert_eq!(Redacted(raw).to_string(), shown, "{raw}");
         }
@@ -178,6 +196,7 @@ mod tests {
             ("http://user:secret", "http://user:***"),
             ("me@corp.example:secret", "***@corp.example:***"),
             ("user:secret:x", "user:***"),
+            ("user%3Asecret", "user:***"),
             ("host:http", "host:http"),
             ("2001:db8::1::/33", "2001:db8::1::/33"),
             ("[::1", "[::1"),
