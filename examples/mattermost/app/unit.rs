@@ -49,7 +49,8 @@ impl Unit {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, is not UTF-8, or has an assignment in an `Environment=` line that systemd would drop.
+    /// A file that cannot be read, is not UTF-8, has a section's header that is not closed (systemd refuses it as a whole),
+    /// or has an assignment in an `Environment=` line that systemd would drop.
     pub(crate) fn read(path: &Path) -> Result<Self, UnitError> {
         let file = path.display().to_string();
         let error = |line, reason| UnitError {
@@ -84,10 +85,12 @@ impl Unit {
                 continue;
             }
             if let Some(header) = line.strip_prefix('[') {
-                section = header.strip_suffix(']').map(str::to_owned);
-                if section.is_none() {
-                    warn("a section's header ends in `]`".to_owned());
-                }
+                let name = header.strip_suffix(']').ok_or_else(|| UnitError {
+                    file: file.to_owned(),
+                    line: Some(number),
+                    reason: "a section's header ends in `]`".to_owned(),
+                })?;
+                section = Some(name.to_owned());
                 continue;
             }
             let Some((key, value)) = line.split_once('=') else {
