@@ -726,3 +726,29 @@ fn the_shorthand_reads_the_process_environment() {
     assert_eq!(config.https(), https.as_ref());
     let _: &NoProxy = config.no_proxy();
 }
+
+/// An error of the format's, at another key of the application's, can show the proxy's line too. What the documentation of
+/// `ProxySettings` says to print does not.
+#[test]
+fn what_is_to_be_printed_of_a_formats_error_shows_no_password() {
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code)]
+    struct Settings {
+        proxy: ProxySettings,
+        port: u16,
+    }
+    let text = "port = 'x'\n[proxy]\nhttp_proxy = 'http://user:secret@proxy'\n";
+    let error = toml::from_str::<Settings>(text).unwrap_err();
+    assert!(format!("{error:?}").contains("secret"));
+    assert!(!error.message().contains("secret"), "{}", error.message());
+    for text in [
+        "proxy:\n  http_proxy: http://user:secret@proxy\nport: x\n",
+        "proxy:\n  http_proxy: http://user:secret@proxy\n  http_proxy: http://user:secret@proxy\nport: 1\n",
+        "proxy:\n  http_proxy: !!binary http://user:secret@proxy\nport: 1\n",
+    ] {
+        let error = serde_saphyr::from_str::<Settings>(text).unwrap_err();
+        assert!(error.to_string().contains("secret"));
+        let cut = error.without_snippet().to_string();
+        assert!(!cut.contains("secret"), "{cut}");
+    }
+}

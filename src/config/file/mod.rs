@@ -101,9 +101,13 @@ use crate::error::{ConfigError, EntryError, Problem, redact::redacted_pattern};
 /// # Passwords
 ///
 /// `Deserialize` takes any value under any key and leaves it to [`build`](crate::ProxyConfigBuilder::build) to find it
-/// wrong, so that no format's error quotes a password. That is also why [`ProxyConfig`](crate::ProxyConfig) and
-/// [`ProxyServer`](crate::ProxyServer) have no `Deserialize`. A *syntax* error of the file (to TOML and YAML a key that
-/// is there twice is one) is the format's own, and may quote the line: of toml's, print `message()` and not the whole.
+/// wrong, so that these settings are never what a format's error quotes. That is also why
+/// [`ProxyConfig`](crate::ProxyConfig) and [`ProxyServer`](crate::ProxyServer) have no `Deserialize`.
+///
+/// An error of the *format* is beyond that, be it one of syntax (to TOML and YAML a key that is there twice is one) or a
+/// value of another key of the application's: it may quote the line, the lines around it (serde-saphyr), or in its
+/// `Debug` the whole file (toml). So print `message()` of toml's, and `without_snippet()` of serde-saphyr's, and none
+/// with `{:?}`, which is also what `unwrap`, and a `main` that returns the error, do.
 ///
 /// `Serialize` writes `***` for a password, and fails for settings with unknown keys or with values of the wrong kind.
 /// Reading `***` as a password is an error, so that nobody saves the settings without credentials in silence. (A
