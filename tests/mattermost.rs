@@ -215,11 +215,7 @@ async fn responses_through_an_intercepting_proxy_are_refused_without_its_root() 
     let (lab, _, proxy, settings) = intercepted().await;
     let app = lab.app(settings).await;
     let error = app.failure("https://www.example.org/", 502).await;
-    assert!(error.contains("invalid peer certificate: UnknownIssuer"), "{error}");
-    assert!(
-        error.contains("is a proxy intercepting?") && error.contains("--ca"),
-        "{error}"
-    );
+    assert_eq!(error, "the target's certificate does not verify");
     assert_eq!(asked(&proxy), ["CONNECT www.example.org:443"]);
     assert!(lab.site.web_tls.requests().is_empty());
 }
@@ -257,8 +253,7 @@ async fn a_proxy_that_is_reached_over_tls_is_refused_without_its_root() {
     // That of targets is not taken for it.
     let app = lab.app(settings).await;
     let error = app.failure("https://www.example.org/", 502).await;
-    assert!(error.contains("its certificate does not verify"), "{error}");
-    assert!(error.contains("--proxy-ca"), "{error}");
+    assert_eq!(error, "the proxy's certificate does not verify");
     assert!(proxy.requests().is_empty());
 }
 
@@ -442,9 +437,9 @@ async fn the_sample_unit_file_sets_the_server_up() {
 async fn internal_addresses_are_refused() {
     let (lab, app) = listed(None).await;
     let here = format!("http://127.0.0.1:{}/", lab.site.wiki.port());
-    for (url, address) in [("http://wiki.internal.example.com/", "10.0.0.7"), (&here, "127.0.0.1")] {
-        let error = app.failure(url, 403).await;
-        assert!(error.contains(address), "{error}");
+    for url in ["http://wiki.internal.example.com/", &here] {
+        // Which it is here is for the log only.
+        assert_eq!(app.failure(url, 403).await, "its address is none that is fetched");
     }
     // The redirect is fetched, what it leads to is not.
     app.failure("http://www.example.org/to-wiki", 403).await;

@@ -15,7 +15,8 @@
 //! mattermost --demo         sets all of it up on loopback, fetches, and exits with 0 only if every row is as documented
 //! ```
 //!
-//! Each fetch is logged on standard error with its route and the reason. Exits with 2 if the command line cannot be used,
+//! Each fetch is logged on standard error with its route and the reason, and what fails with all that is known of it. The
+//! answer tells the kind only: it goes to strangers, whom internal addresses and proxies do not concern. Exits with 2 if the command line cannot be used,
 //! 5 if the unit file or a setting cannot be.
 
 mod app;

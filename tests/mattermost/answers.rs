@@ -140,9 +140,9 @@ async fn what_goes_wrong_farther_out_is_a_bad_gateway() {
     for (url, reason) in [
         ("http://www.example.org/nowhere", "the target answered 404 Not Found"),
         ("http://www.example.org/status/503", "the target answered 503"),
-        ("http://www.example.org:81/", "www.example.org:81: connecting failed"),
-        ("http://unknown.example.org/", "no such name"),
-        ("https://www.example.org:444/", "connecting failed"),
+        ("http://www.example.org:81/", "it cannot be reached"),
+        ("http://unknown.example.org/", "it cannot be reached"),
+        ("https://www.example.org:444/", "it cannot be reached"),
     ] {
         let error = app.failure(url, 502).await;
         assert!(error.contains(reason), "{url}: {error}");
@@ -155,13 +155,13 @@ async fn what_goes_wrong_farther_out_is_a_bad_gateway() {
         (
             refusing.url(),
             "https://www.example.org/",
-            "the tunnel was refused: 403 Forbidden",
+            "the proxy refused the tunnel: 403 Forbidden",
         ),
-        (broken.url(), "https://www.example.org/", "is not HTTP/1"),
+        (broken.url(), "https://www.example.org/", "it cannot be reached"),
         (
             "http://u:password@127.0.0.1:1".to_owned(),
             "http://www.example.org/",
-            "proxy http://u:***@127.0.0.1:1",
+            "it cannot be reached",
         ),
     ] {
         let app = lab
@@ -169,6 +169,8 @@ async fn what_goes_wrong_farther_out_is_a_bad_gateway() {
             .await;
         let error = app.failure(url, 502).await;
         assert!(error.contains(reason), "{url}: {error}");
+        // Where the proxies are is nobody's business.
+        assert!(!error.contains("127.0.0.1"), "{url}: {error}");
     }
 }
 

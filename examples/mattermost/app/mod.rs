@@ -91,6 +91,7 @@ async fn opengraph(State(previews): State<Previews>, body: Result<Bytes, BytesRe
     }
 }
 
+/// Logs what an operator needs, and answers what a stranger may know.
 fn failure(asked_for: &str, error: &BoxError) -> Response {
     let status = preview::status(error.as_ref());
     let mut text = chain(error.as_ref())
@@ -101,7 +102,8 @@ fn failure(asked_for: &str, error: &BoxError) -> Response {
         text = format!("{text} ({advice})");
     }
     tracing::warn!("{asked_for}: {}: {text}", status.as_u16());
-    answer(status, &json!({ "url": asked_for, "error": text }))
+    let told = preview::told(error.as_ref());
+    answer(status, &json!({ "url": asked_for, "error": told }))
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {

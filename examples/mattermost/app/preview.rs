@@ -136,10 +136,10 @@ impl fmt::Display for Answered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(status, route) = self;
         match (status, route) {
-            (_, Route::Forward(proxy)) if status.as_u16() == 407 => {
-                write!(f, "the proxy {proxy} wants other credentials: {status}")
+            (_, Route::Forward(_)) if status.as_u16() == 407 => {
+                write!(f, "the proxy wants other credentials: {status}")
             }
-            (_, Route::Forward(proxy)) => write!(f, "the target, or the proxy {proxy} for it, answered {status}"),
+            (_, Route::Forward(_)) => write!(f, "the target, or the proxy for it, answered {status}"),
             _ if status.is_redirection() => write!(
                 f,
                 "the target answered {status}, which is not followed: over {MAX_REDIRECTS} in a row, or not to a page"
@@ -155,20 +155,50 @@ impl Error for Answered {}
 /// once, 504 for one that took too long, 502 for all that went wrong farther out.
 pub(crate) fn status(error: &(dyn Error + 'static)) -> StatusCode {
     let connect = ConnectError::find(error);
-    let took_too_long = chain(error).any(|cause| cause.is::<Elapsed>())
-        || connect.is_some_and(ConnectError::is_timeout)
-        || chain(error).any(|cause| cause.downcast_ref().is_some_and(ClientError::is_timeout));
     match connect {
         Some(error) if error.is_denied() => StatusCode::FORBIDDEN,
-        _ if took_too_long => StatusCode::GATEWAY_TIMEOUT,
+        _ if took_too_long(error) => StatusCode::GATEWAY_TIMEOUT,
         _ if chain(error).any(|cause| cause.is::<Overloaded>()) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     }
 }
 
+fn took_too_long(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|cause| cause.is::<Elapsed>())
+        || ConnectError::find(error).is_some_and(ConnectError::is_timeout)
+        || chain(error).any(|cause| cause.downcast_ref().is_some_and(ClientError::is_timeout))
+}
+
+/// What a stranger is told of it: the kind, and none of the addresses that names have here, nor of the proxies, nor what
+/// those say. All that is in the log.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    if let Some(answered) = chain(error).find_map(|cause| cause.downcast_ref::<Answered>()) {
+        return answered.to_string();
+    }
+    let connect = ConnectError::find(error);
+    let text = match connect {
+        Some(error) if error.is_denied() => "its address is none that is fetched",
+        _ if took_too_long(error) => "it timed out",
+        _ if chain(error).any(|cause| cause.is::<Overloaded>()) => "overloaded; try again later",
+        _ if has_wrong_certificate(error) => match connect {
+            Some(_) => "the proxy's certificate does not verify",
+            None => "the target's certificate does not verify",
+        },
+        _ => match connect.and_then(ConnectError::response) {
+            Some(response) => return format!("the proxy refused the tunnel: {}", response.status()),
+            None => "it cannot be reached",
+        },
+    };
+    text.to_owned()
+}
+
+fn has_wrong_certificate(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
 /// What an operator can do about it.
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    if !chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))) {
+    if !has_wrong_certificate(error) {
         return None;
     }
     Some(match ConnectError::find(error) {
