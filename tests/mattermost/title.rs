@@ -45,3 +45,10 @@ fn a_page_of_tags_that_never_end_is_read_once() {
     }
     assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
 }
+
+#[test]
+fn a_long_title_is_cut_off() {
+    let of = |length: usize| title(format!("<title>{}</title>", "ü".repeat(length)).as_bytes()).unwrap();
+    assert_eq!(of(300), "ü".repeat(300));
+    assert_eq!(of(250_000), format!("{}…", "ü".repeat(300)));
+}

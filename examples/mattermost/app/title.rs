@@ -1,5 +1,8 @@
 //! The title of an HTML page, as far as a link preview needs it.
 
+/// In characters. What is longer is cut off: a page may have a title of half a megabyte, a chat message has no room for it.
+const MAX_TITLE: usize = 300;
+
 /// The text of the first `<title>`, with character references decoded and white space collapsed. `None` where there is
 /// none, it is empty, or the page breaks off in it.
 ///
@@ -45,5 +48,10 @@ fn text(content: &[u8]) -> Option<String> {
     let content = String::from_utf8_lossy(content);
     let text = html_escape::decode_html_entities(&content);
     let words: Vec<_> = text.split_whitespace().collect();
-    (!words.is_empty()).then(|| words.join(" "))
+    let mut title = words.join(" ");
+    if let Some((end, _)) = title.char_indices().nth(MAX_TITLE) {
+        title.truncate(end);
+        title.push('…');
+    }
+    (!title.is_empty()).then_some(title)
 }
