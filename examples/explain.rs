@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The settings come from the environment. With `--purpose` each URL is explained for requests of that purpose too, where
-//! an application's policy says `settings`, `never`, `always`, or the address of a proxy of its own. `--compare` reads the
+//! an application's policy says `settings`, `never`, `always`, or the URL of a proxy of its own. `--compare` reads the
 //! settings in every dialect, and tells where Go and curl would send a URL another way: what to know before a service
 //! moves from one of them to this crate. With `--batch` they come, case by case, from standard input instead:
 //! tab-separated lines `http_proxy  https_proxy  no_proxy  url` (escapes `\t \n \r \\`; an empty column is an unset
@@ -89,12 +89,17 @@ impl fmt::Debug for Purpose {
 
 /// Reads `NAME=USE`.
 fn purpose(text: &str) -> Result<Purpose, Box<dyn Error>> {
-    let (name, usage) = text.split_once('=').ok_or("--purpose needs NAME=USE")?;
+    let (name, usage) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("--purpose needs NAME=USE")?;
     let usage = match usage {
         "settings" => ProxyUse::Settings,
         "never" => ProxyUse::Never,
         "always" => ProxyUse::Always,
-        proxy => ProxyUse::Proxy(proxy.parse()?),
+        proxy if proxy.contains("://") => ProxyUse::Proxy(proxy.parse()?),
+        // Not shown: it may be a proxy's address without its scheme.
+        _ => return Err(format!("--purpose {name}: neither settings, never, always nor a proxy's URL").into()),
     };
     Ok(Purpose {
         name: name.to_owned(),

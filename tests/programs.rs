@@ -120,6 +120,11 @@ http://x.test:80
 
     for (argument, error) in [
         ("push", "explain: --purpose needs NAME=USE\n"),
+        ("=always", "explain: --purpose needs NAME=USE\n"),
+        (
+            "push=nevr",
+            "explain: --purpose push: neither settings, never, always nor a proxy's URL\n",
+        ),
         (
             "push=socks5://user:secret@p.test",
             "explain: `socks5://user:***@p.test`: unsupported proxy scheme `socks5` (http and https are supported)\n",
