@@ -31,7 +31,7 @@ mod table;
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use http::Uri;
-use tower_outbound_proxy::{BoxError, ConfigError, Target, TlsConfig};
+use tower_outbound_proxy::{BoxError, ConfigError, Scheme, Target, TlsConfig};
 
 use self::{
     app::{
@@ -101,7 +101,11 @@ async fn call(
     timeout: Duration,
     table: &mut Table,
 ) -> Result<bool, BoxError> {
-    let target = Target::try_from(uri)?.to_string();
+    let target = Target::try_from(uri)?;
+    let target = match target.scheme() {
+        Scheme::Other => format!("redis://{target}"),
+        _ => target.to_string(),
+    };
     let documented = outbound.documented(connection, uri)?;
     let decided = outbound.decide(connection, uri)?;
     let answer = match tokio::time::timeout(timeout, outbound.call(connection, uri)).await {

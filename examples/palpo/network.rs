@@ -1,13 +1,14 @@
 //! A network of its own: names and addresses of the outside and the inside, all of which are servers on loopback.
 //!
 //! What the application has for a resolver and a connector in the demonstration and in tests. Nothing leaves the machine,
-//! its hosts file stays as it is, and the document's own examples can be taken to the letter: `10.0.1.1:8080` is there.
+//! its hosts file stays as it is, and the document's own examples can be taken to the letter: `10.0.1.1:8080` is there. What
+//! is on `127.0.0.1` is reached there.
 
 use std::{
     collections::HashMap,
     future::{Ready, ready},
     io, iter,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -65,8 +66,14 @@ impl Network {
             (None, name) => self.resolve(name.unwrap_or_default())?,
         };
         let at = SocketAddr::new(ip, target.port().unwrap_or_default());
-        let nobody = || io::Error::new(io::ErrorKind::ConnectionRefused, "nothing listens there");
-        self.servers.get(&at).copied().ok_or_else(nobody)
+        match self.servers.get(&at) {
+            Some(server) => Ok(*server),
+            None if ip == Ipv4Addr::LOCALHOST => Ok(at),
+            None => Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "nothing listens there",
+            )),
+        }
     }
 }
 

@@ -138,12 +138,32 @@ impl Site {
         Ok(origin)
     }
 
-    /// How often a host was asked for something.
+    /// By whom a host is reached during a call, and what the call gives: `direct`, a proxy's name, or `nobody`.
     ///
     /// # Errors
     ///
     /// There is no such host.
-    pub(crate) fn asked(&self, name: &str) -> Result<usize, BoxError> {
+    pub(crate) async fn by_whom<T>(&self, host: &str, call: impl Future<Output = T>) -> Result<(String, T), BoxError> {
+        let before = self.proxies.all().map(|(_, proxy)| proxy.requests().len());
+        let asked_before = self.asked(host)?;
+        let outcome = call.await;
+        let now = self.proxies.all().into_iter().zip(before);
+        let used: Vec<_> = now
+            .filter(|((_, proxy), before)| proxy.requests().len() > *before)
+            .map(|((name, _), _)| name)
+            .collect();
+        let was_reached = self.asked(host)? > asked_before;
+        let by_whom = match (&used[..], was_reached) {
+            ([], true) => "direct".to_owned(),
+            ([], false) => "nobody".to_owned(),
+            (used, true) => used.join(", "),
+            (used, false) => format!("{}, not the target", used.join(", ")),
+        };
+        Ok((by_whom, outcome))
+    }
+
+    /// How often a host was asked for something.
+    fn asked(&self, name: &str) -> Result<usize, BoxError> {
         match name {
             "redis.internal.example.com" => Ok(self.redis.commands().len()),
             name => Ok(self.host(name)?.requests().len()),

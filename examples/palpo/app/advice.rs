@@ -6,7 +6,9 @@ use tower_outbound_proxy::ConnectError;
 
 /// The error with its causes, and advice, if there is any.
 pub(crate) fn report(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<_> = chain(error).map(ToString::to_string).collect();
+    let mut texts: Vec<_> = chain(error).map(ToString::to_string).collect();
+    // Some errors of others say what their cause says.
+    texts.dedup_by(|cause, text| text.ends_with(&*cause));
     let mut report = texts.join(": ");
     if let Some(advice) = advice(error) {
         report.push_str("\n    ");

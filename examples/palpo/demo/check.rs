@@ -1,9 +1,7 @@
 //! Checks rows: makes the call, and asks the servers who was called by whom.
 
-use std::fmt::Write;
-
 use http::Uri;
-use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy::{BoxError, ProxyServer};
 
 use crate::{
     app::{advice::report, connections::Connection, outbound::Outbound},
@@ -65,46 +63,27 @@ impl Demo<'_> {
 
     async fn call(&self, outbound: &Outbound, connection: Connection, uri: &Uri) -> Result<Outcome, BoxError> {
         let host = uri.host().ok_or("a URL without a host")?;
-        let proxies = self.site.proxies.all();
-        let before = proxies.map(|(_, proxy)| proxy.requests().len());
-        let asked_before = self.site.asked(host)?;
-        let answer = outbound.call(connection, uri).await;
-
-        let used: Vec<_> = proxies
-            .iter()
-            .zip(before)
-            .filter(|((_, proxy), before)| proxy.requests().len() > *before)
-            .map(|((name, _), _)| *name)
-            .collect();
-        let was_asked = self.site.asked(host)? > asked_before;
-        let actual = match (&used[..], was_asked) {
-            ([], true) => "direct".to_owned(),
-            ([], false) => "nobody".to_owned(),
-            (used, true) => used.join(", "),
-            (used, false) => format!("{}, not the target", used.join(", ")),
-        };
+        let (actual, answer) = self.site.by_whom(host, outbound.call(connection, uri)).await?;
         let because = outbound.decide(connection, uri)?.reason;
         Ok(match answer {
-            Ok(answer) => Outcome {
-                is_as_told: match answer.route.proxy() {
-                    None => used.is_empty(),
-                    Some(proxy) => used == [proxy.host()],
-                },
-                actual,
-                status: answer.status,
-                because,
-                report: String::new(),
-            },
-            Err(error) => {
-                let mut text = report(error.as_ref());
-                let status = text.clone();
-                let _ = writeln!(text);
+            Ok(answer) => {
+                let told = answer.route.proxy().map_or("direct".to_owned(), ProxyServer::host);
                 Outcome {
-                    is_as_told: !was_asked,
+                    is_as_told: actual.split(',').next() == Some(&*told),
                     actual,
-                    status,
+                    status: answer.status,
                     because,
-                    report: text,
+                    report: String::new(),
+                }
+            }
+            Err(error) => {
+                let report = report(error.as_ref());
+                Outcome {
+                    is_as_told: actual != "direct",
+                    actual,
+                    status: report.clone(),
+                    because,
+                    report: report + "\n",
                 }
             }
         })
