@@ -1,0 +1,739 @@
+//! Promise: the example `palpo` does what Palpo's document "Using Forward/Outbound Proxies" says, sentence by sentence.
+//!
+//! In the document's order, each sentence that states a behaviour, and the tests that are named after it:
+//!
+//! 1. Outbound HTTP(S) requests can go through a proxy: [`http_and_https_requests_can_go_through_a_proxy`]. Only HTTP(S)
+//!    proxies are supported, SOCKS and other types are not: [`only_http_and_https_proxies_are_supported`].
+//! 2. The environment variables `http_proxy`, `https_proxy` and `no_proxy` set it up:
+//!    [`three_environment_variables_set_it_up`]. Their names are case-insensitive:
+//!    [`names_of_variables_are_case_insensitive`].
+//! 3. `http_proxy` is the proxy for HTTP requests: [`http_proxy_is_for_http_requests`].
+//! 4. `https_proxy` is the proxy for HTTPS requests: [`https_proxy_is_for_https_requests`].
+//! 5. `no_proxy` is a comma-separated list of hosts, IP addresses, or IP ranges in CIDR notation, which are reached
+//!    directly: [`no_proxy_lists_what_is_reached_directly`], [`no_proxy_is_hosts_addresses_and_ranges`].
+//! 6. An address is `[scheme://][<username>:<password>@]<host>[:<port>]`: [`an_address_has_four_parts`].
+//! 7. The scheme is `http://` or `https://`, `http://` unless named: [`the_scheme_is_http_unless_named`].
+//! 8. With `https://` the connection to the proxy uses TLS: [`with_https_the_connection_to_the_proxy_uses_tls`].
+//! 9. Certificates are validated, and with an invalid one the connection is rejected:
+//!    [`a_proxy_with_an_invalid_certificate_is_rejected`].
+//! 10. The port is 1080 unless named: [`the_port_is_1080_unless_named`].
+//! 11. User name and password are optional, and for authentication: [`user_name_and_password_authenticate`],
+//!     [`user_name_and_password_are_optional`].
+//! 12. Examples of the three variables: [`the_documents_examples_hold`].
+//! 13. IP blacklists are not applied to connections through a proxy, since the proxy resolves names:
+//!     [`ip_blacklists_are_not_applied_to_connections_through_a_proxy`], [`names_are_resolved_by_the_proxy`],
+//!     [`ip_blacklists_are_applied_to_direct_connections`].
+//! 14. These use the proxy: [`push_uses_the_proxy`], [`url_previews_use_the_proxy`],
+//!     [`phone_home_statistics_use_the_proxy`], [`recaptcha_verification_uses_the_proxy`],
+//!     [`cas_authentication_uses_the_proxy`], [`openid_connect_uses_the_proxy`], [`outbound_federation_uses_the_proxy`],
+//!     [`checking_public_key_revocation_uses_the_proxy`], [`fetching_public_keys_of_other_servers_uses_the_proxy`],
+//!     [`downloading_remote_media_uses_the_proxy`].
+//! 15. These do not: [`application_services_do_not_use_the_proxy`], [`identity_servers_do_not_use_the_proxy`],
+//!     [`connections_between_workers_do_not_use_the_proxy`], [`connections_to_redis_do_not_use_the_proxy`].
+//! 16. If no connections come about through a proxy with TLS, it is most likely its certificate, which can be tested by
+//!     switching validation off: [`a_certificate_that_does_not_verify_is_told_with_what_to_do`].
+//! 17. `use_insecure_ssl_client_just_for_testing_do_not_use: true` in the settings file switches it off, for testing only:
+//!     [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
+//!     [`only_true_switches_validation_off`].
+//!
+//! What makes the calls is the example's own; what it calls is the lab. More of the example is tested in the modules: its
+//! settings files, settings that are replaced while it runs, the built program, the same through real proxies.
+
+#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+#[path = "../examples/palpo/app/mod.rs"]
+#[allow(dead_code)] // what only the program uses
+mod app;
+#[path = "../examples/palpo/network.rs"]
+mod network;
+#[path = "../examples/palpo/redis.rs"]
+mod redis;
+#[path = "../examples/palpo/site.rs"]
+mod site;
+
+#[path = "palpo/lab.rs"]
+mod lab;
+#[path = "palpo/program.rs"]
+mod program;
+#[path = "palpo/real.rs"]
+mod real;
+#[path = "palpo/settings.rs"]
+mod settings;
+
+use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyServer, Stage, Warning};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity, Kind, Listening};
+
+use app::{
+    advice::{is_certificate, report},
+    connections::Connection,
+    settings::{Settings, trust},
+};
+use lab::{Lab, assert_no_password, environment, file};
+use site::EXAMPLES;
+
+/// Base64 of `USERNAME:PASSWORD`.
+const BASIC: &str = "Basic VVNFUk5BTUU6UEFTU1dPUkQ=";
+/// For HTTP and for HTTPS, in the outside, for whatever purpose.
+const HTTP: &str = "http://www.example.org/";
+const HTTPS: &str = "https://www.example.com/";
+const PLAIN: &str = "USERNAME:PASSWORD@plain.example.com";
+const TLS: &str = "https://USERNAME:PASSWORD@tls.example.com";
+
+/// The request lines of what a server was asked, without versions.
+fn asked(server: &Listening) -> Vec<String> {
+    let requests = server.requests();
+    let line = |request: &tower_outbound_proxy_lab::Request| format!("{} {}", request.method, request.target);
+    requests.iter().map(line).collect()
+}
+
+fn read(address: &str) -> ProxyServer {
+    let config = ProxyConfig::from_vars([("http_proxy", address)]);
+    config.unwrap_or_else(|error| panic!("{error}")).http().unwrap().clone()
+}
+
+#[tokio::test]
+async fn http_and_https_requests_can_go_through_a_proxy() {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&[("http_proxy", PLAIN), ("https_proxy", PLAIN)]);
+    for url in [HTTP, HTTPS] {
+        assert_eq!(
+            lab.reached(&outbound, Connection::UrlPreview, url).await,
+            "plain.example.com"
+        );
+    }
+    let proxy = &lab.site.proxies.plain;
+    assert_eq!(
+        asked(proxy),
+        ["GET http://www.example.org/", "CONNECT www.example.com:443"]
+    );
+    // In the tunnel the proxy sees no HTTP, and the target no proxy.
+    assert_eq!(
+        lab.site.host("www.example.com").unwrap().requests()[0].kind(),
+        Kind::Origin
+    );
+    lab.assert_targets_know_no_password();
+}
+
+#[tokio::test]
+async fn only_http_and_https_proxies_are_supported() {
+    for variable in ["HTTP_PROXY", "https_proxy"] {
+        for scheme in [
+            "socks", "socks4", "socks4a", "socks5", "socks5h", "SOCKS5", "ftp", "ws", "quic",
+        ] {
+            let address = format!("{scheme}://USERNAME:PASSWORD@10.0.1.1:1080");
+            let error = environment(&[(variable, &address)]).config().unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.setting(), Some(variable));
+            let reason = format!("unsupported proxy scheme `{}`", scheme.to_lowercase());
+            assert!(text.to_lowercase().contains(&reason), "{text}");
+            assert_no_password(&text);
+        }
+    }
+    for scheme in ["http", "https", "HTTP", "Https"] {
+        let address = format!("{scheme}://10.0.1.1");
+        environment(&[("http_proxy", &address)]).config().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn three_environment_variables_set_it_up() {
+    let lab = Lab::start().await;
+    let variables = [
+        ("http_proxy", PLAIN),
+        ("https_proxy", PLAIN),
+        ("no_proxy", "push.example.org"),
+    ];
+    let outbound = lab.outbound(&variables);
+    for (url, by_whom) in [
+        (HTTP, "plain.example.com"),
+        (HTTPS, "plain.example.com"),
+        ("https://push.example.org/", "direct"),
+    ] {
+        assert_eq!(lab.reached(&outbound, Connection::Push, url).await, by_whom, "{url}");
+    }
+    // Without them there is no proxy, and no other variable is one of them.
+    let others = [
+        ("proxy", PLAIN),
+        ("PALPO_HTTP_PROXY", PLAIN),
+        ("socks_proxy", PLAIN),
+        ("http_proxy_host", PLAIN),
+    ];
+    for variables in [&others[..], &[], &[("http_proxy", ""), ("https_proxy", " ")]] {
+        let outbound = lab.outbound(variables);
+        for url in [HTTP, HTTPS] {
+            let by_whom = lab.reached(&outbound, Connection::Push, url).await;
+            assert_eq!(by_whom, "direct", "{url}, {variables:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_of_variables_are_case_insensitive() {
+    let lab = Lab::start().await;
+    for [http, https, no] in [
+        ["http_proxy", "https_proxy", "no_proxy"],
+        ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"],
+        ["Http_Proxy", "Https_Proxy", "No_Proxy"],
+        ["hTTP_pROXY", "httpS_PROXY", "NO_proxy"],
+    ] {
+        let outbound = lab.outbound(&[(http, PLAIN), (https, PLAIN), (no, "push.example.org")]);
+        for (url, by_whom) in [
+            (HTTP, "plain.example.com"),
+            (HTTPS, "plain.example.com"),
+            ("https://push.example.org/", "direct"),
+        ] {
+            assert_eq!(
+                lab.reached(&outbound, Connection::Push, url).await,
+                by_whom,
+                "{http}: {url}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_proxy_is_for_http_requests() {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&[("http_proxy", PLAIN)]);
+    assert_eq!(
+        lab.reached(&outbound, Connection::Push, HTTP).await,
+        "plain.example.com"
+    );
+    assert_eq!(lab.reached(&outbound, Connection::Push, HTTPS).await, "direct");
+    assert_eq!(asked(&lab.site.proxies.plain), ["GET http://www.example.org/"]);
+}
+
+#[tokio::test]
+async fn https_proxy_is_for_https_requests() {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&[("https_proxy", PLAIN)]);
+    assert_eq!(lab.reached(&outbound, Connection::Push, HTTP).await, "direct");
+    assert_eq!(
+        lab.reached(&outbound, Connection::Push, HTTPS).await,
+        "plain.example.com"
+    );
+    assert_eq!(asked(&lab.site.proxies.plain), ["CONNECT www.example.com:443"]);
+}
+
+#[tokio::test]
+async fn no_proxy_lists_what_is_reached_directly() {
+    let lab = Lab::start().await;
+    let list = "www.example.com,10.2.0.9,172.30.0.0/16";
+    let outbound = lab.outbound(&[("http_proxy", PLAIN), ("https_proxy", PLAIN), ("no_proxy", list)]);
+    // Named by the operator, and so allowed to be in the own network.
+    for (url, by_whom) in [
+        ("https://www.example.com/", "direct"),
+        ("http://10.2.0.9/", "direct"),
+        ("http://172.30.0.5/", "direct"),
+        ("http://www.example.org/", "plain.example.com"),
+        ("http://10.1.0.5/", "plain.example.com"),
+        ("https://push.example.org/", "plain.example.com"),
+    ] {
+        assert_eq!(lab.reached(&outbound, Connection::Cas, url).await, by_whom, "{url}");
+    }
+}
+
+#[test]
+fn no_proxy_is_hosts_addresses_and_ranges() {
+    for (list, direct, proxied) in [
+        (
+            "example.com",
+            &["http://example.com", "https://example.com:8448"][..],
+            &["http://example.org", "http://anexample.com"][..],
+        ),
+        (
+            "10.1.2.3",
+            &["http://10.1.2.3", "https://10.1.2.3:8448"],
+            &["http://10.1.2.4"],
+        ),
+        ("2001:db8::1", &["http://[2001:db8::1]"], &["http://[2001:db8::2]"]),
+        (
+            "10.1.0.0/16",
+            &["http://10.1.0.0", "https://10.1.255.255"],
+            &["http://10.0.255.255", "http://10.2.0.0"],
+        ),
+        ("2001:db8::/32", &["http://[2001:db8:ffff::]"], &["http://[2001:db9::]"]),
+        (
+            "example.com,10.1.2.3,172.30.0.0/16",
+            &["http://example.com", "http://10.1.2.3", "http://172.30.9.9"],
+            &["http://example.org", "http://10.1.2.4", "http://172.31.0.0"],
+        ),
+    ] {
+        let variables = [("http_proxy", "p"), ("https_proxy", "p"), ("no_proxy", list)];
+        let config = environment(&variables).config().unwrap();
+        assert_eq!(config.warnings(), [], "{list}");
+        for (urls, is_direct) in [(direct, true), (proxied, false)] {
+            for url in urls {
+                let route = config.route(&url.parse().unwrap());
+                assert_eq!(route.proxy().is_none(), is_direct, "{list}: {url}: {route}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_address_has_four_parts() {
+    for (address, is_tls, credentials, host, port) in [
+        ("https://user:word@proxy.test:3128", true, true, "proxy.test", 3128),
+        ("https://user:word@proxy.test", true, true, "proxy.test", 1080),
+        ("https://proxy.test:3128", true, false, "proxy.test", 3128),
+        ("https://proxy.test", true, false, "proxy.test", 1080),
+        ("user:word@proxy.test:3128", false, true, "proxy.test", 3128),
+        ("user:word@proxy.test", false, true, "proxy.test", 1080),
+        ("proxy.test:3128", false, false, "proxy.test", 3128),
+        ("proxy.test", false, false, "proxy.test", 1080),
+        ("user:word@10.0.1.1:3128", false, true, "10.0.1.1", 3128),
+        ("http://[2001:db8::1]:3128", false, false, "[2001:db8::1]", 3128),
+    ] {
+        let proxy = read(address);
+        assert_eq!(
+            (
+                proxy.is_tls(),
+                proxy.credentials().is_some(),
+                &*proxy.host(),
+                proxy.port()
+            ),
+            (is_tls, credentials, host, port),
+            "{address}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_scheme_is_http_unless_named() {
+    for (address, is_tls) in [
+        ("proxy.test", false),
+        ("proxy.test:443", false),
+        ("http://proxy.test", false),
+        ("https://proxy.test", true),
+    ] {
+        assert_eq!(read(address).is_tls(), is_tls, "{address}");
+    }
+    let lab = Lab::start().await;
+    // To a proxy that speaks no TLS, and to one that speaks nothing else.
+    let outbound = lab.outbound(&[("http_proxy", PLAIN)]);
+    assert_eq!(
+        lab.reached(&outbound, Connection::Push, HTTP).await,
+        "plain.example.com"
+    );
+    let outbound = lab.outbound(&[("http_proxy", "USERNAME:PASSWORD@tls.example.com")]);
+    assert_eq!(lab.failed(&outbound, Connection::Push, HTTP).await.0, "nobody");
+}
+
+#[tokio::test]
+async fn with_https_the_connection_to_the_proxy_uses_tls() {
+    let lab = Lab::start().await;
+    let settings = lab.trusting_the_proxy(&[("http_proxy", TLS), ("https_proxy", TLS)]);
+    let outbound = lab.outbound_with(&settings);
+    for url in [HTTP, HTTPS] {
+        assert_eq!(lab.reached(&outbound, Connection::Push, url).await, "tls.example.com");
+    }
+    for connection in lab.site.proxies.tls.connections() {
+        assert_eq!(connection.tls().unwrap().sni.as_deref(), Some("tls.example.com"));
+    }
+    assert_eq!(
+        asked(&lab.site.proxies.tls),
+        ["GET http://www.example.org/", "CONNECT www.example.com:443"]
+    );
+}
+
+/// A proxy at `127.0.0.1` that shows this certificate.
+async fn showing(certificate: Identity) -> ForwardProxy {
+    let tls = certificate.server_config(&["http/1.1"]);
+    ForwardProxy::builder().tls(tls).host("127.0.0.1").start().await
+}
+
+#[tokio::test]
+async fn a_proxy_with_an_invalid_certificate_is_rejected() {
+    let (lab, known, unknown) = (Lab::start().await, Ca::new(), Ca::new());
+    for (what, certificate) in [
+        ("issued by nobody who is trusted", unknown.issue(&["127.0.0.1"])),
+        ("for another name", known.issue(&["proxy.test"])),
+        ("not valid any more", known.issue_expired(&["127.0.0.1"])),
+    ] {
+        let proxy = showing(certificate).await;
+        let url = proxy.url_with("USERNAME:PASSWORD@");
+        let settings = Settings {
+            proxy_tls: Some(trust(known.pem().as_bytes()).unwrap()),
+            ..lab.settings(&[("http_proxy", &url), ("https_proxy", &url)])
+        };
+        let outbound = lab.outbound_with(&settings);
+        for url in [HTTP, HTTPS] {
+            let (by_whom, error) = lab.failed(&outbound, Connection::Push, url).await;
+            assert_eq!(by_whom, "nobody", "{what}");
+            let connect = ConnectError::find(&*error).unwrap();
+            assert!(connect.is_certificate(), "{what}: {connect:?}");
+            assert_eq!(connect.stage(), Stage::Tls, "{what}");
+        }
+        // Of the password it has not seen a byte.
+        assert_eq!(proxy.raw().concat(), b"", "{what}");
+    }
+    // Those who are trusted for targets are not for proxies.
+    let proxy = showing(lab.site.public.issue(&["127.0.0.1"])).await;
+    let outbound = lab.outbound(&[("https_proxy", &proxy.url())]);
+    let (_, error) = lab.failed(&outbound, Connection::Push, HTTPS).await;
+    assert!(ConnectError::find(&*error).unwrap().is_certificate());
+
+    let proxy = showing(known.issue(&["127.0.0.1"])).await;
+    let settings = Settings {
+        proxy_tls: Some(trust(known.pem().as_bytes()).unwrap()),
+        ..lab.settings(&[("http_proxy", &proxy.url())])
+    };
+    let outbound = lab.outbound_with(&settings);
+    // It knows no names, so it answers that it cannot reach the target.
+    let answer = outbound.call(Connection::Push, &HTTP.parse().unwrap()).await.unwrap();
+    assert_eq!(
+        (answer.route.proxy(), proxy.requests().len()),
+        (settings.config().unwrap().http(), 1)
+    );
+}
+
+#[tokio::test]
+async fn the_port_is_1080_unless_named() {
+    let lab = Lab::start().await;
+    let settings = lab.trusting_the_proxy(&[
+        ("http_proxy", "http://USERNAME:PASSWORD@plain.example.com"),
+        ("https_proxy", TLS),
+    ]);
+    let outbound = lab.outbound_with(&settings);
+    // They listen on that port in the lab's network, and on no other.
+    assert_eq!(
+        lab.reached(&outbound, Connection::Push, HTTP).await,
+        "plain.example.com"
+    );
+    assert_eq!(lab.reached(&outbound, Connection::Push, HTTPS).await, "tls.example.com");
+    for address in [
+        "proxy.test",
+        "http://proxy.test",
+        "https://proxy.test",
+        "10.0.1.1",
+        "[2001:db8::1]",
+    ] {
+        assert_eq!(read(address).port(), 1080, "{address}");
+    }
+    assert_eq!(read("http://proxy.test:80").port(), 80);
+
+    let outbound = lab.outbound(&[("http_proxy", "USERNAME:PASSWORD@plain.example.com:8080")]);
+    assert_eq!(lab.failed(&outbound, Connection::Push, HTTP).await.0, "nobody");
+}
+
+#[tokio::test]
+async fn user_name_and_password_authenticate() {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&[("http_proxy", PLAIN), ("https_proxy", PLAIN)]);
+    for url in [HTTP, HTTPS] {
+        assert_eq!(lab.reached(&outbound, Connection::Push, url).await, "plain.example.com");
+    }
+    for request in lab.site.proxies.plain.requests() {
+        assert_eq!(request.header("proxy-authorization"), Some(BASIC), "{}", request.target);
+    }
+    lab.assert_targets_know_no_password();
+
+    // The proxy insists on them.
+    for address in ["plain.example.com", "USERNAME:another@plain.example.com"] {
+        let outbound = lab.outbound(&[("http_proxy", address), ("https_proxy", address)]);
+        let answer = outbound.call(Connection::Push, &HTTP.parse().unwrap()).await.unwrap();
+        assert_eq!(
+            (&*answer.status, answer.is_of_target),
+            ("407 Proxy Authentication Required", false)
+        );
+        let (by_whom, error) = lab.failed(&outbound, Connection::Push, HTTPS).await;
+        assert_eq!(by_whom, "plain.example.com, not the target");
+        assert!(ConnectError::find(&*error).unwrap().is_auth());
+        assert!(!report(&*error).contains("another"), "{}", report(&*error));
+    }
+}
+
+#[tokio::test]
+async fn user_name_and_password_are_optional() {
+    let lab = Lab::start().await;
+    let open = ForwardProxy::builder()
+        .map("www.example.org:80", lab.site.host("www.example.org").unwrap().addr())
+        .map("www.example.com:443", lab.site.host("www.example.com").unwrap().addr())
+        .start()
+        .await;
+    let outbound = lab.outbound(&[("http_proxy", &open.url()), ("https_proxy", &open.url())]);
+    for url in [HTTP, HTTPS] {
+        let answer = outbound.call(Connection::Push, &url.parse().unwrap()).await.unwrap();
+        assert_eq!(answer.status, "200 OK", "{url}");
+    }
+    assert_eq!(
+        asked(&open),
+        ["GET http://www.example.org/", "CONNECT www.example.com:443"]
+    );
+    for request in open.requests() {
+        assert_eq!(request.header("proxy-authorization"), None, "{}", request.target);
+    }
+}
+
+#[tokio::test]
+async fn the_documents_examples_hold() {
+    let lab = Lab::start().await;
+    let config = environment(&EXAMPLES).config().unwrap();
+    for (proxy, text) in [
+        (config.http(), "http://USERNAME:***@10.0.1.1:8080"),
+        (config.https(), "http://USERNAME:***@proxy.example.com:8080"),
+    ] {
+        assert_eq!(proxy.unwrap().to_string(), text);
+    }
+    assert_eq!(config.warnings(), []);
+
+    let outbound = lab.outbound(&EXAMPLES);
+    for (url, by_whom) in [
+        (HTTP, "10.0.1.1"),
+        (HTTPS, "proxy.example.com"),
+        ("https://master.hostname.example.com/", "direct"),
+        ("http://10.1.0.5/", "direct"),
+        ("http://172.30.0.5/", "direct"),
+        ("http://10.2.0.9/", "10.0.1.1"),
+    ] {
+        assert_eq!(lab.reached(&outbound, Connection::Cas, url).await, by_whom, "{url}");
+    }
+    for (_, proxy) in lab.site.proxies.all() {
+        for request in proxy.requests() {
+            assert_eq!(request.header("proxy-authorization"), Some(BASIC), "{}", request.target);
+        }
+    }
+    lab.assert_targets_know_no_password();
+}
+
+#[tokio::test]
+async fn ip_blacklists_are_not_applied_to_connections_through_a_proxy() {
+    let lab = Lab::start().await;
+    // The proxy is itself at a blacklisted address, 10.0.1.1.
+    let outbound = lab.outbound(&EXAMPLES);
+    for connection in Connection::ALL.into_iter().filter(|one| one.is_named_by_strangers()) {
+        if connection == Connection::IdentityServer {
+            continue; // never through a proxy
+        }
+        for url in ["http://10.2.0.9/", "http://printer.internal.example.com/"] {
+            assert_eq!(
+                lab.reached(&outbound, connection, url).await,
+                "10.0.1.1",
+                "{connection:?}: {url}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_are_resolved_by_the_proxy() {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&EXAMPLES);
+    for url in [HTTP, HTTPS, "http://printer.internal.example.com/"] {
+        lab.reached(&outbound, Connection::Push, url).await;
+    }
+    assert_eq!(lab.site.network.resolved(), ["proxy.example.com"]);
+    let named: Vec<_> = [asked(&lab.site.proxies.http), asked(&lab.site.proxies.https)].concat();
+    assert_eq!(
+        named,
+        [
+            "GET http://www.example.org/",
+            "GET http://printer.internal.example.com/",
+            "CONNECT www.example.com:443"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn ip_blacklists_are_applied_to_direct_connections() {
+    let lab = Lab::start().await;
+    // Listed in no_proxy; or no proxy at all.
+    for (variables, urls) in [
+        (&EXAMPLES[..], &["http://10.1.0.5/", "http://172.30.0.5/"][..]),
+        (
+            &[],
+            &[
+                "http://10.2.0.9/",
+                "http://printer.internal.example.com/",
+                "http://127.0.0.1:1/",
+            ],
+        ),
+    ] {
+        let outbound = lab.outbound(variables);
+        for url in urls {
+            for connection in Connection::ALL.into_iter().filter(|one| one.is_named_by_strangers()) {
+                let error = outbound.call(connection, &url.parse().unwrap()).await.unwrap_err();
+                let connect = ConnectError::find(&*error).unwrap();
+                assert!(connect.is_denied(), "{connection:?}: {url}: {connect}");
+            }
+        }
+    }
+    // What the operator names is not kept from the own network.
+    let outbound = lab.outbound(&EXAMPLES);
+    for connection in [Connection::Cas, Connection::ApplicationService, Connection::Worker] {
+        assert_eq!(lab.reached(&outbound, connection, "http://10.1.0.5/").await, "direct");
+    }
+    for connection in [Connection::Worker, Connection::Redis] {
+        assert_eq!(
+            lab.reached(&outbound, connection, &lab.site.url(connection)).await,
+            "direct"
+        );
+    }
+}
+
+/// What a kind of connection is documented to be reached by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    TheProxy,
+    Nothing,
+}
+
+async fn each_target(connection: Connection, by: By) {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&EXAMPLES[..2]);
+    let own = lab.site.url(connection);
+    let urls = match connection {
+        Connection::Redis => vec![&*own],
+        _ => vec![&*own, HTTP, HTTPS],
+    };
+    for url in urls {
+        let expected = match (by, url.starts_with("http:")) {
+            (By::Nothing, _) => "direct",
+            (By::TheProxy, true) => "10.0.1.1",
+            (By::TheProxy, false) => "proxy.example.com",
+        };
+        assert_eq!(lab.reached(&outbound, connection, url).await, expected, "{url}");
+    }
+    if by == By::Nothing {
+        assert_eq!(lab.connections_to_proxies(), 0);
+    }
+}
+
+macro_rules! connections {
+    ($($test:ident = $connection:ident, $by:ident;)+) => {
+        $(#[tokio::test]
+        async fn $test() {
+            each_target(Connection::$connection, By::$by).await;
+        })+
+
+        /// In the document's order, and none twice.
+        #[test]
+        fn each_kind_of_connection_has_its_test() {
+            assert_eq!(Connection::ALL, [$(Connection::$connection),+]);
+        }
+    };
+}
+
+connections! {
+    push_uses_the_proxy = Push, TheProxy;
+    url_previews_use_the_proxy = UrlPreview, TheProxy;
+    phone_home_statistics_use_the_proxy = Statistics, TheProxy;
+    recaptcha_verification_uses_the_proxy = Recaptcha, TheProxy;
+    cas_authentication_uses_the_proxy = Cas, TheProxy;
+    openid_connect_uses_the_proxy = OpenIdConnect, TheProxy;
+    outbound_federation_uses_the_proxy = Federation, TheProxy;
+    checking_public_key_revocation_uses_the_proxy = KeyRevocation, TheProxy;
+    fetching_public_keys_of_other_servers_uses_the_proxy = ServerKeys, TheProxy;
+    downloading_remote_media_uses_the_proxy = RemoteMedia, TheProxy;
+    application_services_do_not_use_the_proxy = ApplicationService, Nothing;
+    identity_servers_do_not_use_the_proxy = IdentityServer, Nothing;
+    connections_between_workers_do_not_use_the_proxy = Worker, Nothing;
+    connections_to_redis_do_not_use_the_proxy = Redis, Nothing;
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_verify_is_told_with_what_to_do() {
+    let lab = Lab::start().await;
+    let outbound = lab.outbound(&[("http_proxy", TLS), ("https_proxy", TLS)]);
+    for url in [HTTP, HTTPS] {
+        let (_, error) = lab.failed(&outbound, Connection::Push, url).await;
+        let report = report(&*error);
+        for part in [
+            "proxy https://USERNAME:***@tls.example.com:1080",
+            "its certificate does not verify: invalid peer certificate: UnknownIssuer",
+            "--proxy-ca FILE",
+            "for testing only",
+            "use_insecure_ssl_client_just_for_testing_do_not_use: true",
+        ] {
+            assert!(report.contains(part), "{part} in:\n{report}");
+        }
+        assert_no_password(&report);
+    }
+    // Of a target's the advice is another.
+    let settings = Settings {
+        target_tls: None,
+        ..lab.settings(&[])
+    };
+    let (_, error) = lab.failed(&lab.outbound_with(&settings), Connection::Push, HTTPS).await;
+    let report = report(&*error);
+    assert!(is_certificate(&*error) && report.contains("with --ca FILE"), "{report}");
+    assert!(
+        !report.contains("--proxy-ca") && !report.contains("use_insecure"),
+        "{report}"
+    );
+}
+
+const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use";
+
+#[tokio::test]
+async fn the_switch_in_the_settings_file_switches_validation_off() {
+    let lab = Lab::start().await;
+    let yaml = format!("http_proxy: {TLS}\nhttps_proxy: {TLS}\n");
+    let verifying = Settings {
+        file: Some(file("palpo.yaml", &yaml)),
+        ..lab.settings(&[])
+    };
+    let switched = Settings {
+        file: Some(file("palpo.yaml", &format!("{yaml}{SWITCH}: true\n"))),
+        ..verifying.clone()
+    };
+    for url in [HTTP, HTTPS] {
+        let (by_whom, error) = lab.failed(&lab.outbound_with(&verifying), Connection::Push, url).await;
+        assert_eq!((&*by_whom, is_certificate(&*error)), ("nobody", true), "{url}");
+        let by_whom = lab.reached(&lab.outbound_with(&switched), Connection::Push, url).await;
+        assert_eq!(by_whom, "tls.example.com", "{url}");
+    }
+    // As in Palpo it is for targets, too; and roots that are given do not switch it on again.
+    let switched = Settings {
+        target_tls: None,
+        proxy_tls: Some(trust(Ca::new().pem().as_bytes()).unwrap()),
+        ..switched
+    };
+    let by_whom = lab
+        .reached(&lab.outbound_with(&switched), Connection::Push, HTTPS)
+        .await;
+    assert_eq!(by_whom, "tls.example.com");
+}
+
+#[test]
+fn the_switch_is_warned_of() {
+    let settings = Settings {
+        file: Some(file("palpo.yaml", &format!("https_proxy: {TLS}\n{SWITCH}: true\n"))),
+        ..environment(&[])
+    };
+    assert_eq!(
+        settings.config().unwrap().warnings(),
+        [Warning::CertificatesNotVerified]
+    );
+    let warning = Warning::CertificatesNotVerified.to_string();
+    assert!(
+        warning.contains("NOT verified") && warning.contains("testing only"),
+        "{warning}"
+    );
+}
+
+#[tokio::test]
+async fn only_true_switches_validation_off() {
+    let lab = Lab::start().await;
+    // No variable does, and not the key's other value.
+    let settings = Settings {
+        file: Some(file("palpo.yaml", &format!("{SWITCH}: false\n"))),
+        ..lab.settings(&[("https_proxy", TLS), (SWITCH, "true")])
+    };
+    assert_eq!(settings.config().unwrap().warnings(), []);
+    let (_, error) = lab.failed(&lab.outbound_with(&settings), Connection::Push, HTTPS).await;
+    assert!(ConnectError::find(&*error).unwrap().is_certificate());
+    for value in ["'true'", "1", "[true]"] {
+        let settings = Settings {
+            file: Some(file("palpo.yaml", &format!("{SWITCH}: {value}\n"))),
+            ..environment(&[])
+        };
+        let error = settings.config().unwrap_err();
+        assert_eq!(
+            (error.setting(), error.is_in_settings_file()),
+            (Some(SWITCH), true),
+            "{value}"
+        );
+    }
+}

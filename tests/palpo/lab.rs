@@ -1,0 +1,120 @@
+//! The servers of these tests, and the application among them.
+
+use tower_outbound_proxy::{BoxError, ProxySettings};
+use tower_outbound_proxy_lab::within;
+
+use crate::{
+    app::{
+        connections::Connection,
+        outbound::{self, Outbound},
+        settings::{self, Settings, trust},
+    },
+    site::Site,
+};
+
+pub struct Lab {
+    pub site: Site,
+}
+
+impl Lab {
+    pub async fn start() -> Self {
+        let site = Site::start().await.unwrap();
+        Self { site }
+    }
+
+    /// Settings of these variables, with trust in this lab's targets.
+    pub fn settings(&self, variables: &[(&str, &str)]) -> Settings {
+        Settings {
+            target_tls: Some(trust(self.site.public.pem().as_bytes()).unwrap()),
+            ..environment(variables)
+        }
+    }
+
+    /// With trust in its proxy that speaks TLS as well.
+    pub fn trusting_the_proxy(&self, variables: &[(&str, &str)]) -> Settings {
+        Settings {
+            proxy_tls: Some(trust(self.site.proxies.ca.pem().as_bytes()).unwrap()),
+            ..self.settings(variables)
+        }
+    }
+
+    /// The application in this lab's network.
+    pub fn outbound(&self, variables: &[(&str, &str)]) -> Outbound {
+        self.outbound_with(&self.settings(variables))
+    }
+
+    pub fn outbound_with(&self, settings: &Settings) -> Outbound {
+        outbound::over(settings, self.site.network.clone()).unwrap()
+    }
+
+    /// By whom a target is reached, as the servers saw it. It has to answer as it should, and the application has to
+    /// tell the same way.
+    pub async fn reached(&self, outbound: &Outbound, connection: Connection, url: &str) -> String {
+        let uri = url.parse().unwrap();
+        let call = self.site.by_whom(uri_host(&uri), outbound.call(connection, &uri));
+        let (by_whom, answer) = within(call).await.unwrap();
+        let answer = answer.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let status = match connection {
+            Connection::Redis => "+PONG",
+            _ => "200 OK",
+        };
+        assert_eq!((&*answer.status, answer.is_of_target), (status, true), "{url}");
+        let told = answer.route.proxy().map(|proxy| proxy.host());
+        assert_eq!(told.unwrap_or("direct".to_owned()), by_whom, "{url}");
+        by_whom
+    }
+
+    /// By whom a target was tried to be reached in vain, and why.
+    pub async fn failed(&self, outbound: &Outbound, connection: Connection, url: &str) -> (String, BoxError) {
+        let uri = url.parse().unwrap();
+        let call = self.site.by_whom(uri_host(&uri), outbound.call(connection, &uri));
+        let (by_whom, answer) = within(call).await.unwrap();
+        (by_whom, answer.unwrap_err())
+    }
+
+    pub fn connections_to_proxies(&self) -> usize {
+        let proxies = self.site.proxies.all();
+        proxies.iter().map(|(_, proxy)| proxy.connections_opened()).sum()
+    }
+
+    #[track_caller]
+    pub fn assert_targets_know_no_password(&self) {
+        let received = self.site.received();
+        assert!(received.contains("GET / HTTP/1.1"), "{received}");
+        assert_no_password(&received);
+        assert!(!received.to_lowercase().contains("proxy-authorization"), "{received}");
+    }
+}
+
+fn uri_host(uri: &http::Uri) -> &str {
+    // What is not in the lab's network is judged by a host that is.
+    match uri.host().unwrap() {
+        "127.0.0.1" => "www.example.org",
+        host => host,
+    }
+}
+
+/// In neither of the ways in which it is written.
+#[track_caller]
+pub fn assert_no_password(text: &str) {
+    for secret in ["PASSWORD", "VVNFUk5BTUU6UEFTU1dPUkQ"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+/// Settings of these variables.
+pub fn environment(variables: &[(&str, &str)]) -> Settings {
+    let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    Settings {
+        environment: Some(variables.iter().map(owned).collect()),
+        ..Settings::default()
+    }
+}
+
+/// What a settings file of this name and content says.
+pub fn file(name: &str, content: &str) -> ProxySettings {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    settings::read(&path).unwrap()
+}
