@@ -36,8 +36,10 @@
 //!     [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
 //!     [`only_true_switches_validation_off`].
 //!
-//! What makes the calls is the example's own; what it calls is the lab. More of the example is tested in the modules: its
-//! settings files, settings that are replaced while it runs, the built program, the same through real proxies.
+//! The tests of 13 to 15 are in `palpo/connections.rs`, those of 16 and 17 in `palpo/certificates.rs`.
+//!
+//! What makes the calls is the example's own; what it calls is the lab. More of the example is tested in the other modules:
+//! its settings files, settings that are replaced while it runs, the built program, the same through real proxies.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -51,24 +53,30 @@ mod redis;
 #[path = "../examples/palpo/site.rs"]
 mod site;
 
+#[path = "palpo/certificates.rs"]
+mod certificates;
+#[path = "palpo/connections.rs"]
+mod connections;
 #[path = "palpo/lab.rs"]
 mod lab;
 #[path = "palpo/program.rs"]
 mod program;
 #[path = "palpo/real.rs"]
 mod real;
+#[path = "palpo/run.rs"]
+mod run;
 #[path = "palpo/settings.rs"]
 mod settings;
 
-use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyServer, Stage, Warning};
+use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyServer, Stage};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity, Kind, Listening};
 
 use app::{
-    advice::{is_certificate, report},
+    advice::report,
     connections::Connection,
     settings::{Settings, trust},
 };
-use lab::{Lab, assert_no_password, environment, file};
+use lab::{Lab, assert_no_password, environment};
 use site::EXAMPLES;
 
 /// Base64 of `USERNAME:PASSWORD`.
@@ -497,243 +505,28 @@ async fn the_documents_examples_hold() {
     lab.assert_targets_know_no_password();
 }
 
-#[tokio::test]
-async fn ip_blacklists_are_not_applied_to_connections_through_a_proxy() {
-    let lab = Lab::start().await;
-    // The proxy is itself at a blacklisted address, 10.0.1.1.
-    let outbound = lab.outbound(&EXAMPLES);
-    for connection in Connection::ALL.into_iter().filter(|one| one.is_named_by_strangers()) {
-        if connection == Connection::IdentityServer {
-            continue; // never through a proxy
-        }
-        for url in ["http://10.2.0.9/", "http://printer.internal.example.com/"] {
-            assert_eq!(
-                lab.reached(&outbound, connection, url).await,
-                "10.0.1.1",
-                "{connection:?}: {url}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn names_are_resolved_by_the_proxy() {
-    let lab = Lab::start().await;
-    let outbound = lab.outbound(&EXAMPLES);
-    for url in [HTTP, HTTPS, "http://printer.internal.example.com/"] {
-        lab.reached(&outbound, Connection::Push, url).await;
-    }
-    assert_eq!(lab.site.network.resolved(), ["proxy.example.com"]);
-    let named: Vec<_> = [asked(&lab.site.proxies.http), asked(&lab.site.proxies.https)].concat();
-    assert_eq!(
-        named,
-        [
-            "GET http://www.example.org/",
-            "GET http://printer.internal.example.com/",
-            "CONNECT www.example.com:443"
-        ]
-    );
-}
-
-#[tokio::test]
-async fn ip_blacklists_are_applied_to_direct_connections() {
-    let lab = Lab::start().await;
-    // Listed in no_proxy; or no proxy at all.
-    for (variables, urls) in [
-        (&EXAMPLES[..], &["http://10.1.0.5/", "http://172.30.0.5/"][..]),
-        (
-            &[],
-            &[
-                "http://10.2.0.9/",
-                "http://printer.internal.example.com/",
-                "http://127.0.0.1:1/",
-            ],
-        ),
-    ] {
-        let outbound = lab.outbound(variables);
-        for url in urls {
-            for connection in Connection::ALL.into_iter().filter(|one| one.is_named_by_strangers()) {
-                let error = outbound.call(connection, &url.parse().unwrap()).await.unwrap_err();
-                let connect = ConnectError::find(&*error).unwrap();
-                assert!(connect.is_denied(), "{connection:?}: {url}: {connect}");
-            }
-        }
-    }
-    // What the operator names is not kept from the own network.
-    let outbound = lab.outbound(&EXAMPLES);
-    for connection in [Connection::Cas, Connection::ApplicationService, Connection::Worker] {
-        assert_eq!(lab.reached(&outbound, connection, "http://10.1.0.5/").await, "direct");
-    }
-    for connection in [Connection::Worker, Connection::Redis] {
-        assert_eq!(
-            lab.reached(&outbound, connection, &lab.site.url(connection)).await,
-            "direct"
-        );
-    }
-}
-
-/// What a kind of connection is documented to be reached by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    TheProxy,
-    Nothing,
-}
-
-async fn each_target(connection: Connection, by: By) {
-    let lab = Lab::start().await;
-    let outbound = lab.outbound(&EXAMPLES[..2]);
-    let own = lab.site.url(connection);
-    let urls = match connection {
-        Connection::Redis => vec![&*own],
-        _ => vec![&*own, HTTP, HTTPS],
-    };
-    for url in urls {
-        let expected = match (by, url.starts_with("http:")) {
-            (By::Nothing, _) => "direct",
-            (By::TheProxy, true) => "10.0.1.1",
-            (By::TheProxy, false) => "proxy.example.com",
-        };
-        assert_eq!(lab.reached(&outbound, connection, url).await, expected, "{url}");
-    }
-    if by == By::Nothing {
-        assert_eq!(lab.connections_to_proxies(), 0);
-    }
-}
-
-macro_rules! connections {
-    ($($test:ident = $connection:ident, $by:ident;)+) => {
-        $(#[tokio::test]
-        async fn $test() {
-            each_target(Connection::$connection, By::$by).await;
-        })+
-
-        /// In the document's order, and none twice.
-        #[test]
-        fn each_kind_of_connection_has_its_test() {
-            assert_eq!(Connection::ALL, [$(Connection::$connection),+]);
-        }
-    };
-}
-
-connections! {
-    push_uses_the_proxy = Push, TheProxy;
-    url_previews_use_the_proxy = UrlPreview, TheProxy;
-    phone_home_statistics_use_the_proxy = Statistics, TheProxy;
-    recaptcha_verification_uses_the_proxy = Recaptcha, TheProxy;
-    cas_authentication_uses_the_proxy = Cas, TheProxy;
-    openid_connect_uses_the_proxy = OpenIdConnect, TheProxy;
-    outbound_federation_uses_the_proxy = Federation, TheProxy;
-    checking_public_key_revocation_uses_the_proxy = KeyRevocation, TheProxy;
-    fetching_public_keys_of_other_servers_uses_the_proxy = ServerKeys, TheProxy;
-    downloading_remote_media_uses_the_proxy = RemoteMedia, TheProxy;
-    application_services_do_not_use_the_proxy = ApplicationService, Nothing;
-    identity_servers_do_not_use_the_proxy = IdentityServer, Nothing;
-    connections_between_workers_do_not_use_the_proxy = Worker, Nothing;
-    connections_to_redis_do_not_use_the_proxy = Redis, Nothing;
-}
-
-#[tokio::test]
-async fn a_certificate_that_does_not_verify_is_told_with_what_to_do() {
-    let lab = Lab::start().await;
-    let outbound = lab.outbound(&[("http_proxy", TLS), ("https_proxy", TLS)]);
-    for url in [HTTP, HTTPS] {
-        let (_, error) = lab.failed(&outbound, Connection::Push, url).await;
-        let report = report(&*error);
-        for part in [
-            "proxy https://USERNAME:***@tls.example.com:1080",
-            "its certificate does not verify: invalid peer certificate: UnknownIssuer",
-            "--proxy-ca FILE",
-            "for testing only",
-            "use_insecure_ssl_client_just_for_testing_do_not_use: true",
-        ] {
-            assert!(report.contains(part), "{part} in:\n{report}");
-        }
-        assert_no_password(&report);
-    }
-    // Of a target's the advice is another.
-    let settings = Settings {
-        target_tls: None,
-        ..lab.settings(&[])
-    };
-    let (_, error) = lab.failed(&lab.outbound_with(&settings), Connection::Push, HTTPS).await;
-    let report = report(&*error);
-    assert!(is_certificate(&*error) && report.contains("with --ca FILE"), "{report}");
-    assert!(
-        !report.contains("--proxy-ca") && !report.contains("use_insecure"),
-        "{report}"
-    );
-}
-
-const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use";
-
-#[tokio::test]
-async fn the_switch_in_the_settings_file_switches_validation_off() {
-    let lab = Lab::start().await;
-    let yaml = format!("http_proxy: {TLS}\nhttps_proxy: {TLS}\n");
-    let verifying = Settings {
-        file: Some(file("palpo.yaml", &yaml)),
-        ..lab.settings(&[])
-    };
-    let switched = Settings {
-        file: Some(file("palpo.yaml", &format!("{yaml}{SWITCH}: true\n"))),
-        ..verifying.clone()
-    };
-    for url in [HTTP, HTTPS] {
-        let (by_whom, error) = lab.failed(&lab.outbound_with(&verifying), Connection::Push, url).await;
-        assert_eq!((&*by_whom, is_certificate(&*error)), ("nobody", true), "{url}");
-        let by_whom = lab.reached(&lab.outbound_with(&switched), Connection::Push, url).await;
-        assert_eq!(by_whom, "tls.example.com", "{url}");
-    }
-    // As in Palpo it is for targets, too; and roots that are given do not switch it on again.
-    let switched = Settings {
-        target_tls: None,
-        proxy_tls: Some(trust(Ca::new().pem().as_bytes()).unwrap()),
-        ..switched
-    };
-    let by_whom = lab
-        .reached(&lab.outbound_with(&switched), Connection::Push, HTTPS)
-        .await;
-    assert_eq!(by_whom, "tls.example.com");
-}
-
+/// The list at the top is of tests that there are, and of all that the document has something to say to.
 #[test]
-fn the_switch_is_warned_of() {
-    let settings = Settings {
-        file: Some(file("palpo.yaml", &format!("https_proxy: {TLS}\n{SWITCH}: true\n"))),
-        ..environment(&[])
-    };
-    assert_eq!(
-        settings.config().unwrap().warnings(),
-        [Warning::CertificatesNotVerified]
-    );
-    let warning = Warning::CertificatesNotVerified.to_string();
-    assert!(
-        warning.contains("NOT verified") && warning.contains("testing only"),
-        "{warning}"
-    );
-}
-
-#[tokio::test]
-async fn only_true_switches_validation_off() {
-    let lab = Lab::start().await;
-    // No variable does, and not the key's other value.
-    let settings = Settings {
-        file: Some(file("palpo.yaml", &format!("{SWITCH}: false\n"))),
-        ..lab.settings(&[("https_proxy", TLS), (SWITCH, "true")])
-    };
-    assert_eq!(settings.config().unwrap().warnings(), []);
-    let (_, error) = lab.failed(&lab.outbound_with(&settings), Connection::Push, HTTPS).await;
-    assert!(ConnectError::find(&*error).unwrap().is_certificate());
-    for value in ["'true'", "1", "[true]"] {
-        let settings = Settings {
-            file: Some(file("palpo.yaml", &format!("{SWITCH}: {value}\n"))),
-            ..environment(&[])
+fn each_sentence_names_its_tests() {
+    let sources = [
+        include_str!("palpo.rs"),
+        include_str!("palpo/connections.rs"),
+        include_str!("palpo/certificates.rs"),
+    ];
+    let list: String = sources[0].lines().take_while(|line| line.starts_with("//!")).collect();
+    let named: Vec<_> = list
+        .split("[`")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("`]"))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(named.len() > 35, "{named:?}");
+    for name in named {
+        let is_test = |source: &&str| {
+            let function = format!("fn {name}()");
+            let of_macro = format!("\n    {name} = ");
+            source.contains(&function) || source.contains(&of_macro)
         };
-        let error = settings.config().unwrap_err();
-        assert_eq!(
-            (error.setting(), error.is_in_settings_file()),
-            (Some(SWITCH), true),
-            "{value}"
-        );
+        assert!(sources.iter().any(|source| is_test(&source)), "{name}");
     }
 }
