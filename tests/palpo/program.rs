@@ -226,6 +226,18 @@ async fn a_target_whose_certificate_does_not_verify_is_another_matter() {
 }
 
 #[tokio::test]
+async fn a_password_in_a_targets_url_is_not_shown() {
+    let lab = Lab::start().await;
+    let (http, redis) = (
+        format!("worker=http://user:PASSWORD@{}/", lab.own.addr()),
+        format!("redis=redis://:PASSWORD@{}", lab.redis.addr()),
+    );
+    let done = palpo(&["--target", &http, "--target", &redis], &[]).await;
+    done.assert_right();
+    assert_eq!(done.row(Connection::Redis)[1], format!("redis://{}", lab.redis.addr()));
+}
+
+#[tokio::test]
 async fn what_is_not_as_documented_is_wrong() {
     let lab = Lab::start().await;
     let ca = lab.ca();
