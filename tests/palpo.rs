@@ -527,6 +527,6 @@ fn each_sentence_names_its_tests() {
             let of_macro = format!("\n    {name} = ");
             source.contains(&function) || source.contains(&of_macro)
         };
-        assert!(sources.iter().any(|source| is_test(&source)), "{name}");
+        assert!(sources.iter().any(is_test), "{name}");
     }
 }

@@ -1,15 +1,20 @@
 //! Runs the built program.
 
-use std::process::{Output, Stdio};
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use tempfile::TempDir;
-use tokio::process::Command;
-use tower_outbound_proxy_lab::within;
+use tokio::{process::Command, time::timeout};
 
 use crate::{app::connections::Connection, lab::assert_no_password};
 
 /// The line of a settings file that switches validation off.
 pub const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use: true\n";
+
+/// A run that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What the program did and said, none of which has the password in it.
 pub struct Done {
@@ -61,7 +66,7 @@ pub async fn palpo(args: &[&str], variables: &[(&str, &str)]) -> Done {
         .args(args)
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let Output { status, stdout, stderr } = within(command.output()).await.unwrap();
+    let Output { status, stdout, stderr } = timeout(LIMIT, command.output()).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let done = Done {
         code: status.code(),
