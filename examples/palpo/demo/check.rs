@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Demo<'s> {
     pub(super) site: &'s Site,
     pub(super) shown: String,
+    /// What an operator would be told of the calls that failed, of which rows show a piece only.
+    pub(super) reports: String,
     pub(super) right: bool,
 }
 
@@ -47,6 +49,7 @@ impl Demo<'_> {
             reports += &outcome.report;
         }
         self.show(&format!("\n{title}\n{table}"));
+        self.reports += &reports;
         Ok(reports)
     }
 

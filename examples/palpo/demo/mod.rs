@@ -33,6 +33,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     let mut demo = Demo {
         site: &site,
         shown: String::new(),
+        reports: String::new(),
         right: true,
     };
     addresses::the_environment(&mut demo).await?;
@@ -52,12 +53,15 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     );
     let named = log.text().contains("http://USERNAME:***@proxy.example.com:8080");
     demo.fact("the log names the proxy that was used", named);
-    let told = [demo.shown.clone(), log.text(), site.received()].concat();
+    let told = [&*demo.shown, &demo.reports, &log.text(), &site.received()].concat();
     // As it is, and in Base64 with the user, as Basic sends it.
     let is_secret = ["PASSWORD", "VVNFUk5BTUU6UEFTU1dPUkQ"]
         .iter()
         .all(|secret| !told.contains(secret));
-    demo.fact("no password is in it, in the log, or with a target", is_secret);
+    demo.fact(
+        "no password is in it, in an error, in the log, or with a target",
+        is_secret,
+    );
     Ok(demo.right)
 }
 
