@@ -102,7 +102,7 @@ async fn each_failure_has_its_text_source_and_prospects() {
 #[tokio::test]
 async fn what_is_not_the_proxys_fault_does_not_name_it() {
     let direct = Far::Refuses.attempt(PROXY, "http://127.0.0.1/").await;
-    assert_eq!(direct.to_string(), "connecting failed");
+    assert_eq!(direct.to_string(), "127.0.0.1:80: connecting failed");
     assert_eq!((direct.proxy(), direct.stage()), (None, Stage::Dial));
     assert!(direct.is_before_request() && direct.is_transient());
 

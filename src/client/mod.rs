@@ -49,6 +49,7 @@ pub use self::{
 };
 use self::{body::IntoBytes, connection::RequestBody, error::Failure, key::Key, pool::Pool, settings::Settings};
 use crate::{
+    config::ProxyConfig,
     error::{BoxError, ConfigError, TargetError},
     layer::{Shared, log_decision},
     route::Route,
@@ -109,6 +110,12 @@ impl<B> Client<B> {
     /// A setting that cannot be used.
     pub fn from_env() -> Result<Self, ConfigError> {
         Client::builder().build()
+    }
+
+    /// The settings that hold for new requests.
+    #[must_use]
+    pub fn config(&self) -> ProxyConfig {
+        self.inner.settings.current().config.clone()
     }
 
     /// What replaces the settings while the client runs.

@@ -102,7 +102,10 @@ where
         let route = route.safe_for(&target);
         let Some(proxy) = route.proxy() else {
             return match target.naming_its_port(&uri) {
-                Ok(named) => Connecting::direct(guard::direct(|| self.inner.call(named.unwrap_or(uri)))),
+                Ok(named) => {
+                    let uri = named.unwrap_or(uri);
+                    Connecting::direct(guard::direct(|| self.inner.call(uri.clone())), uri)
+                }
                 Err(error) => Connecting::failed(error),
             };
         };
@@ -243,16 +246,16 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, T> {
-        Direct { #[pin] dial: F },
+        Direct { #[pin] dial: F, uri: Uri },
         Proxied { handshake: Proxied<T> },
         Failed { error: Option<ConnectError> },
     }
 }
 
 impl<F, T> Connecting<F, T> {
-    fn direct(dial: F) -> Self {
+    fn direct(dial: F, uri: Uri) -> Self {
         Self {
-            state: State::Direct { dial },
+            state: State::Direct { dial, uri },
         }
     }
 
@@ -279,9 +282,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Direct { dial } => Poll::Ready(match ready!(guard::direct(|| dial.poll(cx))) {
+            StateProj::Direct { dial, uri } => Poll::Ready(match ready!(guard::direct(|| dial.poll(cx))) {
                 Ok(stream) => Ok(ProxyStream::direct(stream)),
-                Err(error) => Err(ConnectError::dial(error)),
+                Err(error) => {
+                    let error = ConnectError::dial(error);
+                    Err(match Target::try_from(&*uri) {
+                        Ok(target) => error.to(Authority(&target)),
+                        Err(_) => error,
+                    })
+                }
             }),
             StateProj::Proxied { handshake } => handshake.as_mut().poll(cx),
             StateProj::Failed { error } => Poll::Ready(Err(error.take().unwrap_or_else(|| {

@@ -101,9 +101,10 @@ impl ConnectError {
         self
     }
 
+    /// Names the target, where no part nearer to the fault has done so.
     #[must_use]
     pub(crate) fn to(mut self, target: impl fmt::Display) -> Self {
-        self.0.target = Some(target.to_string());
+        self.0.target.get_or_insert_with(|| target.to_string());
         self
     }
 

@@ -84,7 +84,7 @@ async fn clones_see_the_new_settings_too() {
     let response = get(&clone, &lab.plain.url("/")).await;
     assert_eq!(response.extensions().get(), Some(&Route::Direct));
     read(response).await;
-    assert_eq!(handle.config().unwrap().http(), None);
+    assert_eq!((handle.config().unwrap().http(), clone.config().http()), (None, None));
 }
 
 #[tokio::test]

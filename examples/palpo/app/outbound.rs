@@ -127,8 +127,7 @@ impl Outbound {
 
     /// The settings that hold.
     pub(crate) fn config(&self) -> ProxyConfig {
-        let config = self.of_operator.config_handle().config();
-        config.unwrap_or_else(|| unreachable!("the client is there as long as its owner is"))
+        self.of_operator.config()
     }
 
     /// How a call goes, and why.
