@@ -284,7 +284,7 @@ async fn what_is_not_as_documented_is_wrong() {
         ),
         (&config, &slow, "failed", "palpo: push: no answer within 1s"),
         (&config, &not_redis, "failed", "palpo: redis: the answer is not Redis'"),
-        (&config, &no_redis, "failed", "palpo: redis: connecting failed"),
+        (&config, &no_redis, "failed", "palpo: redis: 127.0.0.1"),
     ] {
         let args = ["--config", config, "--ca", &ca, "--timeout", "1", "--target", target];
         let done = palpo(&args, &[]).await;
