@@ -37,8 +37,6 @@
 #[path = "../examples/mattermost/app/mod.rs"]
 #[allow(dead_code)] // what only the program uses
 mod app;
-#[path = "../examples/mattermost/network.rs"]
-mod network;
 #[path = "../examples/mattermost/site.rs"]
 mod site;
 

@@ -47,8 +47,6 @@
 #[path = "../examples/palpo/app/mod.rs"]
 #[allow(dead_code)] // what only the program uses
 mod app;
-#[path = "../examples/palpo/network.rs"]
-mod network;
 #[path = "../examples/palpo/redis.rs"]
 mod redis;
 #[path = "../examples/palpo/site.rs"]

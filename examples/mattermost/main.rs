@@ -21,7 +21,6 @@
 
 mod app;
 mod demo;
-mod network;
 mod site;
 
 use std::{io, path::Path, process::ExitCode, time::Duration};

@@ -1,8 +1,6 @@
 //! What is behind the proxies and beside them, in the demonstration and in tests: the outside and the inside.
 
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Listening, Origin, OriginBuilder};
-
-use crate::network::Network;
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Listening, Network, Origin, OriginBuilder};
 
 /// Servers with pages. `/` has a title by which they can be told apart.
 pub(crate) struct Site {
@@ -41,7 +39,7 @@ impl Site {
         let sso = page("Sign in").tls(names).start().await;
         let (wiki, host) = (page("Wiki").start().await, page("Port 567").start().await);
         let database = page("Customers").start().await;
-        let network = Network::new(&[
+        let network = Network::new([
             ("www.example.org", ([93, 184, 215, 14], 80), web.addr()),
             ("www.example.org", ([93, 184, 215, 14], 443), web_tls.addr()),
             ("login.example.com", ([93, 184, 215, 15], 443), sso.addr()),

@@ -23,7 +23,6 @@
 
 mod app;
 mod demo;
-mod network;
 mod redis;
 mod site;
 mod table;

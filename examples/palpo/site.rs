@@ -3,13 +3,9 @@
 use std::io;
 
 use tower_outbound_proxy::BoxError;
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Identity, Listening, Origin};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Host, Identity, Listening, Network, Origin};
 
-use crate::{
-    app::connections::Connection,
-    network::{Network, Place},
-    redis::Redis,
-};
+use crate::{app::connections::Connection, redis::Redis};
 
 /// The document's examples, to the letter.
 pub(crate) const EXAMPLES: [(&str, &str); 3] = [
@@ -95,7 +91,7 @@ impl Site {
             plain: proxy(&hosts).start().await,
             ca,
         };
-        let known: [Place<'_>; 5] = [
+        let known: [Host<'_>; 5] = [
             ("redis.internal.example.com", ([10, 2, 0, 3], 6379), redis.addr()),
             ("10.0.1.1", ([10, 0, 1, 1], 8080), proxies.http.addr()),
             ("proxy.example.com", ([10, 0, 1, 2], 8080), proxies.https.addr()),
@@ -103,8 +99,8 @@ impl Site {
             ("plain.example.com", ([10, 0, 1, 4], 1080), proxies.plain.addr()),
         ];
         let of_hosts = hosts.iter().map(|((_, name, ip, port), server)| {
-            let place: Place<'_> = (name, (*ip, *port), server.addr());
-            place
+            let host: Host<'_> = (name, (*ip, *port), server.addr());
+            host
         });
         let network = Network::new(of_hosts.chain(known));
         Ok(Self {

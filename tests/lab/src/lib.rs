@@ -12,6 +12,7 @@
 //! | [`servers`] | proxies of the field: Squid, Apache httpd, tinyproxy, mitmproxy |
 //! | [`Ca`] | certificates for all of them |
 //! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of who asked |
+//! | [`Network`] | names and addresses of a network of its own, which servers on loopback stand for |
 //!
 //! The servers share [`Listening`]: address, record of [`Request`]s and [`Connection`]s, stop and
 //! restart. All listen on free ports and are ready when `start` returns; nothing here needs a
@@ -44,6 +45,7 @@ mod fault;
 mod forward;
 mod intercept;
 mod listen;
+mod network;
 mod origin;
 mod proxy;
 mod record;
@@ -63,6 +65,7 @@ use std::time::Duration;
 pub use ca::{Ca, Identity, provider};
 pub use fault::Fault;
 pub use listen::Listening;
+pub use network::{Host, Network};
 pub use origin::{Origin, OriginBuilder, pattern};
 pub use proxy::{ForwardProxy, ForwardProxyBuilder};
 pub use record::{Connection, Tls};

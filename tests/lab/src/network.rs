@@ -1,40 +1,47 @@
-//! A network of its own: names and addresses of the outside and the inside, all of which are servers on loopback.
+//! A network of its own.
 //!
-//! What the application has for a resolver and a connector in the demonstration and in tests. Nothing leaves the machine,
-//! its hosts file stays as it is, and the document's own examples can be taken to the letter: `10.0.1.1:8080` is there. What
-//! is on `127.0.0.1` is reached there.
+//! Where a program decides by address, loopback will not do: a guard would refuse every server of
+//! the laboratory, and a document's examples name addresses of their own. [`Network`] gives names
+//! addresses of the outside and of the inside, and what is dialled there is a server on loopback.
 
-use std::{
-    collections::HashMap,
-    future::{Ready, ready},
-    io, iter,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
-};
+use std::collections::HashMap;
+use std::future::{Ready, ready};
+use std::io;
+use std::iter::{self, Once};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use http::Uri;
-use hyper_util::{client::legacy::connect::dns::Name, rt::TokioIo};
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tower::Service;
-use tower_outbound_proxy::Target;
+use tower_service::Service;
+
+use crate::lock;
+use crate::target::host;
+
+/// A name, the address and port at which it is in the network, and what listens there.
+pub type Host<'h> = (&'h str, ([u8; 4], u16), SocketAddr);
 
 /// A resolver and a connector. Clones share the record of names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Network {
+///
+/// `127.0.0.1` is this machine, whatever the port. All else that is not a [`Host`] does not
+/// resolve, or refuses the connection.
+#[derive(Clone, Debug)]
+pub struct Network {
     names: Arc<HashMap<String, IpAddr>>,
     servers: Arc<HashMap<SocketAddr, SocketAddr>>,
     resolved: Arc<Mutex<Vec<String>>>,
 }
 
-/// A name, its address with a port, and what listens there.
-pub(crate) type Place<'p> = (&'p str, ([u8; 4], u16), SocketAddr);
-
 impl Network {
-    pub(crate) fn new<'p>(places: impl IntoIterator<Item = Place<'p>>) -> Self {
+    /// A network of these hosts. A name may have several ports, but has the last address given.
+    #[must_use]
+    pub fn new<'h>(hosts: impl IntoIterator<Item = Host<'h>>) -> Self {
         let (mut names, mut servers) = (HashMap::new(), HashMap::new());
-        for (name, at, server) in places {
+        for (name, at, server) in hosts {
             names.insert(name.to_owned(), at.0.into());
             servers.insert(at.into(), server);
         }
@@ -45,27 +52,31 @@ impl Network {
         }
     }
 
-    /// The names that were looked up, in order.
-    pub(crate) fn resolved(&self) -> Vec<String> {
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Every name looked up so far, in order, by resolver and connector alike.
+    #[must_use]
+    pub fn resolved(&self) -> Vec<String> {
+        lock(&self.resolved).clone()
     }
 
     fn resolve(&self, name: &str) -> io::Result<IpAddr> {
-        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        resolved.push(name.to_owned());
+        lock(&self.resolved).push(name.to_owned());
         let found = self.names.get(name).copied();
         found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such name"))
     }
 
     /// The server that stands for a host.
     fn server(&self, uri: &Uri) -> io::Result<SocketAddr> {
-        let no_target = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let target = Target::try_from(uri).map_err(no_target)?;
-        let ip = match (target.ip(), target.name()) {
-            (Some(ip), _) => ip,
-            (None, name) => self.resolve(name.unwrap_or_default())?,
+        let default_port = match uri.scheme_str() {
+            Some("http") => Some(80),
+            Some("https") => Some(443),
+            _ => None,
         };
-        let at = SocketAddr::new(ip, target.port().unwrap_or_default());
+        let (Some(authority), Some(port)) = (uri.authority(), uri.port_u16().or(default_port)) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no host or no port"));
+        };
+        let host = host(authority);
+        let ip = host.parse().or_else(|_| self.resolve(&host))?;
+        let at = SocketAddr::new(ip, port);
         match self.servers.get(&at) {
             Some(server) => Ok(*server),
             None if ip == Ipv4Addr::LOCALHOST => Ok(at),
@@ -79,7 +90,7 @@ impl Network {
 
 /// As a resolver.
 impl Service<Name> for Network {
-    type Response = iter::Once<SocketAddr>;
+    type Response = Once<SocketAddr>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
 
@@ -88,6 +99,7 @@ impl Service<Name> for Network {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        // The connector puts the port in.
         ready(self.resolve(name.as_str()).map(|ip| iter::once((ip, 0).into())))
     }
 }
