@@ -3,11 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
-use std::{
-    fmt::{Debug, Write as _},
-    io,
-    sync::{Arc, Mutex},
-};
+use std::fmt::{Debug, Write as _};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
@@ -18,7 +14,8 @@ use tower_outbound_proxy::{
     ConnectError, IpPolicy, Precedence, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, ProxyUse, PurposePolicy,
     Route, Target, TlsConfig,
 };
-use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy, connector, within};
+use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Log, Origin, ScriptedProxy, connector, within};
+use tracing::Level;
 
 /// The password, and what it looks like in a header field and in the proxy's address.
 const PASSWORD: &str = "s3cret/w@rd";
@@ -158,21 +155,6 @@ fn a_client_certificates_key_is_not_shown() {
     assert!(error.to_string().contains("key"), "{error}");
 }
 
-/// Everything that is logged, by any crate, at any level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 struct Stack {
     ca: Ca,
     layer: ProxyLayer,
@@ -221,15 +203,7 @@ impl Stack {
 
 #[tokio::test]
 async fn credentials_reach_their_proxy_and_nothing_else() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::of_thread(Level::TRACE);
 
     let proxy = ForwardProxy::builder().basic("user", PASSWORD).start().await;
     let stack = Stack::new(&proxy);
@@ -272,7 +246,7 @@ async fn credentials_reach_their_proxy_and_nothing_else() {
         assert!(hostile.connection(0).received_text().contains(TOKEN));
     }
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(
         log.contains("proxy decision") && log.contains("TRACE") && log.contains("hyper_util"),
         "{log}"

@@ -2,8 +2,7 @@
 
 use std::{
     future::Ready,
-    io,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,8 @@ use tokio::task::JoinSet;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy};
 use tower_http::{decompression::DecompressionLayer, follow_redirect::FollowRedirectLayer, trace::TraceLayer};
 use tower_outbound_proxy::{ClientBody, ClientError, Route};
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, within};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, ScriptedProxy, Step, within};
+use tracing::Level;
 
 use super::{
     TestClient, builder, client, eventually, fetch, get, now, opened, read, request, so_far, through, unproxied,
@@ -307,32 +307,10 @@ async fn decompression_reads_to_the_end() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// It wraps the body as well; what it logs, with all else that is logged, has no secret.
 #[tokio::test]
 async fn trace_sees_the_end_of_the_body_and_no_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::of_thread(Level::TRACE);
     let origin = Origin::http().await;
     let proxy = ForwardProxy::builder().basic("me", "s3cret").start().await;
     let client: TestClient = builder(through(proxy.url_with("me:s3cret@")), &Ca::new())
@@ -351,7 +329,7 @@ async fn trace_sees_the_end_of_the_body_and_no_secret() {
         assert!(tokio::time::timeout(Duration::from_millis(20), given_up).await.is_err());
     }
     eventually(|| client.stats().keys.is_empty()).await;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(
         log.contains("finished processing request") && log.contains("end of stream"),
         "{log}"

@@ -1,13 +1,12 @@
 //! What a request is for decides how it goes.
 
-use std::{fmt, io, sync::Mutex};
-
 use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
 use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, ProxyServer, ProxyUse, PurposePolicy, Reason, Route, Target};
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, within};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, within};
+use tracing::Level;
 
 use super::{TestClient, builder, forward, opened, read, request, send, through, tunnel, unproxied};
 
@@ -280,49 +279,17 @@ async fn a_purpose_that_is_put_in_inside_of_redirects_holds_for_each_hop() {
     assert_eq!((opened(&lab.proxy), opened(&lab.tls)), (0, 1));
 }
 
-#[derive(Clone, Default)]
-struct Log(std::sync::Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Display for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0.lock().unwrap()))
-    }
-}
-
 /// A layer above asks the proxy again; what is logged then is of the same request.
 #[tokio::test]
 async fn the_span_of_a_request_names_its_purpose() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
-        .with_ansi(false)
-        .with_writer({
-            let log = log.clone();
-            move || log.clone()
-        })
-        .finish();
-    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::of_thread(Level::DEBUG);
 
     let lab = Lab::start().await;
     let client = lab.client(through(lab.proxy.url_with("user:secret@")));
     for purpose in [Some(Purpose::Federation("x")), Some(Purpose::Push), None] {
         read(send(&client, asking(purpose, &lab.plain.url("/"))).await.unwrap()).await;
     }
-    let log = log.to_string();
+    let log = log.text();
     let target = lab.plain.url("").trim_end_matches('/').to_owned();
     for (purpose, route) in [
         (

@@ -1,9 +1,6 @@
 //! What a refusal says of itself, through whatever wraps it.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::io;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -11,7 +8,8 @@ use tower::{Layer, ServiceExt};
 use tower_outbound_proxy::{
     ConnectError, Denied, GuardLayer, GuardedResolver, IpPolicy, ProxyConfig, ProxyLayer, Stage, Target,
 };
-use tower_outbound_proxy_lab::within;
+use tower_outbound_proxy_lab::{Log, within};
+use tracing::Level;
 
 use super::{Names, Recorder, common, denied, ip};
 
@@ -107,38 +105,16 @@ async fn a_failure_to_dial_below_a_guard_is_told_once() {
     }
 }
 
-/// A writer that keeps what it is given.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn each_refusal_is_an_event() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber alone, a thread that has none and meets an event first would switch that event off for all.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::of_thread(Level::DEBUG);
     let guard = GuardLayer::new(IpPolicy::special_purpose())
         .with_resolver(Names::new(["10.0.0.1 1.1.1.1"]))
         .layer(Recorder::default());
     within(guard.clone().oneshot(uri())).await.unwrap();
     let literal = Uri::from_static("http://user:s3cret@127.1/?s3cret");
     within(guard.oneshot(literal)).await.unwrap_err();
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     for event in [
         TEXT,
         "127.0.0.1:80: the address 127.0.0.1 is refused on direct connections",

@@ -4,7 +4,6 @@
 //! not only what that server answers, but which servers were asked.
 
 mod lab;
-mod log;
 
 use std::{fs, net::SocketAddr};
 
@@ -16,11 +15,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy_lab::Log;
+use tracing::Level;
 
-use self::{
-    lab::{Lab, secrets},
-    log::Log,
-};
+use self::lab::{Lab, secrets};
 use crate::app::{Settings, outbound, router, unit::Unit};
 
 /// Prints all rows; whether each is as documented.
@@ -29,7 +27,7 @@ use crate::app::{Settings, outbound, router, unit::Unit};
 ///
 /// A set-up that fails.
 pub(crate) async fn run() -> Result<bool, BoxError> {
-    let log = Log::start();
+    let log = Log::of_process(Level::TRACE);
     let lab = Lab::start().await;
     let mut demo = Demo {
         lab: &lab,

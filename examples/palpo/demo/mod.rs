@@ -4,15 +4,16 @@
 
 mod addresses;
 mod check;
-mod log;
 mod settings;
 
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy_lab::Log;
+use tracing::Level;
 
-use self::{check::Demo, log::Log};
+use self::check::Demo;
 use crate::{
     app::{
         outbound::{self, Outbound},
@@ -27,7 +28,7 @@ use crate::{
 ///
 /// A set-up that fails.
 pub(crate) async fn run() -> Result<bool, BoxError> {
-    let log = Log::start();
+    let log = Log::of_process(Level::TRACE);
     let site = Site::start().await?;
     let files = tempfile::tempdir()?;
     let mut demo = Demo {

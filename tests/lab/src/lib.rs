@@ -13,6 +13,7 @@
 //! | [`Ca`] | certificates for all of them |
 //! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of who asked |
 //! | [`Network`] | names and addresses of a network of its own, which servers on loopback stand for |
+//! | [`Log`] | what a thread or the process logs |
 //!
 //! The servers share [`Listening`]: address, record of [`Request`]s and [`Connection`]s, stop and
 //! restart. All listen on free ports and are ready when `start` returns; nothing here needs a
@@ -45,6 +46,7 @@ mod fault;
 mod forward;
 mod intercept;
 mod listen;
+mod log;
 mod network;
 mod origin;
 mod proxy;
@@ -65,6 +67,7 @@ use std::time::Duration;
 pub use ca::{Ca, Identity, provider};
 pub use fault::Fault;
 pub use listen::Listening;
+pub use log::Log;
 pub use network::{Host, Network};
 pub use origin::{Origin, OriginBuilder, pattern};
 pub use proxy::{ForwardProxy, ForwardProxyBuilder};
