@@ -18,6 +18,9 @@
 //! setting cannot be, 7 if a connection failed, 28 if it took too long, 56 if the proxy refused or broke the tunnel (or
 //! the connection broke later), 60 if a certificate does not verify.
 
+#[path = "shared/causes.rs"]
+mod causes;
+
 use std::{
     error::Error,
     fs::File,
@@ -34,6 +37,8 @@ use tower_outbound_proxy::{
     Client, ClientError, ConfigError, ConnectError, ConnectResponse, Dialect, NoProxy, ProxyConfig, ProxyLayer, Stage,
     Target, TlsConfig,
 };
+
+use causes::{chain, is_certificate};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -244,7 +249,7 @@ fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     if chain(error).any(|cause| cause.is::<ConfigError>()) {
         return 5;
     }
-    if chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))) {
+    if is_certificate(error) {
         return 60;
     }
     let of_client = chain(error).find_map(|cause| cause.downcast_ref::<ClientError>());
@@ -258,14 +263,4 @@ fn exit_code(error: &(dyn Error + 'static)) -> u8 {
         (_, Some(error)) if error.is_before_request() => 2,
         _ => 56,
     }
-}
-
-/// The error and its causes. An `io::Error` hides the error it carries from `source`, so that one is asked for itself.
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
 }

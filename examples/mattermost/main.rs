@@ -30,8 +30,9 @@ use tower_outbound_proxy::{BoxError, ConfigError};
 use tracing_subscriber::filter::LevelFilter;
 
 use self::app::{
-    Settings, outbound,
-    preview::chain,
+    Settings,
+    causes::chain,
+    outbound,
     unit::{Unit, UnitError},
 };
 

@@ -34,7 +34,8 @@ use tower_outbound_proxy::{BoxError, ConfigError, Scheme, Target, TlsConfig};
 
 use self::{
     app::{
-        advice::{is_certificate, report},
+        advice::report,
+        causes::{chain, is_certificate},
         connections::Connection,
         outbound::{self, Outbound},
         settings::{self, FileError, OptionError, Settings},
@@ -54,8 +55,7 @@ async fn main() -> ExitCode {
     };
     ExitCode::from(done.unwrap_or_else(|error| {
         eprintln!("palpo: {}", report(error.as_ref()));
-        let mut chain = app::advice::chain(error.as_ref());
-        let is_setting = chain.any(|cause| cause.is::<ConfigError>() || cause.is::<FileError>());
+        let is_setting = chain(error.as_ref()).any(|cause| cause.is::<ConfigError>() || cause.is::<FileError>());
         if is_setting { 5 } else { 2 }
     }))
 }

@@ -6,7 +6,8 @@ use tower_outbound_proxy_lab::Ca;
 use crate::{
     HTTP, HTTPS, TLS,
     app::{
-        advice::{is_certificate, report},
+        advice::report,
+        causes::is_certificate,
         connections::Connection,
         settings::{Settings, trust},
     },

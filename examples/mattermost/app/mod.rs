@@ -1,5 +1,7 @@
 //! The application: its settings, and the server that answers with previews.
 
+#[path = "../../shared/causes.rs"]
+pub(crate) mod causes;
 pub(crate) mod outbound;
 pub(crate) mod preview;
 pub(crate) mod title;
@@ -19,7 +21,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_outbound_proxy::{BoxError, ConfigError, ProxyConfig, Target, TlsConfig};
 
-use self::preview::{Previews, chain};
+use self::{causes::chain, preview::Previews};
 
 /// What an operator sets.
 #[derive(Default)]

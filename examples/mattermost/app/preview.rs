@@ -1,6 +1,6 @@
 //! Fetches a page for its title, under the layers of tower that a server needs for what strangers name.
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode, Uri, header, uri::Scheme};
@@ -15,7 +15,10 @@ use tower_http::follow_redirect::{
 };
 use tower_outbound_proxy::{Client, ClientBody, ClientError, ConnectError, ProxyConfig, Route, Target};
 
-use super::title::title;
+use super::{
+    causes::{chain, is_certificate},
+    title::title,
+};
 
 /// A page is read so far; a title behind that is none.
 const MAX_PAGE: usize = 512 << 10;
@@ -180,7 +183,7 @@ pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
         Some(error) if error.is_denied() => "its address is none that is fetched",
         _ if took_too_long(error) => "it timed out",
         _ if chain(error).any(|cause| cause.is::<Overloaded>()) => "overloaded; try again later",
-        _ if has_wrong_certificate(error) => match connect {
+        _ if is_certificate(error) => match connect {
             Some(_) => "the proxy's certificate does not verify",
             None => "the target's certificate does not verify",
         },
@@ -192,27 +195,13 @@ pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
     text.to_owned()
 }
 
-fn has_wrong_certificate(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
-}
-
 /// What an operator can do about it.
 pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    if !has_wrong_certificate(error) {
+    if !is_certificate(error) {
         return None;
     }
     Some(match ConnectError::find(error) {
         Some(_) => "the root certificate of a proxy that is reached over TLS is set with --proxy-ca",
         None => "is a proxy intercepting? its root certificate is set with --ca",
-    })
-}
-
-/// The error and its causes. An `io::Error` hides the error it carries from `source`, so that one is asked for itself.
-pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
     })
 }

@@ -1,8 +1,10 @@
 //! What went wrong, in words that tell an operator what to do about it.
 
-use std::{error::Error, io};
+use std::error::Error;
 
 use tower_outbound_proxy::ConnectError;
+
+use super::causes::{chain, is_certificate};
 
 /// The error with its causes, and advice, if there is any.
 pub(crate) fn report(error: &(dyn Error + 'static)) -> String {
@@ -15,11 +17,6 @@ pub(crate) fn report(error: &(dyn Error + 'static)) -> String {
         report.push_str(&advice);
     }
     report
-}
-
-/// Whether a certificate, the proxy's or the target's, does not verify.
-pub(crate) fn is_certificate(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
 /// The document: if a proxy is used with TLS and no connections come about, it is most likely due to its certificate.
@@ -39,14 +36,4 @@ fn advice(error: &(dyn Error + 'static)) -> Option<String> {
         ),
         _ => None,
     }
-}
-
-/// The error and its causes. An `io::Error` hides the error it carries from `source`, so that one is asked for itself.
-pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
 }
