@@ -42,6 +42,8 @@ mod site;
 
 #[path = "mattermost/answers.rs"]
 mod answers;
+#[path = "common/built.rs"]
+mod built;
 #[path = "mattermost/lab.rs"]
 mod lab;
 #[path = "mattermost/program.rs"]

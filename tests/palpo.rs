@@ -54,6 +54,8 @@ mod site;
 
 #[path = "palpo/addresses.rs"]
 mod addresses;
+#[path = "common/built.rs"]
+mod built;
 #[path = "palpo/certificates.rs"]
 mod certificates;
 #[path = "palpo/connections.rs"]

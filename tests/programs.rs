@@ -1,30 +1,20 @@
 //! Promise: `explain` and `fetch` do what their first lines say, exit codes included.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+#[path = "common/built.rs"]
+mod built;
 
 use std::{
     ffi::OsStr,
     io::Write,
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy};
 
-/// An example, without the variables of whoever runs the test. (`cargo test` builds the examples beside the tests.)
-fn program(name: &str) -> Command {
-    let deps = std::env::current_exe().unwrap();
-    let path: PathBuf = deps.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`",
-        path.display()
-    );
-    let mut command = Command::new(path);
-    command.env_clear();
-    command
-}
+use built::{Files, program};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -270,13 +260,13 @@ fn explain_answers_a_batch_line_by_line() {
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
 }
 
-/// The laboratory, and a directory for files.
+/// The laboratory, and files.
 struct Lab {
     ca: Ca,
     http: Origin,
     https: Origin,
     proxy: ForwardProxy,
-    files: tempfile::TempDir,
+    files: Files,
 }
 
 impl Lab {
@@ -290,15 +280,9 @@ impl Lab {
                 .deny("denied.test")
                 .start()
                 .await,
-            files: tempfile::tempdir().unwrap(),
+            files: Files::new(),
             ca,
         }
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        let path = self.files.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
     }
 
     fn url(&self, path: &str) -> String {
@@ -330,7 +314,7 @@ async fn fetch(args: &[&str], vars: &[(&str, &str)]) -> Output {
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_goes_where_the_environment_says() {
     let lab = Lab::new().await;
-    let (proxy, ca) = (lab.proxy(), lab.file("ca.pem", lab.ca.pem()));
+    let (proxy, ca) = (lab.proxy(), lab.files.write("ca.pem", lab.ca.pem()));
 
     let forward = fetch(&["-v", &lab.url("/")], &[("HTTP_PROXY", &proxy)]).await;
     assert_eq!(forward.status.code(), Some(0), "{forward:?}");
@@ -376,7 +360,7 @@ async fn fetch_takes_its_options() {
     let proxy = lab.proxy();
     // -x goes over the environment, --noproxy over NO_PROXY.
     let vars = [("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "*")];
-    let body = lab.file("body", "");
+    let body = lab.files.write("body", "");
     let args = [
         "-x",
         &proxy,
@@ -420,7 +404,7 @@ async fn fetch_takes_its_options() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_exits_with_the_code_that_it_documents() {
     let lab = Lab::new().await;
-    let (proxy, ca) = (lab.proxy(), lab.file("ca.pem", lab.ca.pem()));
+    let (proxy, ca) = (lab.proxy(), lab.files.write("ca.pem", lab.ca.pem()));
     let wrong = lab.proxy.url_with("user:wrong-secret@");
     let tls = lab.ca.issue(&["127.0.0.1"]).server_config(&["http/1.1"]);
     let tls = ForwardProxy::builder().tls(tls).host("127.0.0.1").start().await;
@@ -430,7 +414,7 @@ async fn fetch_exits_with_the_code_that_it_documents() {
     let wrong_name = lab.secure_url("other.test");
     let denied = format!("https://denied.test:{}/", lab.https.port());
     let (missing, slow) = (lab.url("/nowhere"), lab.url("/slow/60000"));
-    let not_pem = lab.file("not.pem", "nothing");
+    let not_pem = lab.files.write("not.pem", "nothing");
     let url = |proxy: &Listening| proxy.authority();
     let (tls, hang, garbage) = (format!("https://{}", url(&tls)), url(&hang), url(&garbage));
 

@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
@@ -15,24 +14,16 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, within};
 
 use crate::{
     SAMPLE,
+    built::{self, Files},
     lab::{assert_no_password, post},
     site::page,
 };
 
 const USER: &str = "mattermost:password@";
 
-/// The program, without the variables of whoever runs the test. (`cargo test` builds the examples beside the tests.)
 fn program(args: &[&str]) -> Command {
-    let deps = std::env::current_exe().unwrap();
-    let path = deps.parent().unwrap().parent().unwrap().join("examples/mattermost");
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`",
-        path.display()
-    );
-    let mut command = Command::new(path);
+    let mut command = Command::from(built::program("mattermost"));
     command
-        .env_clear()
         .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -97,29 +88,13 @@ async fn log(mut child: Child) -> String {
     log
 }
 
-/// Files that a server is started with.
-pub struct Files(TempDir);
-
-impl Files {
-    pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    /// Writes a file, and returns its path.
-    pub fn write(&self, name: &str, content: &str) -> String {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    /// The document's sample with these proxies.
-    pub fn unit(&self, http: &str, https: &str) -> String {
-        let sample = SAMPLE.replace("http://mattermost:password@127.0.0.1:3128", http);
-        self.write(
-            "x.service",
-            &sample.replace("https://mattermost:password@127.0.0.1:3128", https),
-        )
-    }
+/// A file of the document's sample with these proxies.
+pub fn unit(files: &Files, http: &str, https: &str) -> String {
+    let sample = SAMPLE.replace("http://mattermost:password@127.0.0.1:3128", http);
+    files.write(
+        "x.service",
+        &sample.replace("https://mattermost:password@127.0.0.1:3128", https),
+    )
 }
 
 /// What the program is put between. Its names are the proxies' to resolve.
@@ -158,8 +133,11 @@ impl Lab {
     }
 
     fn unit(&self) -> String {
-        self.files
-            .unit(&self.http_proxy.url_with(USER), &self.https_proxy.url_with(USER))
+        unit(
+            &self.files,
+            &self.http_proxy.url_with(USER),
+            &self.https_proxy.url_with(USER),
+        )
     }
 
     fn ca(&self) -> String {

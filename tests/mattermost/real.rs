@@ -3,19 +3,18 @@
 //! The tests are ignored because the servers have to be installed; `cargo test --test mattermost -- --ignored` runs them,
 //! and fails where one is missing.
 
-use std::thread;
-
 use tower_outbound_proxy_lab::{
     Ca, Origin,
-    servers::{RealProxy, Setup, TlsFiles},
+    servers::{RealProxy, Setup},
 };
 
 use crate::{
-    program::{Files, Server},
+    built::Files,
+    program::{Server, unit},
     site::page,
 };
 
-/// A proxy server, and origins that it resolves to this machine. If the test fails, it prints what the server logged.
+/// A proxy server, and origins that it resolves to this machine.
 struct Lab {
     files: Files,
     proxy: RealProxy,
@@ -30,14 +29,10 @@ struct Lab {
 impl Lab {
     async fn start(intercepting: bool) -> Self {
         let (origins, proxies) = (Ca::new(), Ca::new());
-        let certificate = proxies.issue(&["127.0.0.1"]);
         let mut setup = Setup::new("mattermost", "password");
         setup.deny = vec!["denied.test".to_owned()];
         setup.origin_ca_pem = Some(origins.pem().to_owned());
-        setup.tls = Some(TlsFiles {
-            cert_pem: certificate.cert_pem,
-            key_pem: certificate.key_pem,
-        });
+        setup.tls = Some(proxies.issue(&["127.0.0.1"]).into());
         let proxy = match intercepting {
             true => RealProxy::mitmproxy(&setup).await,
             false => RealProxy::squid(&setup).await,
@@ -61,8 +56,11 @@ impl Lab {
     fn unit_with(&self, password: &str) -> String {
         let (plain, tls) = (self.proxy.addr(), self.proxy.tls_addr().unwrap());
         let user = format!("mattermost:{password}@");
-        self.files
-            .unit(&format!("http://{user}{plain}"), &format!("https://{user}{tls}"))
+        unit(
+            &self.files,
+            &format!("http://{user}{plain}"),
+            &format!("https://{user}{tls}"),
+        )
     }
 
     /// What the server logged of origins, without the ports of clients.
@@ -78,14 +76,6 @@ impl Lab {
             let received = String::from_utf8_lossy(&received).to_ascii_lowercase();
             assert!(received.starts_with("get / http/1.1"), "{received}");
             assert!(!received.contains("proxy-authorization"), "{received}");
-        }
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("{}", self.proxy.log());
         }
     }
 }

@@ -4,8 +4,9 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin};
 
 use crate::{
     app::connections::Connection,
+    built::Files,
     redis::Redis,
-    run::{Done, Files, SWITCH, palpo},
+    run::{Done, SWITCH, palpo},
 };
 
 /// What the program is put between. Names with `.test` are the proxies' to resolve; the program itself knows none.

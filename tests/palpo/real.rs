@@ -3,20 +3,19 @@
 //! The tests are ignored because the servers have to be installed; `cargo test --test palpo -- --ignored` runs them, and
 //! fails where one is missing.
 
-use std::thread;
-
 use tower_outbound_proxy_lab::{
     Ca, Origin,
-    servers::{RealProxy, Setup, TlsFiles},
+    servers::{RealProxy, Setup},
 };
 
 use crate::{
     app::connections::Connection,
+    built::Files,
     redis::Redis,
-    run::{Done, Files, SWITCH, palpo},
+    run::{Done, SWITCH, palpo},
 };
 
-/// A proxy server, and targets, of which it resolves the names. If the test fails, it prints what the server logged.
+/// A proxy server, and targets, of which it resolves the names.
 struct Lab {
     files: Files,
     proxy: RealProxy,
@@ -41,15 +40,11 @@ impl Lab {
 
     async fn start(intercepting: bool) -> Self {
         let (origins, proxies) = (Ca::new(), Ca::new());
-        let certificate = proxies.issue(&["127.0.0.1"]);
         // Not in upper case, which Squid does not keep.
         let mut setup = Setup::new("palpo", "PASSWORD");
         setup.deny = vec!["denied.test".to_owned()];
         setup.origin_ca_pem = Some(origins.pem().to_owned());
-        setup.tls = Some(TlsFiles {
-            cert_pem: certificate.cert_pem,
-            key_pem: certificate.key_pem,
-        });
+        setup.tls = Some(proxies.issue(&["127.0.0.1"]).into());
         let proxy = match intercepting {
             true => RealProxy::mitmproxy(&setup).await,
             false => RealProxy::squid(&setup).await,
@@ -123,14 +118,6 @@ impl Lab {
 
     fn own_root(&self) -> String {
         self.files.write("root.pem", &self.proxy.root_pem().unwrap())
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("{}", self.proxy.log());
-        }
     }
 }
 

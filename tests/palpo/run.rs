@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-use crate::{app::connections::Connection, lab::assert_no_password};
+use crate::{app::connections::Connection, built, lab::assert_no_password};
 
 /// The line of a settings file that switches validation off.
 pub const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use: true\n";
@@ -50,18 +49,10 @@ impl Done {
     }
 }
 
-/// Runs it without the variables of whoever runs the test. (`cargo test` builds the examples beside the tests.)
+/// Runs it with these variables alone.
 pub async fn palpo(args: &[&str], variables: &[(&str, &str)]) -> Done {
-    let deps = std::env::current_exe().unwrap();
-    let path = deps.parent().unwrap().parent().unwrap().join("examples/palpo");
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`",
-        path.display()
-    );
-    let mut command = Command::new(path);
+    let mut command = Command::from(built::program("palpo"));
     command
-        .env_clear()
         .envs(variables.iter().copied())
         .args(args)
         .stdin(Stdio::null())
@@ -76,20 +67,4 @@ pub async fn palpo(args: &[&str], variables: &[(&str, &str)]) -> Done {
     assert_no_password(&done.stdout);
     assert_no_password(&done.stderr);
     done
-}
-
-/// Files that the program is started with.
-pub struct Files(TempDir);
-
-impl Files {
-    pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    /// Writes a file, and returns its path.
-    pub fn write(&self, name: &str, content: &str) -> String {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
 }

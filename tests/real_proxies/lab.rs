@@ -1,6 +1,6 @@
 //! A running server, origins behind it, and clients in front of it.
 
-use std::{error::Error, fmt::Write, net::SocketAddr, thread, time::Duration};
+use std::{error::Error, fmt::Write, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt};
 use tower_outbound_proxy::{BoxError, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer, TlsConfig};
 use tower_outbound_proxy_lab::{
     Ca, Origin, Resolver, connector_with,
-    servers::{RealProxy, Setup, TlsFiles},
+    servers::{RealProxy, Setup},
     within,
 };
 
@@ -27,7 +27,7 @@ pub const PASSWORD: &str = "sesame-4711";
 /// A host that the proxy does not serve.
 pub const DENIED: &str = "denied.test";
 
-/// One server and what belongs to it. If the test fails, it prints what the server logged.
+/// One server and what belongs to it.
 pub struct Lab {
     pub server: Server,
     pub proxy: RealProxy,
@@ -49,10 +49,7 @@ impl Lab {
         let mut setup = Setup::new(USER, password);
         setup.deny = vec![DENIED.to_owned()];
         setup.origin_ca_pem = Some(origin_ca.pem().to_owned());
-        setup.tls = server.tls.then_some(TlsFiles {
-            cert_pem: identity.cert_pem,
-            key_pem: identity.key_pem,
-        });
+        setup.tls = server.tls.then_some(identity.into());
         Self {
             server,
             proxy: server.start(&setup).await.unwrap(),
@@ -162,14 +159,6 @@ impl Lab {
         })
         .await;
         self.proxy.requests()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("{}", self.proxy.log());
-        }
     }
 }
 

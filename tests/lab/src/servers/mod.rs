@@ -36,6 +36,9 @@ pub use error::StartError;
 use process::Running;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread;
+
+use crate::Identity;
 
 /// What a real proxy server is started with.
 #[derive(Clone)]
@@ -101,6 +104,15 @@ pub struct TlsFiles {
     pub key_pem: String,
 }
 
+impl From<Identity> for TlsFiles {
+    fn from(identity: Identity) -> Self {
+        Self {
+            cert_pem: identity.cert_pem,
+            key_pem: identity.key_pem,
+        }
+    }
+}
+
 impl fmt::Debug for TlsFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsFiles").finish_non_exhaustive()
@@ -111,7 +123,7 @@ impl fmt::Debug for TlsFiles {
 ///
 /// Dropping it stops the server with all its helpers, waits for that, and
 /// removes the folder. Both also happen, a moment later, when the test process
-/// is killed.
+/// is killed. In a test that fails, dropping it prints what it logged.
 #[derive(Debug)]
 pub struct RealProxy {
     running: Running,
@@ -194,5 +206,13 @@ impl RealProxy {
     /// Everything it logged, for the message of a failed test.
     pub fn log(&self) -> String {
         self.running.log()
+    }
+}
+
+impl Drop for RealProxy {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.log());
+        }
     }
 }
