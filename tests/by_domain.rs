@@ -86,7 +86,7 @@ fn a_pattern_matches_whole_labels_and_a_wildcard_not_its_own_name() {
     );
 }
 
-/// The "most specific rule wins": not the first in the list, as in Palpo.
+/// "Most specific rule wins" over the whole list: not the first in the list, as in Palpo.
 #[test]
 fn of_several_proxies_the_most_specific_is_taken_whatever_the_order() {
     let proxies = [
