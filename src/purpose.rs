@@ -71,8 +71,9 @@ pub enum ProxyUse {
 /// # Redirects
 ///
 /// A layer that follows redirects makes new requests, and tower-http's does not give them the extensions of the first when
-/// they go to another origin. So put the purpose in inside of it (with tower-http's `AddExtensionLayer`, for instance), or
-/// say [`without_purpose`](Self::without_purpose) what holds for requests that have lost theirs.
+/// they go to another origin. So let its policy keep the purpose (`FilterCredentials::allow_extension`), put it in inside of
+/// that layer (`AddExtensionLayer`), or say [`without_purpose`](Self::without_purpose) what holds for requests that have
+/// lost theirs.
 #[derive(Clone)]
 pub struct PurposePolicy {
     of: Arc<dyn Policy + Send + Sync>,
