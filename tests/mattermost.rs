@@ -278,7 +278,7 @@ async fn listed(allow_internal: Option<&str>) -> (Lab, lab::App) {
     let url = lab.http_proxy.url();
     let list = "1.2.3.4:567,.internal.example.com,login.example.com";
     let settings = environment(&[("HTTP_PROXY", &*url), ("HTTPS_PROXY", &url), ("NO_PROXY", list)]);
-    let allow_internal = allow_internal.map(str::to_owned);
+    let allow_internal = allow_internal.map(|list| list.parse().unwrap());
     let app = lab
         .app(Settings {
             allow_internal,
@@ -407,7 +407,7 @@ async fn the_sample_unit_file_sets_the_server_up() {
         .app(Settings {
             environment: Some(Unit::parse("mattermost.service", &ported).unwrap().environment),
             proxy_roots: pem(root.pem()),
-            allow_internal: Some(".internal.example.com".to_owned()),
+            allow_internal: Some(".internal.example.com".parse().unwrap()),
             ..Settings::default()
         })
         .await;

@@ -21,6 +21,8 @@
 
 mod app;
 mod demo;
+#[path = "../shared/option.rs"]
+mod option;
 mod site;
 
 use std::{io, path::Path, process::ExitCode, time::Duration};
@@ -29,11 +31,14 @@ use tokio::net::TcpListener;
 use tower_outbound_proxy::{BoxError, ConfigError};
 use tracing_subscriber::filter::LevelFilter;
 
-use self::app::{
-    Settings,
-    causes::chain,
-    outbound,
-    unit::{Unit, UnitError},
+use self::{
+    app::{
+        Settings,
+        causes::chain,
+        outbound, trust,
+        unit::{Unit, UnitError},
+    },
+    option::OptionError,
 };
 
 #[tokio::main]
@@ -72,30 +77,50 @@ async fn serve(args: impl Iterator<Item = String>) -> Result<(), BoxError> {
     Ok(())
 }
 
+const OPTIONS: [&str; 6] = [
+    "--unit",
+    "--listen",
+    "--ca",
+    "--proxy-ca",
+    "--allow-internal",
+    "--timeout",
+];
+
 fn parse(mut args: impl Iterator<Item = String>) -> Result<(Settings, String), BoxError> {
     let mut settings = Settings::default();
     let mut listen = "127.0.0.1:8065".to_owned();
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--unit" => {
-                let unit = Unit::read(Path::new(&value()?))?;
-                unit.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                settings.environment = Some(unit.environment);
-            }
-            "--listen" => listen = value()?,
-            "--ca" => settings.target_roots = Some(read(&value()?)?),
-            "--proxy-ca" => settings.proxy_roots = Some(read(&value()?)?),
-            "--allow-internal" => settings.allow_internal = Some(value()?),
-            "--timeout" => settings.timeout = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
-            _ => return Err(format!("unknown option {arg}; see the first lines of the source").into()),
+    while let Some(option) = args.next() {
+        if !OPTIONS.contains(&&*option) {
+            return Err(format!("unknown option {option}; see the first lines of the source").into());
+        }
+        let value = args.next().ok_or_else(|| format!("{option} needs a value"))?;
+        match &*option {
+            "--listen" => listen = value,
+            _ => set(&mut settings, &option, value).map_err(|error| OptionError::new(option, error))?,
         }
     }
     Ok((settings, listen))
 }
 
-fn read(file: &str) -> Result<Vec<u8>, BoxError> {
-    std::fs::read(file).map_err(|error| format!("{file}: {error}").into())
+fn set(settings: &mut Settings, option: &str, value: String) -> Result<(), BoxError> {
+    match option {
+        "--unit" => {
+            let unit = Unit::read(Path::new(&value))?;
+            unit.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            settings.environment = Some(unit.environment);
+        }
+        "--ca" => settings.target_roots = Some(roots(&value)?),
+        "--proxy-ca" => settings.proxy_roots = Some(roots(&value)?),
+        "--allow-internal" => settings.allow_internal = Some(value.parse()?),
+        _ => settings.timeout = Some(Duration::try_from_secs_f64(value.parse()?)?),
+    }
+    Ok(())
+}
+
+fn roots(file: &str) -> Result<Vec<u8>, BoxError> {
+    let pem = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    trust(&pem)?;
+    Ok(pem)
 }
 
 fn fail(error: &BoxError) -> ExitCode {

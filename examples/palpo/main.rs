@@ -23,6 +23,8 @@
 
 mod app;
 mod demo;
+#[path = "../shared/option.rs"]
+mod option;
 mod redis;
 mod site;
 mod table;
@@ -38,8 +40,9 @@ use self::{
         causes::{chain, is_certificate},
         connections::Connection,
         outbound::{self, Outbound},
-        settings::{self, FileError, OptionError, Settings},
+        settings::{self, FileError, Settings},
     },
+    option::OptionError,
     table::Table,
 };
 

@@ -255,14 +255,22 @@ async fn what_cannot_be_used_ends_the_program() {
         (2, "--unit needs a value", &["--unit"]),
         (2, "unknown option --what", &["--what"]),
         (2, "/nowhere: No such file", &["--ca", "/nowhere"]),
-        (5, "the root certificate is not a PEM certificate", &["--ca", &not_pem]),
         (
             5,
-            "the root certificate is not a PEM certificate",
+            "--ca: the root certificate is not a PEM certificate",
+            &["--ca", &not_pem],
+        ),
+        (
+            5,
+            "--proxy-ca: the root certificate is not a PEM certificate",
             &["--proxy-ca", &not_pem],
         ),
-        (5, "1.2.3.4/33", &["--allow-internal", "a.test,1.2.3.4/33"]),
-        (2, "invalid float literal", &["--timeout", "soon"]),
+        (
+            5,
+            "--allow-internal: entry 2 `1.2.3.4/33`",
+            &["--allow-internal", "a.test,1.2.3.4/33"],
+        ),
+        (2, "--timeout: invalid float literal", &["--timeout", "soon"]),
         (2, "nowhere.test", &["--listen", "nowhere.test"]),
     ] {
         let output = run(&mut program(args)).await;

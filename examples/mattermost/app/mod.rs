@@ -19,7 +19,7 @@ use axum::{
 use http::{StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use tower_outbound_proxy::{BoxError, ConfigError, ProxyConfig, Target, TlsConfig};
+use tower_outbound_proxy::{BoxError, ConfigError, NoProxy, ProxyConfig, Target, TlsConfig};
 
 use self::{causes::chain, preview::Previews};
 
@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) proxy_roots: Option<Vec<u8>>,
     /// Hosts, addresses and networks, written like `NO_PROXY`, that may be fetched though the guard refuses their
     /// addresses. (In Mattermost: "allowed untrusted internal connections".)
-    pub(crate) allow_internal: Option<String>,
+    pub(crate) allow_internal: Option<NoProxy>,
     /// For a whole preview, redirects and body included; 10 seconds unless set.
     pub(crate) timeout: Option<Duration>,
 }
@@ -58,7 +58,7 @@ impl Settings {
 }
 
 /// The operating system's trust, and these roots.
-fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
+pub(crate) fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
     TlsConfig::builder().add_root_pem(roots).build()
 }
 

@@ -46,7 +46,7 @@ where
 fn guard(settings: &Settings) -> Result<IpPolicy, ConfigError> {
     let policy = IpPolicy::builder().special_purpose();
     match &settings.allow_internal {
-        Some(list) => policy.allow_hosts(list.as_str()).build(),
+        Some(list) => policy.allow_hosts(list.clone()).build(),
         None => policy.build(),
     }
 }

@@ -14,7 +14,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy::{BoxError, NoProxy};
 use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 
@@ -36,10 +36,11 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
         right: true,
     };
     let roots = |pem: &str| Some(pem.as_bytes().to_vec());
+    let allowed: NoProxy = "wiki.internal.example.com".parse()?;
     let complete = || Settings {
         target_roots: roots(lab.site.public.pem()),
         proxy_roots: roots(lab.proxies.pem()),
-        allow_internal: Some("wiki.internal.example.com".to_owned()),
+        allow_internal: Some(allowed.clone()),
         ..Settings::default()
     };
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, fs, path::Path};
 
-use tower_outbound_proxy::{BoxError, ConfigError, Precedence, ProxyConfig, ProxySettings, TlsConfig};
+use tower_outbound_proxy::{ConfigError, Precedence, ProxyConfig, ProxySettings, TlsConfig};
 
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
@@ -132,31 +132,3 @@ impl fmt::Display for FileError {
 }
 
 impl Error for FileError {}
-
-/// An option whose file cannot be used.
-#[derive(Debug)]
-pub(crate) struct OptionError {
-    option: &'static str,
-    error: BoxError,
-}
-
-impl OptionError {
-    pub(crate) fn new(option: &'static str, error: impl Into<BoxError>) -> Self {
-        Self {
-            option,
-            error: error.into(),
-        }
-    }
-}
-
-impl fmt::Display for OptionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.option)
-    }
-}
-
-impl Error for OptionError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.error)
-    }
-}

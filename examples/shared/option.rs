@@ -1,0 +1,33 @@
+//! An option of the command line that cannot be used.
+
+use std::{error::Error, fmt};
+
+use tower_outbound_proxy::BoxError;
+
+/// Which option it is, and in its source why.
+#[derive(Debug)]
+pub(crate) struct OptionError {
+    option: String,
+    error: BoxError,
+}
+
+impl OptionError {
+    pub(crate) fn new(option: impl Into<String>, error: impl Into<BoxError>) -> Self {
+        Self {
+            option: option.into(),
+            error: error.into(),
+        }
+    }
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.option)
+    }
+}
+
+impl Error for OptionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
+    }
+}
