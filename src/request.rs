@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     error::{BoxError, TargetError},
-    layer::{Proxy, Shared},
+    layer::Proxy,
     route::Route,
     target::Target,
 };
@@ -38,9 +38,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.shared.apply(&mut request) {
+        let shared = &self.shared;
+        let applied = apply(&mut request, |request, target| {
+            let decided = request.extensions().get::<Route>().cloned();
+            Ok(decided.unwrap_or_else(|| shared.route(target)))
+        });
+        match applied {
             Ok(route) => {
-                let told = self.shared.route_extension.then_some(route);
+                let told = shared.route_extension.then_some(route);
                 if let Some(route) = &told {
                     request.extensions_mut().insert(route.clone());
                 }
@@ -51,32 +56,30 @@ where
     }
 }
 
-impl Shared {
-    /// Makes the request what its route needs it to be.
-    pub(crate) fn apply<B>(&self, request: &mut Request<B>) -> Result<Route, TargetError> {
-        let target = Target::try_from(request.uri())?;
-        let route = match request.extensions().get::<Route>() {
-            Some(decided) => decided.clone().safe_for(&target),
-            None => self.route(&target),
-        };
-        match &route {
-            Route::Forward(proxy) => {
-                if let Some(uri) = normalised(request.uri(), &target)? {
-                    *request.uri_mut() = uri;
-                }
-                if let Some(credentials) = proxy.credentials() {
-                    let headers = request.headers_mut();
-                    headers.insert(header::PROXY_AUTHORIZATION, credentials.header().clone());
-                }
+/// Makes the request what the route that is chosen for it needs it to be.
+pub(crate) fn apply<B, E: From<TargetError>>(
+    request: &mut Request<B>,
+    choose: impl FnOnce(&Request<B>, &Target<'_>) -> Result<Route, E>,
+) -> Result<Route, E> {
+    let target = Target::try_from(request.uri())?;
+    let route = choose(request, &target)?.safe_for(&target);
+    match &route {
+        Route::Forward(proxy) => {
+            if let Some(uri) = normalised(request.uri(), &target)? {
+                *request.uri_mut() = uri;
             }
-            Route::Direct | Route::Tunnel(_) => {
+            if let Some(credentials) = proxy.credentials() {
                 let headers = request.headers_mut();
-                headers.remove(header::PROXY_AUTHORIZATION);
-                headers.remove(PROXY_CONNECTION);
+                headers.insert(header::PROXY_AUTHORIZATION, credentials.header().clone());
             }
         }
-        Ok(route)
+        Route::Direct | Route::Tunnel(_) => {
+            let headers = request.headers_mut();
+            headers.remove(header::PROXY_AUTHORIZATION);
+            headers.remove(PROXY_CONNECTION);
+        }
     }
+    Ok(route)
 }
 
 /// The URI for the proxy, where it is not the one given: with the host in normal form, which is what the decision was

@@ -113,6 +113,11 @@ impl<'c> Decision<'c> {
     pub fn into_route(self) -> Route {
         self.route
     }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn into_route_and_purpose(self) -> (Route, Option<String>) {
+        (self.route, self.purpose)
+    }
 }
 
 /// `route: reason`, and before it the purpose, if there is one.

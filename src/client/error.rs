@@ -27,6 +27,18 @@ pub(super) enum Failure {
     },
 }
 
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+impl From<PurposeError> for Failure {
+    fn from(error: PurposeError) -> Self {
+        Self::Purpose(error)
+    }
+}
+
 impl ClientError {
     pub(super) fn new(failure: Failure) -> Self {
         Self(Arc::new(failure))

@@ -50,8 +50,9 @@ pub use self::{
 use self::{body::IntoBytes, connection::RequestBody, error::Failure, key::Key, pool::Pool, settings::Settings};
 use crate::{
     config::ProxyConfig,
-    error::{BoxError, ConfigError, TargetError},
+    error::{BoxError, ConfigError, PurposeError, TargetError},
     layer::{Shared, log_decision},
+    request::apply,
     route::Route,
     target::Target,
 };
@@ -263,27 +264,16 @@ impl Decided {
         if request.method() == Method::CONNECT {
             return Err(Failure::Target(TargetError::new("CONNECT is the client's own to send")));
         }
-        let target = Target::try_from(request.uri()).map_err(Failure::Target)?;
-        let (mut route, mut purpose) = (request.extensions().get::<Route>().cloned(), None);
-        if let (None, Some(policy)) = (&route, &settings.purposes) {
-            let decision = policy
-                .decide(&settings.config, request.extensions(), &target)
-                .map_err(Failure::Purpose)?;
-            log_decision(&decision, &target);
-            purpose = decision.purpose().map(str::to_owned);
-            route = Some(decision.into_route());
-        }
-        if request.headers().contains_key(header::UPGRADE) {
-            // A proxy that forwards passes no upgrade on (RFC 9110 7.8: it is hop-by-hop).
-            route = Some(match route.unwrap_or_else(|| settings.route(&target)) {
-                Route::Forward(proxy) => Route::Tunnel(proxy),
+        let mut purpose = None;
+        let route = apply(&mut request, |request, target| {
+            let (route, asked_for) = Self::choose(request, target, &settings)?;
+            purpose = asked_for;
+            Ok::<_, Failure>(match route {
+                // A proxy that forwards passes no upgrade on (RFC 9110 7.8: it is hop-by-hop).
+                Route::Forward(proxy) if request.headers().contains_key(header::UPGRADE) => Route::Tunnel(proxy),
                 route => route,
-            });
-        }
-        if let Some(route) = route {
-            request.extensions_mut().insert(route);
-        }
-        let route = settings.apply(&mut request).map_err(Failure::Target)?;
+            })
+        })?;
         Ok(Self {
             request,
             route,
@@ -292,13 +282,30 @@ impl Decided {
         })
     }
 
+    /// The route that was decided outside, or else the one of the request's purpose, or else the settings'.
+    fn choose(
+        request: &Request<RequestBody>,
+        target: &Target<'_>,
+        settings: &Shared,
+    ) -> Result<(Route, Option<String>), PurposeError> {
+        let extensions = request.extensions();
+        match (extensions.get::<Route>(), &settings.purposes) {
+            (Some(route), _) => Ok((route.clone(), None)),
+            (None, Some(policy)) => {
+                let decision = policy.decide(&settings.config, extensions, target)?;
+                log_decision(&decision, target);
+                Ok(decision.into_route_and_purpose())
+            }
+            (None, None) => Ok((settings.route(target), None)),
+        }
+    }
+
     #[cfg(feature = "tracing")]
     fn span(&self) -> tracing::Span {
-        let target = Target::try_from(self.request.uri()).ok();
         tracing::debug_span!(
             "outbound request",
             method = %self.request.method(),
-            target = target.as_ref().map(tracing::field::display),
+            target = Target::try_from(self.request.uri()).ok().map(tracing::field::display),
             purpose = self.purpose.as_deref(),
             route = %self.route,
         )
