@@ -19,7 +19,7 @@ use crate::{
     error::{BoxError, TargetError},
     layer::Proxy,
     route::Route,
-    target::Target,
+    target::{Target, with_authority},
 };
 
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -90,11 +90,7 @@ fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError
         return Ok(None);
     }
     let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let mut parts = uri.clone().into_parts();
-    let no_uri = |_| TargetError::new("its host does not make a URI");
-    parts.authority = Some(format!("{}{port}", target.host()).parse().map_err(no_uri)?);
-    let uri = Uri::from_parts(parts).map_err(|_| TargetError::new("its host does not make a URI"))?;
-    Ok(Some(uri))
+    with_authority(uri, &format!("{}{port}", target.host())).map(Some)
 }
 
 pin_project! {

@@ -16,7 +16,7 @@ use crate::{
     error::TargetError,
     layer::Shared,
     route::Route,
-    target::{Scheme, Target},
+    target::{Scheme, Target, with_authority},
     tls::TlsConfig,
 };
 
@@ -165,13 +165,10 @@ impl Origin {
 /// The URI without user information, which a request must not carry (RFC 9110 4.2.4, RFC 9113 8.3.1).
 pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let Some((_, host)) = authority.rsplit_once('@') else {
-        return Ok(uri.clone());
-    };
-    let no_uri = "its host does not make a URI";
-    let mut parts = uri.clone().into_parts();
-    parts.authority = Some(host.parse().map_err(|_| TargetError::new(no_uri))?);
-    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
+    match authority.rsplit_once('@') {
+        Some((_, host)) => with_authority(uri, host),
+        None => Ok(uri.clone()),
+    }
 }
 
 /// The value of `Host`: as in a URI without user information, and without the scheme's own port (RFC 9110 7.2).

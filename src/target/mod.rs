@@ -212,11 +212,7 @@ impl<'a> Target<'a> {
 
     /// This URI with the target's host, and its port where it has one.
     pub(crate) fn in_uri(&self, uri: &Uri) -> Result<Uri, TargetError> {
-        let no_uri = "its host does not make a URI";
-        let mut parts = uri.clone().into_parts();
-        let authority = uri::Authority::try_from(Authority(self).to_string());
-        parts.authority = Some(authority.map_err(|_| TargetError::new(no_uri))?);
-        Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
+        with_authority(uri, &Authority(self).to_string())
     }
 
     /// The host as it is written for a proxy: the name in lower case and with the trailing dot it had, an address in
@@ -254,6 +250,14 @@ impl<'a> Target<'a> {
             ..self
         }
     }
+}
+
+/// This URI with another authority.
+pub(crate) fn with_authority(uri: &Uri, authority: &str) -> Result<Uri, TargetError> {
+    let no_uri = "its host does not make a URI";
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(authority.parse().map_err(|_| TargetError::new(no_uri))?);
+    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
 }
 
 /// `host:port`, which is the authority-form that CONNECT needs (RFC 9112 3.2.3).
