@@ -234,7 +234,7 @@ impl ProxyConfigBuilder {
             return self.given(given, method);
         }
         let of_file = || file.proxy(variable).map(|text| self.parse(text, variable, true));
-        if let Some(proxy) = of_file().filter(|_| file.over_env) {
+        if let Some(proxy) = file.over_env.then(of_file).flatten() {
             return proxy.map(Some);
         }
         match self.vars.get(variable, self.dialect, warnings)? {
@@ -278,8 +278,8 @@ impl ProxyConfigBuilder {
             value,
         };
         let setting = if let Some(given) = &self.no_proxy {
-            of_variable(("no_proxy".to_owned(), self.list(given, "no_proxy")?))
-        } else if let (true, Some(of_file)) = (file.over_env, self.no_proxy_of(file)) {
+            of_variable(("no_proxy".to_owned(), given.read(self.dialect, "no_proxy")?))
+        } else if let Some(of_file) = file.over_env.then(|| self.no_proxy_of(file)).flatten() {
             of_file?
         } else if let Some(variable) = self.no_proxy_variable(warnings)? {
             of_variable((variable.name, NoProxy::lenient(&variable.value, self.dialect)))
@@ -334,7 +334,7 @@ impl ProxyConfigBuilder {
             let when = match when {
                 When::Predicate(predicate) => predicate.clone(),
                 When::Listed(given) => {
-                    let list = self.list(given, "proxy_for")?;
+                    let list = given.read(self.dialect, "proxy_for")?;
                     warn_of_rejected(&list, "proxy_for", warnings);
                     Predicate(Arc::new(list))
                 }
@@ -343,10 +343,6 @@ impl ProxyConfigBuilder {
             Ok(Rule { when, proxy })
         };
         self.rules.iter().map(rule).collect()
-    }
-
-    fn list(&self, given: &NoProxySetting, method: &str) -> Result<NoProxy, ConfigError> {
-        given.read(self.dialect, method)
     }
 }
 
