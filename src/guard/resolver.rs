@@ -71,7 +71,7 @@ where
 
     fn call(&mut self, name: Name) -> Self::Future {
         let asked = match LookUp::of(name.as_str()) {
-            LookUp::Proxy => return Resolving::new(None, self.inner.call(name)),
+            LookUp::Proxy => return Resolving::looking_up(None, self.inner.call(name)),
             LookUp::Target(asked) => asked,
             LookUp::Other => match Target::of_host(name.as_str()) {
                 Ok(target) => Arc::new(Asked {
@@ -83,7 +83,7 @@ where
             },
         };
         let policy = self.policy.clone();
-        Resolving::new(Some(Check { policy, asked }), self.inner.call(name))
+        Resolving::looking_up(Some(Check { policy, asked }), self.inner.call(name))
     }
 }
 
@@ -91,27 +91,30 @@ pin_project! {
     /// A look-up whose answer is checked.
     #[must_use = "futures do nothing unless polled"]
     pub struct Resolving<F> {
-        check: Option<Check>,
-        failed: Option<TargetError>,
         #[pin]
-        look_up: Option<F>,
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        LookingUp { check: Option<Check>, #[pin] look_up: F },
+        Failed { error: Option<TargetError> },
     }
 }
 
 impl<F> Resolving<F> {
-    fn new(check: Option<Check>, look_up: F) -> Self {
+    /// Without a check the answer is handed on as it is.
+    fn looking_up(check: Option<Check>, look_up: F) -> Self {
         Self {
-            check,
-            failed: None,
-            look_up: Some(look_up),
+            state: State::LookingUp { check, look_up },
         }
     }
 
     fn failed(error: TargetError) -> Self {
         Self {
-            check: None,
-            failed: Some(error),
-            look_up: None,
+            state: State::Failed { error: Some(error) },
         }
     }
 }
@@ -149,26 +152,28 @@ where
     type Output = Result<vec::IntoIter<SocketAddr>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Some(look_up) = this.look_up.as_pin_mut() else {
-            let error = this.failed.take();
-            return Poll::Ready(Err(error
-                .unwrap_or(TargetError::new("polled after it was done"))
-                .into()));
-        };
-        let addresses = ready!(look_up.poll(cx)).map_err(Into::into)?;
-        let addresses = match this.check {
-            Some(check) => check.take_out_denied(addresses)?,
-            None => addresses.collect(),
-        };
-        Poll::Ready(Ok(addresses.into_iter()))
+        match self.project().state.project() {
+            StateProj::LookingUp { check, look_up } => {
+                let addresses = ready!(look_up.poll(cx)).map_err(Into::into)?;
+                let addresses = match check {
+                    Some(check) => check.take_out_denied(addresses)?,
+                    None => addresses.collect(),
+                };
+                Poll::Ready(Ok(addresses.into_iter()))
+            }
+            StateProj::Failed { error } => {
+                let error = error.take().unwrap_or(TargetError::new("polled after it was done"));
+                Poll::Ready(Err(error.into()))
+            }
+        }
     }
 }
 
 impl<F> fmt::Debug for Resolving<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checked = matches!(self.state, State::LookingUp { check: Some(_), .. });
         f.debug_struct("Resolving")
-            .field("checked", &self.check.is_some())
+            .field("checked", &checked)
             .finish_non_exhaustive()
     }
 }
