@@ -6,7 +6,6 @@ use std::{
     env,
     error::Error,
     fmt::Debug,
-    io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,14 +14,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri, header::PROXY_AUTHORIZATION};
 use http_body_util::{BodyExt, Empty};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_http_proxy::{Intercept, Proxy, ProxyConnector};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::{
         legacy::{
             Client,
-            connect::{Connect, Connected, Connection, HttpConnector, proxy::Tunnel},
+            connect::{Connect, HttpConnector, proxy::Tunnel},
         },
         proxy::matcher::Matcher,
     },
@@ -36,6 +34,8 @@ use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceExt};
 use tower_outbound_proxy::{ConnectError, ProxyLayer};
 use tower_outbound_proxy_lab::{Resolver, connector};
+
+use crate::stream::Stream;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -164,9 +164,9 @@ struct Glue {
 }
 
 impl Service<Uri> for Glue {
-    type Response = Dialled;
+    type Response = Stream<TokioIo<TcpStream>>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -188,52 +188,8 @@ impl Service<Uri> for Glue {
                 }
                 Some(proxy) => (connector.call(proxy.uri().clone()).await?, true),
             };
-            Ok(Dialled { io, forwards })
+            Ok(Stream { io, forwards })
         })
-    }
-}
-
-/// A connection, and whether requests on it need absolute-form.
-struct Dialled {
-    io: TokioIo<TcpStream>,
-    forwards: bool,
-}
-
-impl Connection for Dialled {
-    fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.forwards)
-    }
-}
-
-impl Read for Dialled {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl Write for Dialled {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
     }
 }
 

@@ -10,6 +10,7 @@
 //! a default time-out.
 
 mod clients;
+mod stream;
 
 use std::{env, error::Error, io::Write, net::SocketAddr, process::Stdio, time::Duration};
 

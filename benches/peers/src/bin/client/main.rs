@@ -21,6 +21,8 @@ mod report;
 mod rows;
 mod run;
 mod serve;
+#[path = "../behaviour/stream.rs"]
+mod stream;
 
 use std::{
     env,

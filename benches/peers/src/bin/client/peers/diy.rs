@@ -1,20 +1,18 @@
 //! What one writes by hand with hyper-util alone: its `legacy::Client`, its `Matcher` and its `Tunnel`.
 
 use std::{
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{HeaderValue, Request, Uri, header, uri::Scheme};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::{
         legacy::{
             Client,
-            connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
+            connect::{HttpConnector, proxy::Tunnel},
         },
         proxy::matcher::Matcher,
     },
@@ -27,6 +25,7 @@ use super::{NoBody, Setup, connector, drain};
 use crate::{
     BoxError,
     run::{Fetch, Target},
+    stream::Stream,
 };
 
 pub(crate) const NAME: &str = "hyper-util";
@@ -66,8 +65,8 @@ impl Fetch for Diy {
     }
 }
 
-type Dialled = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Dialling = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+type Dialled = Stream<MaybeHttpsStream<TokioIo<TcpStream>>>;
+type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
 
 #[derive(Clone)]
 struct Connector {
@@ -78,7 +77,7 @@ struct Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = Dialled;
     type Error = BoxError;
     type Future = Dialling;
 
@@ -116,49 +115,5 @@ impl Service<Uri> for Connector {
                 forwards: true,
             })
         })
-    }
-}
-
-/// Tells hyper whether to send absolute-form.
-struct Stream {
-    io: Dialled,
-    forwards: bool,
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.forwards)
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }
