@@ -61,7 +61,7 @@ use tower_outbound_proxy::ProxyConfig;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Listening};
 
 use app::{Settings, unit::Unit};
-use lab::{Lab, environment, pem};
+use lab::{Lab, environment, trusting};
 
 /// The document's own, to the letter.
 pub const SAMPLE: &str = include_str!("../examples/mattermost/sample.service");
@@ -226,7 +226,7 @@ async fn responses_through_an_intercepting_proxy_are_accepted_with_its_root() {
     let roots = [lab.site.public.pem(), root.pem()].concat();
     let app = lab
         .app_with(Settings {
-            target_roots: pem(&roots),
+            target_tls: trusting(&roots),
             ..settings
         })
         .await;
@@ -260,13 +260,8 @@ async fn a_proxy_that_is_reached_over_tls_is_refused_without_its_root() {
 #[tokio::test]
 async fn a_proxy_that_is_reached_over_tls_is_used_with_its_root() {
     let (lab, root, proxy, settings) = over_tls().await;
-    let proxy_roots = pem(root.pem());
-    let app = lab
-        .app(Settings {
-            proxy_roots,
-            ..settings
-        })
-        .await;
+    let proxy_tls = trusting(root.pem());
+    let app = lab.app(Settings { proxy_tls, ..settings }).await;
     assert_eq!(app.preview("https://www.example.org/").await["title"], "A page");
     assert_eq!(asked(&proxy), ["CONNECT www.example.org:443"]);
     assert!(proxy.connection(0).tls().is_some());
@@ -406,7 +401,7 @@ async fn the_sample_unit_file_sets_the_server_up() {
     let app = lab
         .app(Settings {
             environment: Some(Unit::parse("mattermost.service", &ported).unwrap().environment),
-            proxy_roots: pem(root.pem()),
+            proxy_tls: trusting(root.pem()),
             allow_internal: Some(".internal.example.com".parse().unwrap()),
             ..Settings::default()
         })

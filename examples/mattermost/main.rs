@@ -28,7 +28,7 @@ mod site;
 use std::{io, path::Path, process::ExitCode, time::Duration};
 
 use tokio::net::TcpListener;
-use tower_outbound_proxy::{BoxError, ConfigError};
+use tower_outbound_proxy::{BoxError, ConfigError, TlsConfig};
 use tracing_subscriber::filter::LevelFilter;
 
 use self::{
@@ -109,18 +109,17 @@ fn set(settings: &mut Settings, option: &str, value: String) -> Result<(), BoxEr
             unit.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             settings.environment = Some(unit.environment);
         }
-        "--ca" => settings.target_roots = Some(roots(&value)?),
-        "--proxy-ca" => settings.proxy_roots = Some(roots(&value)?),
+        "--ca" => settings.target_tls = Some(roots(&value)?),
+        "--proxy-ca" => settings.proxy_tls = Some(roots(&value)?),
         "--allow-internal" => settings.allow_internal = Some(value.parse()?),
         _ => settings.timeout = Some(Duration::try_from_secs_f64(value.parse()?)?),
     }
     Ok(())
 }
 
-fn roots(file: &str) -> Result<Vec<u8>, BoxError> {
+fn roots(file: &str) -> Result<TlsConfig, BoxError> {
     let pem = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-    trust(&pem)?;
-    Ok(pem)
+    Ok(trust(&pem)?)
 }
 
 fn fail(error: &BoxError) -> ExitCode {

@@ -8,10 +8,11 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
+use tower_outbound_proxy::TlsConfig;
 use tower_outbound_proxy_lab::{ForwardProxy, within};
 
 use crate::{
-    app::{Settings, outbound, router},
+    app::{Settings, outbound, router, trust},
     site::Site,
 };
 
@@ -33,12 +34,8 @@ impl Lab {
 
     /// The application in this lab's network, which trusts its origins.
     pub async fn app(&self, settings: Settings) -> App {
-        let target_roots = pem(self.site.public.pem());
-        self.app_with(Settings {
-            target_roots,
-            ..settings
-        })
-        .await
+        let target_tls = trusting(self.site.public.pem());
+        self.app_with(Settings { target_tls, ..settings }).await
     }
 
     /// With the trust that its settings say.
@@ -119,6 +116,6 @@ pub fn environment(variables: &[(&str, &str)]) -> Settings {
     }
 }
 
-pub fn pem(text: &str) -> Option<Vec<u8>> {
-    Some(text.as_bytes().to_vec())
+pub fn trusting(roots: &str) -> Option<TlsConfig> {
+    Some(trust(roots.as_bytes()).unwrap())
 }

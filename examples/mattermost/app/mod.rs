@@ -28,10 +28,10 @@ use self::{causes::chain, preview::Previews};
 pub(crate) struct Settings {
     /// The environment that names the proxies, as of a unit file; the process's own where there is none.
     pub(crate) environment: Option<Vec<(String, String)>>,
-    /// Roots (PEM) to trust in targets beside the operating system's: an intercepting proxy's.
-    pub(crate) target_roots: Option<Vec<u8>>,
+    /// Trust in targets, an intercepting proxy's roots among them; the operating system's unless set.
+    pub(crate) target_tls: Option<TlsConfig>,
     /// The same for a proxy that is reached over TLS.
-    pub(crate) proxy_roots: Option<Vec<u8>>,
+    pub(crate) proxy_tls: Option<TlsConfig>,
     /// Hosts, addresses and networks, written like `NO_PROXY`, that may be fetched though the guard refuses their
     /// addresses. (In Mattermost: "allowed untrusted internal connections".)
     pub(crate) allow_internal: Option<NoProxy>,
@@ -44,14 +44,14 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// A variable or a root certificate that cannot be used.
+    /// A variable that cannot be used.
     pub(crate) fn config(&self) -> Result<ProxyConfig, ConfigError> {
         let builder = match &self.environment {
             Some(variables) => ProxyConfig::builder().vars(variables.iter().map(|(name, value)| (name, value))),
             None => ProxyConfig::builder().env(),
         };
-        match &self.proxy_roots {
-            Some(roots) => builder.proxy_tls(trust(roots)?).build(),
+        match &self.proxy_tls {
+            Some(tls) => builder.proxy_tls(tls.clone()).build(),
             None => builder.build(),
         }
     }

@@ -11,7 +11,6 @@ use tower_outbound_proxy::{BoxError, Client, ClientBuilder, ConfigError, Connect
 use super::{
     Settings,
     preview::{Previews, previews},
-    trust,
 };
 
 /// Previews over the operating system's network.
@@ -60,8 +59,8 @@ where
 {
     let config = settings.config()?;
     let mut builder = builder.config(config.clone());
-    if let Some(roots) = &settings.target_roots {
-        builder = builder.target_tls(trust(roots)?);
+    if let Some(tls) = &settings.target_tls {
+        builder = builder.target_tls(tls.clone());
     }
     let client: Client<Empty<Bytes>> = builder.build()?;
     Ok(previews(client, config, settings.timeout))

@@ -19,7 +19,7 @@ use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 
 use self::lab::{Lab, secrets};
-use crate::app::{Settings, outbound, router, unit::Unit};
+use crate::app::{Settings, outbound, router, trust, unit::Unit};
 
 /// Prints all rows; whether each is as documented.
 ///
@@ -35,11 +35,12 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
         answers: String::new(),
         right: true,
     };
-    let roots = |pem: &str| Some(pem.as_bytes().to_vec());
+    let trusting = |roots: &str| trust(roots.as_bytes()).map(Some);
+    let (target_tls, proxy_tls) = (trusting(lab.site.public.pem())?, trusting(lab.proxies.pem())?);
     let allowed: NoProxy = "wiki.internal.example.com".parse()?;
     let complete = || Settings {
-        target_roots: roots(lab.site.public.pem()),
-        proxy_roots: roots(lab.proxies.pem()),
+        target_tls: target_tls.clone(),
+        proxy_tls: proxy_tls.clone(),
         allow_internal: Some(allowed.clone()),
         ..Settings::default()
     };
@@ -77,7 +78,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
 
     let title = "without the root of the proxy that is reached over TLS";
     let settings = Settings {
-        proxy_roots: None,
+        proxy_tls: None,
         ..complete()
     };
     let rows = "
@@ -93,7 +94,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     let title = "with it";
     let both = [lab.site.public.pem(), lab.interceptor.pem()].concat();
     let settings = Settings {
-        target_roots: roots(&both),
+        target_tls: trusting(&both)?,
         ..complete()
     };
     // Asked twice: the CONNECT, and the request that the proxy has read in the tunnel.
