@@ -40,7 +40,7 @@ impl Lab {
 
     async fn start(intercepting: bool) -> Self {
         let (origins, proxies) = (Ca::new(), Ca::new());
-        // Not in upper case, which Squid does not keep.
+        // A user name in lower case: Squid does not keep upper case.
         let mut setup = Setup::new("palpo", "PASSWORD");
         setup.deny = vec!["denied.test".to_owned()];
         setup.origin_ca_pem = Some(origins.pem().to_owned());
