@@ -1,182 +1,254 @@
-//! Decisions that take time: a service that is asked for the route before the request goes on.
-//!
-//! The settings ([`ProxyConfig`](crate::ProxyConfig)) and predicates ([`Bypass`](crate::Bypass)) answer at once. What
-//! has to ask elsewhere (DNS, a policy server) is a `Service<Target, Response = Route>`. [`DecideLayer`] asks it first
-//! and puts its [`Route`] into the request's extensions, where [`Proxy`](crate::Proxy) further inside takes it in place
-//! of its own decision. Deadlines, caches and limits for such a service are ordinary tower layers around it.
+//! Decides: from a target, and the request's purpose, to a route and its reason. No other file does.
 
-use std::{
-    mem,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::fmt;
 
-use http::Request;
-use pin_project_lite::pin_project;
-use tower_layer::Layer;
-use tower_service::Service;
+use http::Extensions;
 
+#[cfg(feature = "serde")]
+use crate::config::Found;
 use crate::{
-    error::{BoxError, TargetError},
-    route::Route,
-    target::Target,
+    config::{PROXY_FOR, ProxyConfig, ProxyServer, Setting, SettingName},
+    no_proxy::{Bypass, Exemption, is_loopback},
+    purpose::{ProxyUse, PurposeError, PurposePolicy},
+    route::{Decision, Reason, Route},
+    target::{Scheme, Target},
+    trace,
 };
 
-/// Asks a service for each request's route.
-///
-/// The client below has to keep connections of different routes apart. hyper-util's pooled client does not: it keys its
-/// pool by origin, and asks its connector with a URI alone, so a route chosen here for one request never reaches the
-/// connector. Use a client that connects with a [`Destination`](crate::Destination), as the example `decide` does.
-///
-/// ```
-/// # use http::Request;
-/// # use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-/// # use tower_outbound_proxy::{DecideLayer, ProxyConfig, ProxyLayer, Route, Target};
-/// # async fn build() -> Result<(), BoxError> {
-/// # let client = service_fn(async |request: Request<()>| Ok::<_, BoxError>(http::Response::new(())));
-/// let config = ProxyConfig::from_env()?;
-/// let settings = config.clone();
-/// let policy = service_fn(move |target: Target<'static>| {
-///     let settings = settings.clone();
-///     async move {
-///         // … ask a policy server …
-///         Ok::<Route, BoxError>(settings.route(&target))
-///     }
-/// });
-/// let service = ServiceBuilder::new()
-///     .layer(DecideLayer::new(policy))
-///     .layer(ProxyLayer::new(config))
-///     .service(client);
-/// # let _ = service.oneshot(Request::get("http://x.test").body(())?).await?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct DecideLayer<D> {
-    decider: D,
+/// Names for reasons, besides those of variables and methods.
+static PREDICATE: SettingName = SettingName::code("the application's predicate");
+static BY_DOMAIN: SettingName = SettingName::key_name("by_domain");
+
+/// A request, as far as a decision depends on it.
+pub(crate) struct Subject<'r> {
+    pub(crate) target: &'r Target<'r>,
+    pub(crate) extensions: &'r Extensions,
+    /// The request asks for another protocol (RFC 9110 7.8), which a proxy that forwards does not pass on.
+    pub(crate) is_upgrade: bool,
 }
 
-impl<D> DecideLayer<D> {
-    /// A layer that asks this service.
-    pub fn new(decider: D) -> Self {
-        Self { decider }
+impl ProxyConfig {
+    /// Decides the route of a connection to a target, and logs the decision.
+    pub(crate) fn route_connection(&self, target: &Target<'_>) -> Route {
+        logged(self.decide(target), target).0
+    }
+
+    /// Decides the route of a request, and its purpose: by the route in its extensions, else by its purpose, else by the
+    /// settings.
+    pub(crate) fn route_request(
+        &self,
+        purposes: Option<&PurposePolicy>,
+        subject: &Subject<'_>,
+    ) -> Result<(Route, Option<String>), PurposeError> {
+        let Subject { target, extensions, .. } = *subject;
+        let (route, purpose) = match (extensions.get::<Route>(), purposes) {
+            (Some(route), _) => (route.clone(), None),
+            (None, Some(policy)) => logged(policy.decide(self, extensions, target)?, target),
+            (None, None) => (self.route_connection(target), None),
+        };
+        Ok(match route {
+            Route::Forward(proxy) if subject.is_upgrade => (Route::Tunnel(proxy), purpose),
+            route => (safe(route, target), purpose),
+        })
     }
 }
 
-impl<S, D: Clone> Layer<S> for DecideLayer<D> {
-    type Service = Decide<D, S>;
+fn logged(decision: Decision<'_>, target: &Target<'_>) -> (Route, Option<String>) {
+    trace::decision(target, decision.purpose(), decision.route(), decision.reason());
+    decision.into_parts()
+}
 
-    fn layer(&self, inner: S) -> Decide<D, S> {
-        Decide {
-            decider: self.decider.clone(),
-            inner,
+/// Makes a route that was chosen elsewhere safe: only `http` is ever forwarded, so that no proxy reads what TLS protects.
+pub(crate) fn safe(route: Route, target: &Target<'_>) -> Route {
+    match route {
+        Route::Forward(proxy) if target.scheme() != Scheme::Http => Route::Tunnel(proxy),
+        route => route,
+    }
+}
+
+impl PurposePolicy {
+    /// Returns the route of a request with these extensions to this target, and the reason for it.
+    ///
+    /// # Errors
+    ///
+    /// The request must go through a proxy, and none is set for it.
+    pub fn decide<'c>(
+        &self,
+        config: &'c ProxyConfig,
+        extensions: &Extensions,
+        target: &Target<'_>,
+    ) -> Result<Decision<'c>, PurposeError> {
+        match self.proxy_use(extensions, target) {
+            (Some(purpose), usage) => config.decide_for(purpose, &usage, target),
+            (None, usage) => config
+                .decide_using(&usage, target)
+                .ok_or_else(|| PurposeError::new(None, target.scheme())),
         }
     }
 }
 
-/// A service that has each request's route decided first; made by [`DecideLayer`].
-///
-/// It is ready when both the deciding and the inner service are. An error of the deciding service is the request's
-/// error, and the inner service is not called.
-#[derive(Clone, Copy, Debug)]
-pub struct Decide<D, S> {
-    decider: D,
-    inner: S,
-}
-
-impl<D, S, B> Service<Request<B>> for Decide<D, S>
-where
-    D: Service<Target<'static>, Response = Route>,
-    D::Error: Into<BoxError>,
-    S: Service<Request<B>> + Clone,
-    S::Error: Into<BoxError>,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = DecideFuture<D::Future, S, Request<B>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        ready!(self.decider.poll_ready(cx)).map_err(Into::into)?;
-        self.inner.poll_ready(cx).map_err(Into::into)
+impl ProxyConfig {
+    /// Returns the route to a target.
+    ///
+    /// | target | route |
+    /// |---|---|
+    /// | no proxy for its scheme, or exempt | direct |
+    /// | `http` | forward (tunnel with [`always_tunnel`](crate::ProxyConfigBuilder::always_tunnel)) |
+    /// | `https`, `wss`, `ws` | tunnel |
+    /// | any other scheme | direct |
+    #[must_use]
+    pub fn route(&self, target: &Target<'_>) -> Route {
+        self.decide(target).into_route()
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let state = match Target::try_from(request.uri()) {
-            Ok(target) => {
-                let target = target.into_owned();
-                // The inner service that is ready goes along; the clone stays and has to become ready itself.
-                let clone = self.inner.clone();
-                State::Deciding {
-                    decision: self.decider.call(target),
-                    next: Some((mem::replace(&mut self.inner, clone), request)),
-                }
-            }
-            Err(error) => State::Failed { error: Some(error) },
+    /// Returns the route to a target, and the reason for it.
+    #[must_use]
+    pub fn decide(&self, target: &Target<'_>) -> Decision<'_> {
+        let scheme = target.scheme();
+        if scheme == Scheme::Other {
+            return Decision::new(Route::Direct, Reason::Scheme);
+        }
+        let setting = self.setting(scheme);
+        if setting.is_none() && !self.has_rules() {
+            return Decision::new(Route::Direct, Reason::Unset { scheme });
+        }
+        if let Some(reason) = self.exemption(target) {
+            return Decision::new(Route::Direct, reason);
+        }
+        let (proxy, reason) = match (self.rule(target), setting) {
+            (Some((proxy, reason)), _) => (proxy, reason),
+            (None, Some(setting)) => (Some(&setting.value), Reason::Proxy { setting: &setting.name }),
+            (None, None) => (None, Reason::Unset { scheme }),
         };
-        DecideFuture { state }
+        match proxy {
+            None => Decision::new(Route::Direct, reason),
+            Some(proxy) => Decision::new(self.through(proxy, target), reason),
+        }
     }
-}
 
-pin_project! {
-    /// The response of a [`Decide`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct DecideFuture<D, S, R>
-    where
-        S: Service<R>,
-    {
-        #[pin]
-        state: State<D, S, R, S::Future>,
+    /// Returns the route to a target for requests of this purpose, and the reason for it: the decision of a
+    /// [`PurposePolicy`] that maps the purpose to this use.
+    ///
+    /// ```
+    /// # use tower_outbound_proxy::{ProxyConfig, purpose::ProxyUse};
+    /// let config = ProxyConfig::from_vars([("HTTPS_PROXY", "http://proxy.example:3128"), ("NO_PROXY", "push.example")])?;
+    /// let decision = config.decide_for(&"push", &ProxyUse::Always, &"https://push.example/".parse()?)?;
+    /// assert_eq!(
+    ///     decision.to_string(),
+    ///     "purpose \"push\": tunnel through http://proxy.example:3128: \
+    ///      the policy says always for this purpose, and HTTPS_PROXY is set",
+    /// );
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The request must go through a proxy, and none is set for it.
+    pub fn decide_for(
+        &self,
+        purpose: &dyn fmt::Debug,
+        usage: &ProxyUse,
+        target: &Target<'_>,
+    ) -> Result<Decision<'_>, PurposeError> {
+        let name = || format!("{purpose:?}");
+        match self.decide_using(usage, target) {
+            Some(decision) => Ok(decision.for_purpose(name())),
+            None => Err(PurposeError::new(Some(name()), target.scheme())),
+        }
     }
-}
 
-pin_project! {
-    #[project = StateProj]
-    enum State<D, S, R, F> {
-        Deciding { #[pin] decision: D, next: Option<(S, R)> },
-        Responding { #[pin] response: F },
-        Failed { error: Option<TargetError> },
+    /// `None` where a proxy must be used and none is set.
+    fn decide_using(&self, usage: &ProxyUse, target: &Target<'_>) -> Option<Decision<'_>> {
+        match usage {
+            ProxyUse::Settings => Some(self.decide(target)),
+            ProxyUse::Never => Some(Decision::new(Route::Direct, Reason::Never)),
+            ProxyUse::Always => self.always(target),
+            ProxyUse::Proxy(_) if target.scheme() == Scheme::Other => Some(self.decide(target)),
+            ProxyUse::Proxy(proxy) => Some(match self.exemption(target) {
+                Some(reason) => Decision::new(Route::Direct, reason),
+                None => Decision::new(self.through(proxy, target), Reason::OwnProxy),
+            }),
+        }
     }
-}
 
-impl<D, S, B, E> Future for DecideFuture<D, S, Request<B>>
-where
-    D: Future<Output = Result<Route, E>>,
-    E: Into<BoxError>,
-    S: Service<Request<B>>,
-    S::Error: Into<BoxError>,
-{
-    type Output = Result<S::Response, BoxError>;
+    /// The proxy that is set for a scheme.
+    fn setting(&self, scheme: Scheme) -> Option<&Setting<ProxyServer>> {
+        match scheme {
+            Scheme::Http | Scheme::Ws => self.http.as_ref(),
+            Scheme::Https | Scheme::Wss => self.https.as_ref(),
+            Scheme::Other => None,
+        }
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let response = match state.as_mut().project() {
-                StateProj::Deciding { decision, next } => {
-                    let route = ready!(decision.poll(cx)).map_err(Into::into)?;
-                    let Some((mut inner, mut request)) = next.take() else {
-                        return Poll::Ready(Err(TargetError::new("polled after it was done").into()));
-                    };
-                    request.extensions_mut().insert(route);
-                    inner.call(request)
-                }
-                StateProj::Responding { response } => return response.poll(cx).map_err(Into::into),
-                StateProj::Failed { error } => {
-                    let error = error.take().unwrap_or(TargetError::new("polled after it was done"));
-                    return Poll::Ready(Err(error.into()));
-                }
+    /// The route to a target through a proxy.
+    fn through(&self, proxy: &ProxyServer, target: &Target<'_>) -> Route {
+        match target.scheme() {
+            Scheme::Other => Route::Direct,
+            Scheme::Http if !self.always_tunnel => Route::Forward(proxy.clone()),
+            _ => Route::Tunnel(proxy.clone()),
+        }
+    }
+
+    /// The route to a target that must be reached through a proxy. `None` if none is set.
+    fn always(&self, target: &Target<'_>) -> Option<Decision<'_>> {
+        let setting = self.setting(target.scheme());
+        if target.scheme() == Scheme::Other || (setting.is_none() && !self.has_rules()) {
+            return None;
+        }
+        let (proxy, setting) = match (self.rule(target), setting) {
+            (Some((Some(proxy), Reason::ByDomain { .. })), _) => (proxy, &BY_DOMAIN),
+            (Some((Some(proxy), _)), _) => (proxy, &PROXY_FOR),
+            (_, Some(setting)) => (&setting.value, &setting.name),
+            (_, None) => return None,
+        };
+        Some(Decision::new(self.through(proxy, target), Reason::Always { setting }))
+    }
+
+    /// The reason why a target is exempt from all proxies, if it is.
+    fn exemption(&self, target: &Target<'_>) -> Option<Reason<'_>> {
+        let exemption = match &self.bypass {
+            None => self.no_proxy.value.explain(target),
+            Some(predicate) => predicate.0.explain(target),
+        };
+        match exemption {
+            Some(Exemption::Entry(entry)) => Some(Reason::NoProxy {
+                setting: match self.bypass {
+                    None => &self.no_proxy.name,
+                    Some(_) => &PREDICATE,
+                },
+                entry,
+            }),
+            Some(Exemption::Predicate) => Some(Reason::Predicate),
+            None => (self.loopback_direct && is_loopback(target, self.dialect)).then_some(Reason::Loopback),
+        }
+    }
+
+    fn has_rules(&self) -> bool {
+        #[cfg(feature = "serde")]
+        if !self.by_domain.proxies().is_empty() {
+            return true;
+        }
+        !self.rules.is_empty()
+    }
+
+    /// The first rule that applies. The application's own come before those of a settings file.
+    fn rule(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
+        let rule = self.rule_of_application(target);
+        #[cfg(feature = "serde")]
+        let rule = rule.or_else(|| {
+            let Found { proxy, index, include } = self.by_domain.find(target)?;
+            Some((Some(proxy), Reason::ByDomain { index, include }))
+        });
+        rule
+    }
+
+    fn rule_of_application(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
+        self.rules.iter().zip(1..).find_map(|(rule, position)| {
+            let entry = match rule.when.0.explain(target)? {
+                Exemption::Entry(entry) => Some(entry),
+                Exemption::Predicate => None,
             };
-            state.set(State::Responding { response });
-        }
-    }
-}
-
-impl<D, S: Service<R>, R> std::fmt::Debug for DecideFuture<D, S, R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = match &self.state {
-            State::Deciding { .. } => "deciding",
-            State::Responding { .. } => "responding",
-            State::Failed { .. } => "failed",
-        };
-        f.debug_tuple("DecideFuture").field(&state).finish()
+            Some((rule.proxy.as_ref(), Reason::Rule { position, entry }))
+        })
     }
 }

@@ -5,7 +5,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{ConfigError, Problem};
+use crate::{
+    error::{ConfigError, Problem},
+    target::Scheme,
+};
 
 /// How the settings are read.
 ///
@@ -139,6 +142,17 @@ pub enum DefaultPort {
     Fixed(u16),
     /// 80 for `http`, 443 for `https`.
     ByScheme,
+}
+
+impl DefaultPort {
+    /// The port of a proxy with this scheme.
+    pub(crate) fn of(self, scheme: Scheme) -> u16 {
+        match self {
+            Self::Fixed(port) => port,
+            // A proxy has one of the two schemes that have a port of their own.
+            Self::ByScheme => scheme.default_port().unwrap_or(80),
+        }
+    }
 }
 
 /// Which spelling of a variable's name wins where several are set.

@@ -1,9 +1,9 @@
-//! [`ProxyLayer`] and the service it makes, [`Proxy<S>`].
+//! [`ProxyLayer`] and its service, [`Proxy<S>`].
 //!
-//! One layer type for both places where a client meets a proxy; which of the two a `Proxy<S>` is depends on what `S` is:
+//! One layer type serves both places where a client meets a proxy. The inner service decides which one a `Proxy<S>` is:
 //!
-//! - around a **connector** (`S: Service<Uri>`) it dials the proxy and opens tunnels: see `connect/`;
-//! - around an **HTTP service** (`S: Service<Request<B>>`) it owns `Proxy-Authorization`: see `request.rs`.
+//! - around a **connector** (`S: Service<Uri>`) it dials the proxy and opens tunnels: see `connector/`;
+//! - around an **HTTP service** (`S: Service<Request<B>>`) it owns `Proxy-Authorization`: see `service.rs`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,20 +13,19 @@ use tower_layer::Layer;
 #[cfg(feature = "client")]
 use crate::purpose::PurposePolicy;
 use crate::{
-    config::ProxyConfig,
+    config::{ProxyConfig, SettingName},
     error::ConfigError,
     no_proxy::Bypass,
-    route::{Decision, Route},
-    target::Target,
+    trace,
 };
 
-/// How long dialling a proxy, TLS to it and CONNECT may take together, unless set otherwise.
+/// The default deadline for dialling a proxy, TLS to it and CONNECT together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes a tower HTTP client obey the outbound proxy settings.
 ///
-/// Put it around the connector, and, where a proxy has credentials and is used for plain `http`, the same layer around
-/// the client. Each half does what only it can:
+/// Put it around the connector. Where a proxy has credentials and is used for plain `http`, put the same layer around the
+/// client as well. Each half has its own work:
 ///
 /// | | connector (`Service<Uri>`) | client (`Service<Request<B>>`) |
 /// |---|---|---|
@@ -53,7 +52,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// In a connector stack TLS to the *target* wraps this layer: `HttpsConnector<Proxy<HttpConnector>>`. The other way
 /// round, `Proxy<HttpsConnector<..>>`, the TLS connector would be asked for the proxy's address, open a plain
-/// connection to it, and the client's `https` request would go through the tunnel **in clear text**. The types cannot
+/// connection to it, and the client's `https` request would go through the tunnel **in cleartext**. The types cannot
 /// forbid it; `ProxyLayer::https_connector` (feature `hyper-rustls`) builds the right order in one call.
 ///
 /// # Middlewares that resend requests go outside
@@ -73,13 +72,13 @@ pub(crate) struct Shared {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connect_headers: HeaderMap,
     pub(crate) route_extension: bool,
-    /// Only a [`Client`](crate::Client) has one: other pools would mix up the connections of different routes.
+    /// Only a [`Client`](crate::Client) has a policy: other pools would mix up the connections of different routes.
     #[cfg(feature = "client")]
     pub(crate) purposes: Option<PurposePolicy>,
 }
 
 impl ProxyLayer {
-    /// A layer with the settings of the process environment; see [`ProxyConfig::from_env`].
+    /// Creates a layer with the settings of the process environment; see [`ProxyConfig::from_env`].
     ///
     /// # Errors
     ///
@@ -88,10 +87,10 @@ impl ProxyLayer {
         ProxyConfig::from_env().map(Self::new)
     }
 
-    /// A layer with these settings. Logs their warnings, if the feature `tracing` is on.
+    /// Creates a layer with these settings, and logs their warnings if the feature `tracing` is on.
     #[must_use]
     pub fn new(config: ProxyConfig) -> Self {
-        log_warnings(&config);
+        config.warnings().iter().for_each(trace::warning);
         Self {
             shared: Arc::new(Shared {
                 config,
@@ -104,11 +103,11 @@ impl ProxyLayer {
         }
     }
 
-    /// How long dialling a proxy, TLS to it and CONNECT may take together: 30 seconds unless set, `None` for no limit.
-    /// Direct connections are the inner connector's own affair.
+    /// Sets the deadline for dialling a proxy, TLS to it and CONNECT together: 30 seconds by default, `None` for no limit.
+    /// It does not apply to direct connections, which are the inner connector's alone.
     ///
-    /// Connecting through a proxy needs a tokio runtime whose timer is enabled: without a limit, too, a refusal's body is
-    /// not waited for longer than a second.
+    /// Connecting through a proxy needs a tokio runtime whose timer is enabled, even without a limit: the layer waits for
+    /// a refusal's body for a second at most.
     #[must_use]
     pub fn with_connect_timeout(mut self, limit: Option<Duration>) -> Self {
         Arc::make_mut(&mut self.shared).connect_timeout = limit;
@@ -119,8 +118,8 @@ impl ProxyLayer {
     ///
     /// # Errors
     ///
-    /// `Host`, `Proxy-Authorization`, `Content-Length` and `Transfer-Encoding`: the first two are this crate's to set (so
-    /// that one proxy's credentials never go to another), the others have no meaning in CONNECT.
+    /// `Host`, `Proxy-Authorization`, `Content-Length` and `Transfer-Encoding`. This crate sets the first two itself, so
+    /// that one proxy's credentials never go to another; the others have no meaning in CONNECT.
     pub fn with_connect_header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, ConfigError> {
         let reserved = [
             header::HOST,
@@ -130,29 +129,29 @@ impl ProxyLayer {
         ];
         if reserved.contains(&name) {
             let error = ConfigError::text("this field of a CONNECT request cannot be set");
-            return Err(error.in_setting(name.as_str()));
+            return Err(error.in_setting(&SettingName::header(&name)));
         }
         Arc::make_mut(&mut self.shared).connect_headers.append(name, value);
         Ok(self)
     }
 
-    /// Whether the [`Route`] is put into the extensions of requests and responses; true unless set.
+    /// Puts the [`Route`](crate::Route) into the extensions of requests and responses; true by default.
     ///
-    /// `http::Extensions` allocates for what it holds. Without it the layer allocates nothing of its own on a request.
+    /// `http::Extensions` allocates for its values. Without the route the layer allocates nothing of its own on a request.
     #[must_use]
     pub fn with_route_extension(mut self, extension: bool) -> Self {
         Arc::make_mut(&mut self.shared).route_extension = extension;
         self
     }
 
-    /// Tunnels `http` targets too; see [`ProxyConfigBuilder::always_tunnel`](crate::ProxyConfigBuilder::always_tunnel).
+    /// Tunnels `http` targets as well; see [`ProxyConfigBuilder::always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel).
     #[must_use]
     pub fn with_always_tunnel(mut self, always: bool) -> Self {
         Arc::make_mut(&mut self.shared).config.always_tunnel = always;
         self
     }
 
-    /// This predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`](crate::ProxyConfigBuilder::bypass).
+    /// Sets a predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`](crate::config::ProxyConfigBuilder::bypass).
     #[must_use]
     pub fn with_bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
@@ -165,7 +164,7 @@ impl ProxyLayer {
         &self.shared
     }
 
-    /// The settings.
+    /// Returns the settings.
     #[must_use]
     pub fn config(&self) -> &ProxyConfig {
         &self.shared.config
@@ -191,7 +190,7 @@ impl fmt::Debug for ProxyLayer {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Of the header fields only the names: their values are the application's, and may be secret.
+        // Only the names of header fields: their values are the application's, and may be secret.
         f.debug_struct("ProxyLayer")
             .field("config", &self.config)
             .field("connect_timeout", &self.connect_timeout)
@@ -203,8 +202,9 @@ impl fmt::Debug for Shared {
 
 /// A service that obeys the outbound proxy settings; made by [`ProxyLayer`].
 ///
-/// It is a `Service<Uri>` where `S` is one (a connector), and a `Service<Request<B>>` where `S` is one (an HTTP client).
-/// It has no state of its own: it is ready when the inner service is, and calls no service that was not.
+/// It is a `Service<Uri>` where `S` is one (a [connector](crate::connector)), and a `Service<Request<B>>` where `S` is one
+/// (an HTTP client). It has no state of its own: it is ready when the inner service is ready, and calls no service that is
+/// not.
 #[derive(Clone, Debug)]
 pub struct Proxy<S> {
     pub(crate) inner: S,
@@ -212,48 +212,18 @@ pub struct Proxy<S> {
 }
 
 impl<S> Proxy<S> {
-    /// The service it wraps.
+    /// Returns the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service it wraps.
+    /// Returns the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Gives the service it wraps back.
+    /// Unwraps the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
-}
-
-impl Shared {
-    /// The decision, which both halves make the same way.
-    pub(crate) fn route(&self, target: &Target<'_>) -> Route {
-        let decision = self.config.decide(target);
-        log_decision(&decision, target);
-        decision.into_route()
-    }
-}
-
-/// Logs what is odd in settings that take effect.
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn log_warnings(config: &ProxyConfig) {
-    #[cfg(feature = "tracing")]
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
-}
-
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn log_decision(decision: &Decision<'_>, target: &Target<'_>) {
-    #[cfg(feature = "tracing")]
-    tracing::debug!(
-        %target,
-        purpose = decision.purpose(),
-        route = %decision.route(),
-        reason = %decision.reason(),
-        "proxy decision"
-    );
 }

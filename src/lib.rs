@@ -2,8 +2,8 @@
 //!
 //! Servers run behind corporate proxies, and their operators set three variables. [`ProxyLayer`] makes a tower client
 //! stack obey them: around a connector it dials proxies and opens CONNECT tunnels, around an HTTP client it owns
-//! `Proxy-Authorization`. It works with hyper-util's client, tonic, and whatever else is built of
-//! `tower_service::Service`.
+//! `Proxy-Authorization`. It works with hyper-util's client, with tonic, and with any other client that takes a connector
+//! or is an HTTP service.
 //!
 //! ```
 //! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -17,10 +17,11 @@
 //! # }
 //! ```
 //!
-//! # What is decided, and how to see why
+//! # Routes, and the reasons for them
 //!
-//! [`ProxyConfig`] is what the operator wrote, read once. For a [`Target`] it gives a [`Route`], and with
-//! [`ProxyConfig::decide`] the reason: which variable, which `NO_PROXY` entry, which built-in rule.
+//! A [`ProxyConfig`] is the operator's settings, read once. For a [`Target`] it gives a [`Route`], and with
+//! [`ProxyConfig::decide`] the reason: the variable, the `NO_PROXY` entry or the built-in rule. The page [`settings`]
+//! defines the meaning of each setting.
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -39,20 +40,10 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # For servers that fetch what strangers name
+//! # Servers that fetch URLs named by strangers
 //!
-//! [`IpPolicy`] keeps *direct* connections from the server's own network, at the moment of dialling. What a request is for
-//! can have a say in how it goes ([`PurposePolicy`]). With the feature `client`, settings can be replaced while a client
-//! runs (`ConfigHandle`), and with `serde` they come from files (`ProxySettings`).
-//!
-//! # What it refuses
-//!
-//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason; a tunnel
-//! that does not come about is a [`ConnectError`] with what the proxy said. Neither is ever a direct connection instead,
-//! and no error, log or `Debug` output shows a password.
-//!
-//! Servers that fetch what strangers name refuse their own network with an [`IpPolicy`]: on direct routes, at the moment
-//! of connecting, by the address that is dialled. A proxy resolves and judges for itself.
+//! An [`IpPolicy`] keeps *direct* connections away from the server's own network: the [`guard`] checks the address that is
+//! dialled, at the moment of connecting. A proxy resolves names itself and has a policy of its own.
 //!
 //! ```
 //! # use tower_outbound_proxy::{ConfigError, IpPolicy, ProxyLayer};
@@ -63,6 +54,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A request's [purpose](purpose) can decide its route. With the feature `client`, settings can be replaced while a client
+//! runs, and with `serde` they come from files.
+//!
+//! # Refusals
+//!
+//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. A tunnel
+//! that cannot be opened is a [`ConnectError`] with the proxy's response. Neither is ever replaced by a direct connection,
+//! and no error, log or `Debug` output shows a password.
 //!
 //! # Features
 //!
@@ -79,57 +79,59 @@
 //!
 //! Without a TLS feature an `https://` proxy is a [`ConfigError`].
 //!
-//! # Rooms
+//! # Modules
 //!
-//! Ground floor first; a module uses only those before it: `error`, `target`, `dialect`, `no_proxy`, `tls`, `config`,
-//! `guard`, `route`, `purpose`, `decide`, `layer`, `request` (the HTTP service), `connect` (the connector), and on
-//! the top floor `https` and `client`.
+//! The names of this page are at the crate's root. Each module is a page of its own:
+//!
+//! - [`settings`]: the meaning of each setting;
+//! - [`config`], [`no_proxy`], [`tls`], [`auth`]: settings, read into values;
+//! - [`route`], [`purpose`]: routes, and the reasons for them;
+//! - [`service`], [`connector`]: the two halves of the layer;
+//! - [`guard`]: addresses that direct connections may have;
+//! - `client`: an HTTP client with a pool keyed by route;
+//! - [`error`]: errors.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod auth;
 #[cfg(feature = "client")]
-mod client;
-mod config;
-mod connect;
+pub mod client;
+pub mod config;
+pub mod connector;
 mod decide;
 mod dialect;
-mod error;
-mod guard;
-#[cfg(feature = "hyper-rustls")]
-mod https;
+pub mod error;
+pub mod guard;
+mod host;
 mod layer;
-mod no_proxy;
-mod purpose;
-mod request;
-mod route;
+mod net;
+pub mod no_proxy;
+pub mod purpose;
+mod redact;
+pub mod route;
+pub mod service;
+pub mod settings;
 mod target;
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
+mod trace;
 
 #[cfg(feature = "client")]
-pub use self::client::{
-    Client, ClientBody, ClientBuilder, ClientError, ClientFuture, ConfigHandle, KeyStats, PoolStats,
-};
+pub use self::client::{Client, ClientError};
 #[cfg(feature = "serde")]
-pub use self::config::{Precedence, ProxySettings};
-#[cfg(feature = "filter")]
-pub use self::no_proxy::NotDirect;
+pub use self::config::ProxySettings;
 #[cfg(feature = "tls")]
-pub use self::tls::{TlsConfig, TlsConfigBuilder};
+pub use self::tls::TlsConfig;
 pub use self::{
-    config::{Credentials, NoProxySetting, ProxyConfig, ProxyConfigBuilder, ProxyServer, ProxySetting, Warning},
-    connect::{Connecting, Destination, ProxyStream},
-    decide::{Decide, DecideFuture, DecideLayer},
-    dialect::{DefaultPort, Dialect},
-    error::{
-        BoxError, Challenge, ConfigError, ConnectError, ConnectResponse, Denied, EntryError, PurposeError, Stage,
-        TargetError,
-    },
-    guard::{Guard, GuardLayer, GuardedResolver, Guarding, IpPolicy, IpPolicyBuilder, Resolving},
+    config::{ProxyConfig, ProxyServer},
+    dialect::Dialect,
+    error::{ConfigError, ConnectError},
+    guard::IpPolicy,
     layer::{Proxy, ProxyLayer},
-    no_proxy::{And, Bypass, BypassService, Entry, Exemption, NoProxy, Not, Or},
-    purpose::{ProxyUse, PurposePolicy},
-    request::ResponseFuture,
-    route::{Decision, Reason, Route},
-    target::{Scheme, Target},
+    no_proxy::{Bypass, NoProxy},
+    purpose::PurposePolicy,
+    route::{Decision, Route},
+    target::{Scheme, Target, TargetError},
 };
 
 /// The README's examples, compiled.

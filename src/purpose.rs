@@ -1,45 +1,46 @@
-//! What a request is for, and what that means for its route.
+//! Purposes of requests, and the proxies that they use.
 //!
-//! Palpo's document says of each kind of connection whether it uses the proxy: push and federation do, application
-//! services and Redis never do, wherever they are. So a request can carry a *purpose* in its extensions, a value of any
-//! type of the application's, and a [`PurposePolicy`] says for each how the settings apply: as they are, never, always,
-//! or with a proxy of its own.
+//! Some connections of a server use the proxy and others never do, wherever they lead: in Palpo (a Matrix homeserver)
+//! push and federation use it, application services and Redis do not. So a request can carry a *purpose* in its
+//! extensions, a value of any type of the application's, and a [`PurposePolicy`] says for each how the settings apply: as
+//! they are, never, always, or with a proxy of its own.
+//!
+//! `ClientBuilder::purposes` (feature `client`) makes a `Client` follow a policy.
+//! [`ProxyConfig::decide_for`](crate::ProxyConfig::decide_for) decides for one purpose by hand.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use http::Extensions;
 
 use crate::{
-    config::{ProxyConfig, ProxyServer},
-    error::PurposeError,
-    route::{Decision, Reason, Route},
+    config::ProxyServer,
     target::{Scheme, Target},
 };
 
-/// Whether and how requests of one purpose use a proxy.
+/// The use of proxies by requests of one purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyUse {
-    /// As the settings say.
+    /// Through the proxy that the settings name, if any.
     #[default]
     Settings,
     /// Never through a proxy, whatever the settings say.
     Never,
-    /// Through the settings' proxy, also where `NO_PROXY`, a predicate or the loopback rule exempts the target. Where no
-    /// proxy is set for the target's scheme the request fails; it never goes directly.
+    /// Through the settings' proxy, even where `NO_PROXY`, a predicate or the loopback rule exempts the target. Where no
+    /// proxy is set for the target's scheme, the request fails; it never goes directly.
     Always,
-    /// Through this proxy in place of the settings', except for targets that the settings exempt.
+    /// Through this proxy instead of the settings', except for targets that the settings exempt.
     Proxy(ProxyServer),
 }
 
-/// Says for each purpose how the settings apply.
+/// Maps each purpose to its use of proxies.
 ///
-/// The purpose is a value in the request's extensions, of the type that the policy is for. A `match` over an enum lets the
-/// compiler see to it that none is forgotten. The target is there to be asked about too, with any
-/// [`Bypass`](crate::Bypass) predicate:
+/// The purpose is a value in the request's extensions, of the type that the policy is for. With a `match` over an enum the
+/// compiler checks that no purpose is forgotten. The policy also gets the target, for any [`Bypass`](crate::Bypass)
+/// predicate:
 ///
 /// ```
-/// # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, ProxyUse, PurposePolicy, Target};
+/// # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, PurposePolicy, Target, purpose::ProxyUse};
 /// #[derive(Clone, Debug)]
 /// enum Purpose {
 ///     Push,
@@ -66,13 +67,11 @@ pub enum ProxyUse {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// `ClientBuilder::purposes` makes a `Client` follow it (feature `client`).
-///
 /// # Redirects
 ///
-/// A layer that follows redirects makes new requests, and tower-http's does not give them the extensions of the first when
-/// they go to another origin. So let its policy keep the purpose (`FilterCredentials::allow_extension`), put it in inside of
-/// that layer (`AddExtensionLayer`), or say [`without_purpose`](Self::without_purpose) what holds for requests that have
+/// A layer that follows redirects makes new requests, and tower-http's drops the extensions of the first one when the next
+/// goes to another origin. So let its policy keep the purpose (`FilterCredentials::allow_extension`), insert the purpose
+/// inside of that layer (`AddExtensionLayer`), or set [`without_purpose`](Self::without_purpose) for requests that have
 /// lost theirs.
 #[derive(Clone)]
 pub struct PurposePolicy {
@@ -99,7 +98,7 @@ where
 }
 
 impl PurposePolicy {
-    /// A policy for purposes of this type. In explanations and logs a purpose appears as its `Debug` writes it.
+    /// Creates a policy for purposes of this type. Explanations and logs show a purpose as its `Debug` writes it.
     pub fn new<P, F>(policy: F) -> Self
     where
         P: fmt::Debug + Send + Sync + 'static,
@@ -111,29 +110,22 @@ impl PurposePolicy {
         }
     }
 
-    /// What holds for requests without a purpose: the settings, unless set.
+    /// Sets the use of proxies by requests without a purpose; by default the settings'.
     #[must_use]
     pub fn without_purpose(mut self, usage: ProxyUse) -> Self {
         self.without = usage;
         self
     }
 
-    /// How a request with these extensions reaches this target, and why.
-    ///
-    /// # Errors
-    ///
-    /// The request has to go through a proxy, and none is set for it.
-    pub fn decide<'c>(
+    /// The purpose in a request's extensions, if there is one, and the use of proxies for it.
+    pub(crate) fn proxy_use<'e>(
         &self,
-        config: &'c ProxyConfig,
-        extensions: &Extensions,
+        extensions: &'e Extensions,
         target: &Target<'_>,
-    ) -> Result<Decision<'c>, PurposeError> {
+    ) -> (Option<&'e dyn fmt::Debug>, ProxyUse) {
         match self.of.of(extensions, target) {
-            Some((purpose, usage)) => config.decide_for(purpose, &usage, target),
-            None => config
-                .decide_using(&self.without, target)
-                .ok_or_else(|| PurposeError::new(None, target.scheme())),
+            Some((purpose, usage)) => (Some(purpose), usage),
+            None => (None, self.without.clone()),
         }
     }
 }
@@ -146,48 +138,36 @@ impl fmt::Debug for PurposePolicy {
     }
 }
 
-impl ProxyConfig {
-    /// How a target is reached by a request for this purpose, and why: what a [`PurposePolicy`] that says so decides.
-    ///
-    /// ```
-    /// # use tower_outbound_proxy::{ProxyConfig, ProxyUse};
-    /// let config = ProxyConfig::from_vars([("HTTPS_PROXY", "http://proxy.example:3128"), ("NO_PROXY", "push.example")])?;
-    /// let decision = config.decide_for(&"push", &ProxyUse::Always, &"https://push.example/".parse()?)?;
-    /// assert_eq!(
-    ///     decision.to_string(),
-    ///     "purpose \"push\": tunnel through http://proxy.example:3128: \
-    ///      the policy says always for this purpose, and HTTPS_PROXY is set",
-    /// );
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The request has to go through a proxy, and none is set for it.
-    pub fn decide_for(
-        &self,
-        purpose: &dyn fmt::Debug,
-        usage: &ProxyUse,
-        target: &Target<'_>,
-    ) -> Result<Decision<'_>, PurposeError> {
-        let name = || format!("{purpose:?}");
-        match self.decide_using(usage, target) {
-            Some(decision) => Ok(decision.for_purpose(name())),
-            None => Err(PurposeError::new(Some(name()), target.scheme())),
-        }
+/// A request that must go through a proxy ([`ProxyUse::Always`]) where none is set.
+///
+/// It is not sent directly instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurposeError {
+    purpose: Option<String>,
+    scheme: Scheme,
+}
+
+impl PurposeError {
+    pub(crate) fn new(purpose: Option<String>, scheme: Scheme) -> Self {
+        Self { purpose, scheme }
     }
 
-    /// `None` where a proxy has to be used and none is set.
-    fn decide_using(&self, usage: &ProxyUse, target: &Target<'_>) -> Option<Decision<'_>> {
-        match usage {
-            ProxyUse::Settings => Some(self.decide(target)),
-            ProxyUse::Never => Some(Decision::new(Route::Direct, Reason::Never)),
-            ProxyUse::Always => self.always(target),
-            ProxyUse::Proxy(_) if target.scheme() == Scheme::Other => Some(self.decide(target)),
-            ProxyUse::Proxy(proxy) => Some(match self.exemption(target) {
-                Some(reason) => Decision::new(Route::Direct, reason),
-                None => Decision::new(self.through(proxy, target), Reason::OwnProxy),
-            }),
-        }
+    /// Returns the request's purpose; `None` for a request without one.
+    #[must_use]
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_deref()
     }
 }
+
+impl fmt::Display for PurposeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.purpose {
+            Some(purpose) => write!(f, "purpose {purpose} ")?,
+            None => f.write_str("a request without a purpose ")?,
+        }
+        let scheme = self.scheme.as_str();
+        write!(f, "always goes through a proxy, and none is set for {scheme} targets")
+    }
+}
+
+impl std::error::Error for PurposeError {}

@@ -1,21 +1,59 @@
-//! The decision: for a target, one route, and the reason for it.
+//! Routes and the reasons for them, as plain data.
 //!
-//! Both are plain data. Deciding needs no runtime, does no I/O, and allocates nothing.
+//! [`ProxyConfig::decide`](crate::ProxyConfig::decide) gives a [`Decision`]: the [`Route`] to a target, and the
+//! [`Reason`] for it. Deciding needs no runtime, does no I/O, and allocates nothing.
+//!
+//! # Decisions that take time
+//!
+//! A [`Route`] in a request's extensions takes precedence over the settings, in [`Proxy`](crate::Proxy) around an HTTP
+//! service and in `Client`. So a decision that must ask elsewhere (DNS, a policy server) is an ordinary tower layer
+//! outside of them: tower's `AsyncFilterLayer` with a closure that puts the route in.
+//!
+//! ```
+//! # use http::Request;
+//! # use tower::{BoxError, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
+//! # use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Target};
+//! # async fn build() -> Result<(), BoxError> {
+//! # let client = service_fn(async |request: Request<()>| Ok::<_, BoxError>(http::Response::new(())));
+//! let config = ProxyConfig::from_env()?;
+//! let settings = config.clone();
+//! let decide = move |mut request: Request<()>| {
+//!     let settings = settings.clone();
+//!     async move {
+//!         // … ask a policy server …
+//!         let route = settings.route(&Target::try_from(request.uri())?);
+//!         request.extensions_mut().insert(route);
+//!         Ok::<_, BoxError>(request)
+//!     }
+//! };
+//! let service = ServiceBuilder::new()
+//!     .layer(AsyncFilterLayer::new(decide))
+//!     .layer(ProxyLayer::new(config))
+//!     .service(client);
+//! # let _ = service.oneshot(Request::get("http://x.test").body(())?).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The client below must keep connections of different routes apart. hyper-util's pooled client does not: it keys its pool
+//! by origin and passes its connector a URI alone, so a route chosen for one request never reaches the connector. Use
+//! `Client`, or a client that connects with a [`Destination`](crate::connector::Destination) as the example `decide` does.
+//!
+//! Put such a layer *inside* of a redirect layer, so that each hop is decided anew: a redirect layer that keeps extensions
+//! would otherwise send the next request by the first one's route.
 
 use std::fmt;
 
-#[cfg(feature = "serde")]
-use crate::config::Found;
 use crate::{
-    config::{ProxyConfig, ProxyServer, Setting},
-    no_proxy::{Bypass, Entry, Exemption, is_loopback},
-    target::{Scheme, Target},
+    config::{ProxyServer, SettingName},
+    no_proxy::Entry,
+    target::Scheme,
 };
 
-/// How a target is reached.
+/// The way to a target.
 ///
-/// [`Proxy`](crate::Proxy) puts it into the extensions of requests and responses, and `Debug` and `Display` show no
-/// password, so it can be logged.
+/// [`Proxy`](crate::Proxy) puts it into the extensions of requests and responses. `Debug` and `Display` show no password,
+/// so it can be logged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Route {
@@ -28,15 +66,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// The same route, but never one that would show a proxy what TLS is to hide: only `http` is forwarded.
-    pub(crate) fn safe_for(self, target: &Target<'_>) -> Self {
-        match self {
-            Self::Forward(proxy) if target.scheme() != Scheme::Http => Self::Tunnel(proxy),
-            route => route,
-        }
-    }
-
-    /// The proxy on the way, if there is one.
+    /// Returns the proxy on the way, if there is one.
     #[must_use]
     pub fn proxy(&self) -> Option<&ProxyServer> {
         match self {
@@ -90,32 +120,31 @@ impl<'c> Decision<'c> {
         self
     }
 
-    /// How the target is reached.
+    /// Returns the route.
     #[must_use]
     pub fn route(&self) -> &Route {
         &self.route
     }
 
-    /// Why it is reached so.
+    /// Returns the reason for the route.
     #[must_use]
     pub fn reason(&self) -> &Reason<'c> {
         &self.reason
     }
 
-    /// What the request is for, where that was asked; see [`PurposePolicy`](crate::PurposePolicy).
+    /// Returns the request's purpose, where a [`PurposePolicy`](crate::PurposePolicy) decided by it.
     #[must_use]
     pub fn purpose(&self) -> Option<&str> {
         self.purpose.as_deref()
     }
 
-    /// The route alone.
+    /// Returns the route alone.
     #[must_use]
     pub fn into_route(self) -> Route {
         self.route
     }
 
-    #[cfg(feature = "client")]
-    pub(crate) fn into_route_and_purpose(self) -> (Route, Option<String>) {
+    pub(crate) fn into_parts(self) -> (Route, Option<String>) {
         (self.route, self.purpose)
     }
 }
@@ -130,31 +159,27 @@ impl fmt::Display for Decision<'_> {
     }
 }
 
-/// Why a target is reached as it is.
+/// The reason for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason<'c> {
-    /// This setting names a proxy for the target, and nothing exempts it.
+    /// A setting names a proxy for the target, and nothing exempts it.
     #[non_exhaustive]
     Proxy {
-        /// The variable as it is spelled, the builder's method, or the settings file's key.
-        setting: &'c str,
-        /// Whether it is a key of a settings file.
-        in_file: bool,
+        /// The setting that names the proxy.
+        setting: &'c SettingName,
     },
     /// An entry of the `NO_PROXY` list matches.
     #[non_exhaustive]
     NoProxy {
-        /// The variable as it is spelled, the builder's method, or the settings file's key.
-        setting: &'c str,
-        /// Whether it is a key of a settings file.
-        in_file: bool,
+        /// The setting that holds the list.
+        setting: &'c SettingName,
         /// The first entry that matches.
         entry: Entry<'c>,
     },
-    /// A predicate of the application's says so, without an entry to point at.
+    /// A predicate of the application exempts the target, without an entry to point at.
     Predicate,
-    /// A rule of the application's names the proxy, or none.
+    /// A rule of the application names the proxy, or a direct connection.
     #[non_exhaustive]
     Rule {
         /// The rule's place, counted from 1.
@@ -165,7 +190,7 @@ pub enum Reason<'c> {
     /// A proxy of a settings file's `by_domain` is for the target.
     #[non_exhaustive]
     ByDomain {
-        /// Its place in the list, counted from 0, as in a file's key.
+        /// The proxy's place in the list, counted from 0, as in a file's key.
         index: usize,
         /// The pattern of its `include` that matches, with its place, counted from 0. `None` if it has no `include`.
         include: Option<(usize, &'c str)>,
@@ -180,15 +205,13 @@ pub enum Reason<'c> {
     },
     /// The scheme is not one that proxies are for.
     Scheme,
-    /// The application's policy says [`ProxyUse::Never`](crate::ProxyUse::Never) for the request's purpose.
+    /// The application's policy is [`ProxyUse::Never`](crate::purpose::ProxyUse::Never) for the request's purpose.
     Never,
-    /// The application's policy says [`ProxyUse::Always`](crate::ProxyUse::Always) for the request's purpose.
+    /// The application's policy is [`ProxyUse::Always`](crate::purpose::ProxyUse::Always) for the request's purpose.
     #[non_exhaustive]
     Always {
-        /// The setting that names the proxy: the variable as it is spelled, the builder's method, or the settings file's key.
-        setting: &'c str,
-        /// Whether it is a key of a settings file.
-        in_file: bool,
+        /// The setting that names the proxy.
+        setting: &'c SettingName,
     },
     /// The application's policy names a proxy for the request's purpose, and nothing exempts the target.
     OwnProxy,
@@ -197,15 +220,8 @@ pub enum Reason<'c> {
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proxy { setting, in_file } => {
-                let of_file = in_settings_file(*in_file);
-                write!(f, "{setting}{of_file} is set, and nothing exempts the target")
-            }
-            Self::NoProxy {
-                setting,
-                in_file,
-                entry,
-            } => write!(f, "{entry} of {setting}{} matches", in_settings_file(*in_file)),
+            Self::Proxy { setting } => write!(f, "{setting} is set, and nothing exempts the target"),
+            Self::NoProxy { setting, entry } => write!(f, "{entry} of {setting} matches"),
             Self::Predicate => f.write_str("a predicate of the application exempts the target"),
             Self::Rule { position, entry } => {
                 write!(f, "rule {position} of the application applies")?;
@@ -227,152 +243,8 @@ impl fmt::Display for Reason<'_> {
             Self::Unset { scheme } => write!(f, "no proxy is set for {} targets", scheme.as_str()),
             Self::Scheme => f.write_str("a proxy applies to http, https, ws and wss targets only"),
             Self::Never => f.write_str("the policy says never for this purpose"),
-            Self::Always { setting, in_file } => {
-                let of_file = in_settings_file(*in_file);
-                write!(
-                    f,
-                    "the policy says always for this purpose, and {setting}{of_file} is set"
-                )
-            }
+            Self::Always { setting } => write!(f, "the policy says always for this purpose, and {setting} is set"),
             Self::OwnProxy => f.write_str("the policy names a proxy for this purpose, and nothing exempts the target"),
-        }
-    }
-}
-
-fn in_settings_file(in_file: bool) -> &'static str {
-    if in_file { " in the settings file" } else { "" }
-}
-
-impl ProxyConfig {
-    /// How a target is reached.
-    ///
-    /// | target | route |
-    /// |---|---|
-    /// | no proxy for its scheme, or exempt | direct |
-    /// | `http` | forward (tunnel with [`always_tunnel`](crate::ProxyConfigBuilder::always_tunnel)) |
-    /// | `https`, `wss`, `ws` | tunnel |
-    /// | any other scheme | direct |
-    #[must_use]
-    pub fn route(&self, target: &Target<'_>) -> Route {
-        self.decide(target).route
-    }
-
-    /// How a target is reached, and why.
-    #[must_use]
-    pub fn decide(&self, target: &Target<'_>) -> Decision<'_> {
-        let scheme = target.scheme();
-        if scheme == Scheme::Other {
-            return Decision::new(Route::Direct, Reason::Scheme);
-        }
-        let setting = self.setting(scheme);
-        if setting.is_none() && !self.has_rules() {
-            return Decision::new(Route::Direct, Reason::Unset { scheme });
-        }
-        if let Some(reason) = self.exemption(target) {
-            return Decision::new(Route::Direct, reason);
-        }
-        let (proxy, reason) = match (self.rule(target), setting) {
-            (Some((proxy, reason)), _) => (proxy, reason),
-            (None, Some(setting)) => (Some(&setting.value), setting.reason()),
-            (None, None) => (None, Reason::Unset { scheme }),
-        };
-        match proxy {
-            None => Decision::new(Route::Direct, reason),
-            Some(proxy) => Decision::new(self.through(proxy, target), reason),
-        }
-    }
-
-    /// The proxy that is set for a scheme.
-    fn setting(&self, scheme: Scheme) -> Option<&Setting<ProxyServer>> {
-        match scheme {
-            Scheme::Http | Scheme::Ws => self.http.as_ref(),
-            Scheme::Https | Scheme::Wss => self.https.as_ref(),
-            Scheme::Other => None,
-        }
-    }
-
-    /// The route to a target through a proxy.
-    pub(crate) fn through(&self, proxy: &ProxyServer, target: &Target<'_>) -> Route {
-        match target.scheme() {
-            Scheme::Other => Route::Direct,
-            Scheme::Http if !self.always_tunnel => Route::Forward(proxy.clone()),
-            _ => Route::Tunnel(proxy.clone()),
-        }
-    }
-
-    /// The route to a target that must not be reached without a proxy. `None` if none is set.
-    pub(crate) fn always(&self, target: &Target<'_>) -> Option<Decision<'_>> {
-        let setting = self.setting(target.scheme());
-        if target.scheme() == Scheme::Other || (setting.is_none() && !self.has_rules()) {
-            return None;
-        }
-        let (proxy, setting, in_file) = match (self.rule(target), setting) {
-            (Some((Some(proxy), Reason::ByDomain { .. })), _) => (proxy, "by_domain", true),
-            (Some((Some(proxy), _)), _) => (proxy, "proxy_for", false),
-            (_, Some(setting)) => (&setting.value, &*setting.name, setting.in_file),
-            (_, None) => return None,
-        };
-        Some(Decision::new(
-            self.through(proxy, target),
-            Reason::Always { setting, in_file },
-        ))
-    }
-
-    /// What makes a target a direct one, whatever proxies there are.
-    pub(crate) fn exemption(&self, target: &Target<'_>) -> Option<Reason<'_>> {
-        let exemption = match &self.bypass {
-            None => self.no_proxy.value.explain(target),
-            Some(predicate) => predicate.0.explain(target),
-        };
-        match exemption {
-            Some(Exemption::Entry(entry)) => Some(Reason::NoProxy {
-                setting: match self.bypass {
-                    None => &self.no_proxy.name,
-                    Some(_) => "the application's predicate",
-                },
-                in_file: self.bypass.is_none() && self.no_proxy.in_file,
-                entry,
-            }),
-            Some(Exemption::Predicate) => Some(Reason::Predicate),
-            None => (self.loopback_direct && is_loopback(target, self.dialect)).then_some(Reason::Loopback),
-        }
-    }
-
-    fn has_rules(&self) -> bool {
-        #[cfg(feature = "serde")]
-        if !self.by_domain.proxies().is_empty() {
-            return true;
-        }
-        !self.rules.is_empty()
-    }
-
-    /// The first rule that applies; after the application's own those of a settings file.
-    fn rule(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
-        let rule = self.rule_of_application(target);
-        #[cfg(feature = "serde")]
-        let rule = rule.or_else(|| {
-            let Found { proxy, index, include } = self.by_domain.find(target)?;
-            Some((Some(proxy), Reason::ByDomain { index, include }))
-        });
-        rule
-    }
-
-    fn rule_of_application(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
-        self.rules.iter().zip(1..).find_map(|(rule, position)| {
-            let entry = match rule.when.0.explain(target)? {
-                Exemption::Entry(entry) => Some(entry),
-                Exemption::Predicate => None,
-            };
-            Some((rule.proxy.as_ref(), Reason::Rule { position, entry }))
-        })
-    }
-}
-
-impl Setting<ProxyServer> {
-    fn reason(&self) -> Reason<'_> {
-        Reason::Proxy {
-            setting: &self.name,
-            in_file: self.in_file,
         }
     }
 }

@@ -1,8 +1,18 @@
-//! Trust in the other end of a TLS connection: the system's roots, more roots, a client certificate.
+//! TLS settings: trusted roots and a client certificate, for proxies and for targets (feature `tls`).
 //!
-//! The same type serves for the proxy (`ProxyConfig::builder().proxy_tls(..)`) and for the target
-//! (`ProxyLayer::https_connector`), and the two are never taken from each other: a root that is installed for an
-//! intercepting proxy need not be trusted to name the proxy itself.
+//! The same type serves for `https://` proxies
+//! ([`proxy_tls`](crate::config::ProxyConfigBuilder::proxy_tls)) and for targets (`ProxyLayer::https_connector_with`,
+//! `ClientBuilder::target_tls`). The settings of one never apply to the other: a root that is installed for an intercepting
+//! proxy need not be trusted to name the proxy itself.
+//!
+//! ```no_run
+//! # use tower_outbound_proxy::{ProxyConfig, TlsConfig};
+//! let tls = TlsConfig::builder()
+//!     .add_root_pem(std::fs::read("/etc/ssl/company-root.pem")?)
+//!     .build()?;
+//! let config = ProxyConfig::builder().https("https://proxy.example:3129").proxy_tls(tls).build()?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     fmt,
@@ -22,18 +32,9 @@ use rustls::{
 
 use crate::error::ConfigError;
 
-/// TLS settings of a client: whom it trusts, and as whom it shows itself.
+/// TLS settings of a client: its trusted roots, and its certificate.
 ///
-/// Built with [`TlsConfig::builder`] or taken from a whole `rustls::ClientConfig`. Cloning is cheap.
-///
-/// ```no_run
-/// # use tower_outbound_proxy::{ProxyConfig, TlsConfig};
-/// let tls = TlsConfig::builder()
-///     .add_root_pem(std::fs::read("/etc/ssl/company-root.pem")?)
-///     .build()?;
-/// let config = ProxyConfig::builder().https("https://proxy.example:3129").proxy_tls(tls).build()?;
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
+/// [`TlsConfig::builder`] builds one, and a whole `rustls::ClientConfig` converts to one. Cloning is cheap.
 #[derive(Clone)]
 pub struct TlsConfig {
     config: Arc<ClientConfig>,
@@ -41,7 +42,7 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// Starts from the operating system's trust, no client certificate.
+    /// Creates a builder with the operating system's trust and no client certificate.
     pub fn builder() -> TlsConfigBuilder {
         TlsConfigBuilder {
             roots: Vec::new(),
@@ -63,13 +64,13 @@ impl TlsConfig {
         }
     }
 
-    /// The settings as rustls takes them.
+    /// Returns the settings as rustls takes them.
     #[must_use]
     pub fn client_config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
-    /// Whether certificates are verified; false only after
+    /// Returns true if certificates are verified; false only after
     /// [`dangerous_accept_any_certificate_for_testing`](TlsConfigBuilder::dangerous_accept_any_certificate_for_testing).
     #[must_use]
     pub fn verifies_certificates(&self) -> bool {
@@ -77,8 +78,8 @@ impl TlsConfig {
     }
 }
 
-/// A whole configuration of the application's own. For a connection to a proxy its ALPN list is not used: `http/1.1` is
-/// offered.
+/// A whole configuration of the application's own. Its ALPN list is not used for connections to proxies, which are offered
+/// `http/1.1`.
 impl From<Arc<ClientConfig>> for TlsConfig {
     fn from(config: Arc<ClientConfig>) -> Self {
         Self { config, verifies: true }
@@ -125,7 +126,7 @@ pub struct TlsConfigBuilder {
 }
 
 impl TlsConfigBuilder {
-    /// Trusts the certificates of a PEM text as well, all that are in it. Can be called again.
+    /// Trusts all certificates of a PEM text as well. Can be called again.
     pub fn add_root_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
@@ -137,16 +138,16 @@ impl TlsConfigBuilder {
         self
     }
 
-    /// Shows a client certificate when the other end asks for one: a PEM chain, and the PEM key of its first certificate.
+    /// Sends a client certificate when the other end asks for one: a PEM chain, and the PEM key of its first certificate.
     pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((chain.into(), key.into()));
         self
     }
 
-    /// Accepts any certificate, from anyone. **For testing only**: whoever sits on the way can then read and change
-    /// everything, the proxy's credentials included. Each client built so gives a [`Warning`](crate::Warning).
+    /// Accepts any certificate, from anyone. **For testing only**: anyone on the way can then read and change everything,
+    /// the proxy's credentials included. Settings that use it have a [`Warning`](crate::config::Warning).
     ///
-    /// (Palpo's document has this switch as `use_insecure_ssl_client_just_for_testing_do_not_use`.)
+    /// In settings files it is the key `use_insecure_ssl_client_just_for_testing_do_not_use`, as in Palpo's.
     pub fn dangerous_accept_any_certificate_for_testing(mut self) -> Self {
         self.verifies = false;
         self
@@ -178,7 +179,7 @@ impl TlsConfigBuilder {
                     .map_err(|_| ConfigError::text("the client certificate's key is not a PEM private key"))?;
                 builder
                     .with_client_auth_cert(chain, key)
-                    .map_err(|e| ConfigError::tls("the client certificate and its key do not go together", e))?
+                    .map_err(|e| ConfigError::tls("the client certificate and its key do not match", e))?
             }
         };
         Ok(TlsConfig {

@@ -1,4 +1,4 @@
-//! A response's body, which gives its connection back when it has been read, and a request's, as connections take it.
+//! [`ClientBody`]: a response's body, which returns its connection to the pool; and the body of requests.
 
 use std::{
     fmt,
@@ -11,13 +11,13 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
-use super::connection::Lease;
+use super::pool::Lease;
 use crate::error::BoxError;
 
 /// The body of a [`Client`](crate::Client)'s response.
 ///
-/// Read to its end, it gives the connection back for the next request. Dropped before, it closes the connection
-/// (HTTP/1.1) or the stream (HTTP/2): the rest would have to be read first.
+/// Read to its end, it returns the connection to the pool. Dropped before, it closes the connection (HTTP/1.1) or resets
+/// the stream (HTTP/2), since the rest would have to be read first.
 pub struct ClientBody {
     incoming: Incoming,
     lease: Option<Lease>,

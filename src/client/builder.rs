@@ -2,26 +2,23 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use http::Uri;
-use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use tower_layer::Layer;
-use tower_service::Service;
-
 use super::{
     Client, Inner,
-    connect::Connector,
+    connector::TargetConnector,
     pool::{Limits, Pool},
 };
 use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
+    connector::{Connector, Split},
     dialect::Dialect,
-    error::{BoxError, ConfigError},
-    guard::{GuardLayer, IpPolicy},
+    error::ConfigError,
+    guard::{Guard, IpPolicy},
     layer::{ProxyLayer, Shared},
     purpose::PurposePolicy,
     tls::TlsConfig,
+    trace,
 };
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 
 /// Builds a [`Client`].
 #[derive(Clone)]
@@ -29,7 +26,7 @@ use crate::{
 pub struct ClientBuilder<C = HttpConnector> {
     proxies: Proxies,
     connector: C,
-    /// No other was given.
+    /// No connector was given.
     default_connector: bool,
     guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
@@ -37,7 +34,7 @@ pub struct ClientBuilder<C = HttpConnector> {
     purposes: Option<PurposePolicy>,
 }
 
-/// Where the settings come from.
+/// The source of the settings.
 #[derive(Clone)]
 enum Proxies {
     Settings(Box<ProxyConfigBuilder>),
@@ -67,67 +64,68 @@ impl ClientBuilder {
 }
 
 impl<C> ClientBuilder<C> {
-    /// These settings, in place of the process environment's.
+    /// Sets the settings, in place of the process environment's.
     pub fn config(mut self, config: ProxyConfig) -> Self {
         self.proxies = Proxies::Layer(ProxyLayer::new(config));
         self
     }
 
-    /// This layer, with its settings, deadline and header fields for CONNECT.
+    /// Sets the layer, with its settings, deadline and header fields for CONNECT.
     pub fn layer(mut self, layer: ProxyLayer) -> Self {
         self.proxies = Proxies::Layer(layer);
         self
     }
 
-    /// The process environment's settings, read in this dialect. Takes the place of what [`config`](Self::config) and
-    /// [`layer`](Self::layer) were given.
+    /// Reads the process environment's settings in this dialect. Replaces those of [`config`](Self::config) and
+    /// [`layer`](Self::layer).
     pub fn env_in_dialect(mut self, dialect: Dialect) -> Self {
         self.proxies = Proxies::Settings(Box::new(ProxyConfig::builder().dialect(dialect).env()));
         self
     }
 
-    /// TLS to targets; the operating system's trust unless set. Offers HTTP/2 and HTTP/1.1 where its own ALPN list is
-    /// empty. TLS to proxies is [`ProxyConfigBuilder::proxy_tls`].
+    /// Sets TLS to targets; by default the operating system's trust. It offers HTTP/2 and HTTP/1.1 where its own ALPN list
+    /// is empty. [`ProxyConfigBuilder::proxy_tls`] sets TLS to proxies.
     pub fn target_tls(mut self, tls: impl Into<TlsConfig>) -> Self {
         self.target_tls = Some(tls.into());
         self
     }
 
-    /// How long a connection may be idle before it is closed: 90 seconds unless set, `None` for ever.
+    /// Sets the time after which an idle connection is closed: 90 seconds by default, `None` for no limit.
     pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.limits.idle_timeout = timeout;
         self
     }
 
-    /// How many idle connections are kept for one key; no limit unless set.
+    /// Sets the largest number of idle connections for one key; no limit by default.
     pub fn max_idle_per_key(mut self, most: usize) -> Self {
         self.limits.max_idle_per_key = Some(most);
         self
     }
 
-    /// How many idle connections are kept in all, HTTP/2 ones included; no limit unless set. The longest idle are closed
-    /// first.
+    /// Sets the largest number of idle connections in all, HTTP/2 ones included; no limit by default. The longest idle
+    /// connection is closed first.
     pub fn max_idle(mut self, most: usize) -> Self {
         self.limits.max_idle = Some(most);
         self
     }
 
-    /// How many connections there may be for one key, in use or not; no limit unless set. At least one. Further requests
-    /// wait in order.
+    /// Sets the largest number of connections for one key, in use or idle; no limit by default, and at least one. Further
+    /// requests wait in order.
     pub fn max_connections_per_key(mut self, most: usize) -> Self {
         self.limits.max_per_key = Some(most.max(1));
         self
     }
 
-    /// A policy for what requests are for: whether and how those of a purpose use the proxy. It goes over the settings, and
-    /// a [`Route`](crate::Route) in a request's extensions goes over it.
+    /// Sets a policy for the purposes of requests. It takes precedence over the settings, and a [`Route`](crate::Route) in a
+    /// request's extensions takes precedence over it.
     pub fn purposes(mut self, policy: PurposePolicy) -> Self {
         self.purposes = Some(policy);
         self
     }
 
-    /// What dials, targets on direct routes and proxies on the others: an [`HttpConnector`] unless set. One with a resolver
-    /// of its own has to be told `enforce_http(false)`.
+    /// Sets the connector that dials targets on direct routes, and proxies on the others: by default an [`HttpConnector`].
+    /// One of your own needs `enforce_http(false)`. A [`Split`](crate::connector::Split) dials the two with different
+    /// connectors.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder {
             proxies: self.proxies,
@@ -140,16 +138,16 @@ impl<C> ClientBuilder<C> {
         }
     }
 
-    /// Refuses to connect directly to an address that this policy denies; nothing is denied unless set. Proxies, and what
-    /// is reached through them, it does not apply to.
+    /// Denies direct connections to the addresses of a policy; by default nothing is denied. Does not apply to proxied
+    /// connections.
     ///
-    /// For servers that fetch URLs named by strangers; see [`IpPolicy::special_purpose`]. A refusal is a
-    /// [`ConnectError`](crate::ConnectError) that [`is_denied`](crate::ConnectError::is_denied). Requests to services of
-    /// the application's own network belong to a second client without a guard: pools are not shared.
+    /// It is for servers that fetch URLs named by strangers; see [`IpPolicy::special_purpose`]. A refusal is a
+    /// [`ConnectError`](crate::ConnectError) of the kind [`Denied`](crate::error::ConnectErrorKind::Denied). Requests to
+    /// services of the application's own network need a second client without a guard: clients do not share pools.
     ///
-    /// A connector that was given to [`connector`](Self::connector) is asked for addresses only, after the system's
-    /// resolver was asked for the name. To resolve names otherwise, give a connector that has its guard already:
-    /// [`IpPolicy::http_connector_with`], or [`GuardLayer::with_resolver`].
+    /// A connector that [`connector`](Self::connector) has set is asked for addresses only, after the system's resolver has
+    /// resolved the name. To resolve names otherwise, set a connector that has its guard already:
+    /// [`IpPolicy::http_connector_with`], or [`GuardLayer::with_resolver`](crate::guard::GuardLayer::with_resolver).
     pub fn guard(mut self, policy: IpPolicy) -> Self {
         self.guard = Some(policy);
         self
@@ -163,29 +161,30 @@ impl<C> ClientBuilder<C> {
     /// A setting that cannot be used.
     pub fn build<B>(self) -> Result<Client<B>, ConfigError>
     where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Read + Write + Connection + Unpin + Send + 'static,
-        C::Error: Into<BoxError>,
-        C::Future: Send + 'static,
+        C: Connector<Stream: Connection, Direct: Clone + Send + Sync + 'static, Proxy: Clone + Send + Sync + 'static>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
         let layer = match self.proxies {
             Proxies::Settings(builder) => ProxyLayer::new(builder.build()?),
             Proxies::Layer(layer) => layer,
         };
-        #[cfg(feature = "tracing")]
         if self.target_tls.as_ref().is_some_and(|tls| !tls.verifies_certificates()) {
-            tracing::warn!("targets' certificates are NOT verified; for testing only");
+            trace::targets_not_verified();
         }
         let settings = Shared {
             purposes: self.purposes,
             ..Shared::clone(layer.shared())
         };
         let connector = match self.guard {
-            None => Connector::new(self.connector, self.target_tls),
-            Some(policy) if self.default_connector => Connector::new(policy.http_connector(), self.target_tls),
+            None => TargetConnector::new(self.connector, self.target_tls),
+            Some(policy) if self.default_connector => TargetConnector::new(policy.http_connector(), self.target_tls),
             Some(policy) => {
-                let guarded = GuardLayer::new(policy).layer(self.connector);
-                Connector::new(guarded, self.target_tls)
+                let mut connector = self.connector;
+                let direct = Guard::new(policy, connector.direct().clone());
+                TargetConnector::new(Split::new(direct, connector.proxy().clone()), self.target_tls)
             }
         };
         Ok(Client {

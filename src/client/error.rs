@@ -1,12 +1,16 @@
-//! Requests that failed, and whether it is safe to repeat them.
+//! [`ClientError`]: a request that got no response.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use crate::error::{BoxError, ConnectError, PurposeError, TargetError};
+use crate::{
+    error::{BoxError, ConnectError},
+    purpose::PurposeError,
+    target::TargetError,
+};
 
-/// A request that brought no response.
+/// A request that got no response.
 ///
-/// A [`ConnectError`] that caused it is found with [`ConnectError::find`].
+/// [`ConnectError::find`] finds the [`ConnectError`] that caused it, if there is one.
 pub struct ClientError(Arc<Failure>);
 
 #[derive(Debug)]
@@ -20,7 +24,7 @@ pub(super) enum Failure {
         error: BoxError,
     },
     Timeout,
-    Gone,
+    Aborted,
     Send {
         error: hyper::Error,
         before_request: bool,
@@ -44,17 +48,18 @@ impl ClientError {
         Self(Arc::new(failure))
     }
 
-    /// The same for another request that waited for the same attempt.
+    /// The error for another request that waited for the same attempt.
     pub(super) fn share(&self) -> Self {
         Self(self.0.clone())
     }
 
     /// The runtime ended, or the connector panicked, while the request waited for a connection.
-    pub(super) fn gone() -> Self {
-        Self::new(Failure::Gone)
+    pub(super) fn aborted() -> Self {
+        Self::new(Failure::Aborted)
     }
 
-    /// Whether it failed before any byte of the request was sent, so that repeating it is safe whatever its method is.
+    /// Returns true if it failed before any byte of the request was sent, so that repeating the request is safe whatever its
+    /// method is.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         !matches!(
@@ -66,7 +71,7 @@ impl ClientError {
         )
     }
 
-    /// Whether there was no connection to send the request on.
+    /// Returns true if there was no connection to send the request on.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         !matches!(
@@ -75,8 +80,7 @@ impl ClientError {
         )
     }
 
-    /// The purpose that wants a proxy where none is set, if that is the trouble; see
-    /// [`ProxyUse::Always`](crate::ProxyUse::Always).
+    /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
     #[must_use]
     pub fn purpose_error(&self) -> Option<&PurposeError> {
         match &*self.0 {
@@ -85,7 +89,7 @@ impl ClientError {
         }
     }
 
-    /// Whether connecting took too long.
+    /// Returns true if connecting took too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match &*self.0 {
@@ -103,8 +107,8 @@ impl fmt::Display for ClientError {
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
-            Failure::Timeout => f.write_str("no connection: it took too long"),
-            Failure::Gone => f.write_str("no connection: opening it was broken off"),
+            Failure::Timeout => f.write_str("no connection: connecting took too long"),
+            Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
             Failure::Send {
                 before_request: true, ..
             } => f.write_str("the connection was closed before the request was sent"),
@@ -125,7 +129,7 @@ impl StdError for ClientError {
             Failure::Connect(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
-            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::Gone => None,
+            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::Aborted => None,
         }
     }
 }

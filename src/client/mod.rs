@@ -1,31 +1,43 @@
-//! [`Client`]: the same layer over a pool keyed by route.
+//! An HTTP client with a pool of connections keyed by route (feature `client`).
 //!
 //! hyper-util's pooled client keys its pool by origin. Behind a proxy that is the wrong key: one connection to a proxy
-//! serves every plain-HTTP origin, and two requests to one origin may have to go different ways. Here the key is the
-//! route ([`key`]), so that a route can be chosen per request.
+//! serves every plain-HTTP origin, and two requests to one origin may need different routes. [`Client`] keys its pool by
+//! the route, so that a route can be chosen per request, by a [purpose](crate::purpose) for instance.
 //!
-//! What is whose:
+//! - [`ClientBuilder`] sets limits, TLS to targets, a connector and a [guard](crate::guard).
+//! - [`ConfigHandle`] replaces the settings while the client runs.
+//! - [`Client::stats`] returns the pool's content.
 //!
-//! - connecting, TLS and the HTTP handshake: [`connect`], from [`Proxy`](crate::Proxy) and hyper's `client::conn`;
-//! - who gets which connection: [`pool`];
-//! - giving a connection back when its response has been read: [`body`];
-//! - replacing the settings of a client that runs: [`settings`], [`gone`].
-//!
-//! `hyper_util::client::pool` is not used: its `cache` has no limits, no idle time-out and no waiting in order, its
-//! `singleton` panics when a stale handle resets a newer connection, and its `negotiate` calls a service that it did not
-//! poll ready.
+//! ```
+//! # use std::time::Duration;
+//! # use bytes::Bytes;
+//! # use http::Request;
+//! # use http_body_util::Full;
+//! # use tower::{BoxError, ServiceExt};
+//! # use tower_outbound_proxy::{Client, IpPolicy};
+//! # async fn run() -> Result<(), BoxError> {
+//! let client = Client::builder()
+//!     .max_connections_per_key(50)
+//!     .idle_timeout(Some(Duration::from_secs(30)))
+//!     .guard(IpPolicy::special_purpose())
+//!     .build()?;
+//! let response = client.clone().oneshot(Request::get("https://example.com/").body(Full::<Bytes>::default())?).await?;
+//! println!("{}, {} connections open", response.status(), client.stats().open());
+//! # Ok(())
+//! # }
+//! ```
+
+// `hyper_util::client::pool` is not used: its `cache` has no limits, no idle time-out and no waiting in order, its
+// `singleton` panics when a stale handle resets a newer connection, and its `negotiate` calls a service that it did not
+// poll ready.
 
 mod body;
 mod builder;
-mod connect;
-mod connection;
+mod connector;
 mod error;
-mod gone;
-mod key;
 mod pool;
+mod request_target;
 mod settings;
-mod stats;
-mod tasks;
 
 use std::{
     fmt,
@@ -36,7 +48,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use tower_service::Service;
 
@@ -44,17 +56,24 @@ pub use self::{
     body::ClientBody,
     builder::ClientBuilder,
     error::ClientError,
+    pool::{KeyStats, PoolStats},
     settings::ConfigHandle,
-    stats::{KeyStats, PoolStats},
 };
-use self::{body::IntoBytes, connection::RequestBody, error::Failure, key::Key, pool::Pool, settings::Settings};
+use self::{
+    body::IntoBytes,
+    error::Failure,
+    pool::{Pool, RequestBody, key::Key},
+    settings::Settings,
+};
 use crate::{
     config::ProxyConfig,
-    error::{BoxError, ConfigError, PurposeError, TargetError},
-    layer::{Shared, log_decision},
-    request::apply,
+    decide::Subject,
+    error::{BoxError, ConfigError},
+    layer::Shared,
     route::Route,
-    target::Target,
+    service::prepare,
+    target::{Target, TargetError},
+    trace::RequestSpan,
 };
 
 /// An HTTP client that obeys the outbound proxy settings, with a pool of connections keyed by route.
@@ -73,18 +92,18 @@ use crate::{
 /// # }
 /// ```
 ///
-/// | route | connections are shared by requests of the same | and are |
+/// | route | requests that share a connection have the same | protocol |
 /// |---|---|---|
 /// | direct | scheme, host, port | HTTP/1.1, or HTTP/2 if the target chooses it in TLS |
 /// | forward | proxy: address and credentials | HTTP/1.1 |
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
-/// What a request is for can have a say in how it goes ([`ClientBuilder::purposes`]), and the settings can be replaced while
-/// the client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions, put there by a
-/// [`DecideLayer`](crate::DecideLayer) or by hand, is taken in place of all that for that request. An `Upgrade` request on `http` goes through a tunnel, and one on `https` over
-/// HTTP/1.1; the upgraded stream is `hyper::upgrade::on` of the response.
+/// A request's purpose can decide its route ([`ClientBuilder::purposes`]), and the settings can be replaced while the
+/// client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions takes precedence over both;
+/// see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an `https`
+/// target over HTTP/1.1; `hyper::upgrade::on` of the response gives the upgraded stream.
 ///
-/// Cloning is cheap, and clones share the pool. It needs a tokio runtime whose timer is enabled.
+/// Cloning is cheap, and clones share the pool. A client needs a tokio runtime whose timer is enabled.
 pub struct Client<B> {
     inner: Arc<Inner>,
     body: PhantomData<fn(B)>,
@@ -96,15 +115,15 @@ struct Inner {
 }
 
 impl Client<()> {
-    /// Starts with the process environment's settings, the operating system's trust, and a pool without limits whose idle
-    /// connections are closed after 90 seconds.
+    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool without limits
+    /// that closes idle connections after 90 seconds.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
 }
 
 impl<B> Client<B> {
-    /// A client with the settings of the process environment and the operating system's trust.
+    /// Creates a client with the settings of the process environment and the operating system's trust.
     ///
     /// # Errors
     ///
@@ -113,19 +132,19 @@ impl<B> Client<B> {
         Client::builder().build()
     }
 
-    /// The settings that hold for new requests.
+    /// Returns the settings for new requests.
     #[must_use]
     pub fn config(&self) -> ProxyConfig {
         self.inner.settings.current().config.clone()
     }
 
-    /// What replaces the settings while the client runs.
+    /// Returns a handle that replaces the settings while the client runs.
     #[must_use]
     pub fn config_handle(&self) -> ConfigHandle {
         ConfigHandle::new(&self.inner)
     }
 
-    /// What the pool holds and has done.
+    /// Returns the pool's content, and counters since the client was built.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         self.inner.pool.stats()
@@ -156,30 +175,31 @@ where
 {
     type Response = Response<ClientBody>;
     type Error = ClientError;
-    type Future = ClientFuture;
+    type Future = ResponseFuture;
 
     /// Always ready: a request that has to wait for a connection waits in its future.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> ClientFuture {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let request = request.map(|body| RequestBody::new(IntoBytes::new(body)));
-        ClientFuture {
+        ResponseFuture {
             future: self.inner.clone().start(request),
         }
     }
 }
 
-/// The response of a [`Client`]. Dropping it gives up the request; what it had of the pool goes back.
+/// Response future of a [`Client`]. Dropping it cancels the request, and returns its connection to the pool if it can be
+/// used again.
 #[must_use = "futures do nothing unless polled"]
-pub struct ClientFuture {
+pub struct ResponseFuture {
     future: Responding,
 }
 
 type Responding = Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>;
 
-impl Future for ClientFuture {
+impl Future for ResponseFuture {
     type Output = Result<Response<ClientBody>, ClientError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -187,17 +207,16 @@ impl Future for ClientFuture {
     }
 }
 
-impl fmt::Debug for ClientFuture {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientFuture").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
-/// A request whose route is decided, by settings that hold for it to its end.
+/// A request whose route is decided, with the settings that apply to it to its end.
 struct Decided {
     request: Request<RequestBody>,
     route: Route,
-    #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
     purpose: Option<String>,
     settings: Arc<Shared>,
 }
@@ -210,18 +229,14 @@ impl Inner {
         }
     }
 
-    /// Decides how the request goes, and begins a span that says so.
+    /// Decides the route, and starts a span that says so.
     fn start(self: Arc<Self>, request: Request<RequestBody>) -> Responding {
         let decided = match Decided::new(request, self.settings.current()) {
             Ok(decided) => decided,
             Err(failure) => return Box::pin(ready(Err(ClientError::new(failure)))),
         };
-        #[cfg(feature = "tracing")]
         let span = decided.span();
-        let response = async move { self.send(decided).await };
-        #[cfg(feature = "tracing")]
-        let response = tracing::Instrument::instrument(response, span);
-        Box::pin(response)
+        Box::pin(span.run(async move { self.send(decided).await }))
     }
 
     async fn send(&self, decided: Decided) -> Result<Response<ClientBody>, ClientError> {
@@ -232,12 +247,12 @@ impl Inner {
             ..
         } = decided;
         let invalid = |error| ClientError::new(Failure::Target(error));
-        let uri = key::without_user_info(request.uri()).map_err(invalid)?;
+        let uri = request_target::without_user_info(request.uri()).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
         loop {
             let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
-            let mut lease = self.pool.acquire(key).await?;
-            address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
+            let mut lease = self.pool.checkout(key).await?;
+            request_target::address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
             match lease.send(request).await {
                 Ok(mut response) => {
                     if settings.route_extension {
@@ -247,7 +262,7 @@ impl Inner {
                     let lease = Some(lease).filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
                     return Ok(response.map(|body| ClientBody::new(body, lease)));
                 }
-                // It was found dead before a byte of the request was sent.
+                // The connection was stale: no byte of the request was sent.
                 Err((_, Some(unsent))) if lease.was_idle() => request = unsent,
                 Err((error, unsent)) => {
                     let before_request = unsent.is_some();
@@ -259,20 +274,22 @@ impl Inner {
 }
 
 impl Decided {
-    /// Decides, and makes the request what its route needs it to be.
     fn new(mut request: Request<RequestBody>, settings: Arc<Shared>) -> Result<Self, Failure> {
         if request.method() == Method::CONNECT {
-            return Err(Failure::Target(TargetError::new("CONNECT is the client's own to send")));
+            return Err(Failure::Target(TargetError::new(
+                "CONNECT requests are the client's own",
+            )));
         }
         let mut purpose = None;
-        let route = apply(&mut request, |request, target| {
-            let (route, asked_for) = Self::choose(request, target, &settings)?;
-            purpose = asked_for;
-            Ok::<_, Failure>(match route {
-                // A proxy that forwards passes no upgrade on (RFC 9110 7.8: it is hop-by-hop).
-                Route::Forward(proxy) if request.headers().contains_key(header::UPGRADE) => Route::Tunnel(proxy),
-                route => route,
-            })
+        let route = prepare(&mut request, |request, target| {
+            let subject = Subject {
+                target,
+                extensions: request.extensions(),
+                is_upgrade: request.headers().contains_key(header::UPGRADE),
+            };
+            let (route, of) = settings.config.route_request(settings.purposes.as_ref(), &subject)?;
+            purpose = of;
+            Ok::<_, Failure>(route)
         })?;
         Ok(Self {
             request,
@@ -282,56 +299,13 @@ impl Decided {
         })
     }
 
-    /// The route that was decided outside, or else the one of the request's purpose, or else the settings'.
-    fn choose(
-        request: &Request<RequestBody>,
-        target: &Target<'_>,
-        settings: &Shared,
-    ) -> Result<(Route, Option<String>), PurposeError> {
-        let extensions = request.extensions();
-        match (extensions.get::<Route>(), &settings.purposes) {
-            (Some(route), _) => Ok((route.clone(), None)),
-            (None, Some(policy)) => {
-                let decision = policy.decide(&settings.config, extensions, target)?;
-                log_decision(&decision, target);
-                Ok(decision.into_route_and_purpose())
-            }
-            (None, None) => Ok((settings.route(target), None)),
-        }
-    }
-
-    #[cfg(feature = "tracing")]
-    fn span(&self) -> tracing::Span {
-        tracing::debug_span!(
-            "outbound request",
-            method = %self.request.method(),
-            target = Target::try_from(self.request.uri()).ok().map(tracing::field::display),
-            purpose = self.purpose.as_deref(),
-            route = %self.route,
+    fn span(&self) -> RequestSpan {
+        let target = Target::try_from(self.request.uri()).ok();
+        RequestSpan::new(
+            self.request.method(),
+            target.as_ref(),
+            self.purpose.as_deref(),
+            &self.route,
         )
     }
-}
-
-/// Writes the request-target in the form that the connection's other end reads (RFC 9112 3.2), and `Host`.
-fn address<B>(request: &mut Request<B>, uri: &Uri, route: &Route, is_http2: bool) -> Result<(), TargetError> {
-    if is_http2 {
-        *request.uri_mut() = uri.clone();
-        *request.version_mut() = Version::HTTP_2;
-        return Ok(());
-    }
-    *request.version_mut() = Version::HTTP_11;
-    if !request.headers().contains_key(header::HOST) {
-        let host = key::host_field(uri)?;
-        request.headers_mut().insert(header::HOST, host);
-    }
-    *request.uri_mut() = match (route, uri.path_and_query()) {
-        (Route::Forward(_), _) => uri.clone(),
-        (_, Some(path)) => Uri::from(path.clone()),
-        (_, None) => Uri::from_static("/"),
-    };
-    // `http://host#fragment` has a path that says it is `/` and, alone, is written as nothing.
-    if request.uri().path().is_empty() {
-        *request.uri_mut() = Uri::from_static("/");
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A client's settings, which can be replaced while it runs.
+//! [`ConfigHandle`]: replaces a client's settings while it runs.
 
 use std::{
     fmt,
@@ -6,16 +6,12 @@ use std::{
 };
 
 use super::{Inner, pool::Pool};
-use crate::{
-    config::ProxyConfig,
-    error::ConfigError,
-    layer::{Shared, log_warnings},
-};
+use crate::{config::ProxyConfig, error::ConfigError, layer::Shared, trace};
 
-/// What holds for new requests.
+/// The settings for new requests.
 pub(super) struct Settings {
     current: RwLock<Arc<Shared>>,
-    /// Held while settings are replaced, so that the pool hears of it in the same order.
+    /// Held while settings are replaced, so that the pool is told in the same order.
     replacing: Mutex<()>,
 }
 
@@ -33,13 +29,13 @@ impl Settings {
 
     fn replace(&self, config: ProxyConfig, pool: &Pool) {
         let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        log_warnings(&config);
+        config.warnings().iter().for_each(trace::warning);
         let old = self.current();
         let new = Arc::new(Shared {
             config,
             ..Shared::clone(&old)
         });
-        // First, so that what requests by the new settings open is not taken for left over.
+        // First, so that connections opened by the new settings do not count as retired.
         pool.retire(&new);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
@@ -47,17 +43,17 @@ impl Settings {
 
 /// Replaces the settings of a running [`Client`](crate::Client) and its clones; from [`Client::config_handle`](crate::Client::config_handle).
 ///
-/// New requests see the new settings, and running ones finish by those they began with. Connections to proxies that the new
-/// settings no longer have, or that are now reached with other TLS settings, are closed: at once where they are idle, and
-/// when their last request has ended where they are not.
+/// New requests use the new settings, and running requests finish with the old ones. Connections to proxies that the new
+/// settings no longer name, or that they reach with other TLS settings, are closed: idle ones at once, others after their
+/// last request.
 ///
-/// What else was given to the builder (limits, deadlines, TLS to targets, purposes) stays. A predicate and `always_tunnel`
-/// are settings: those that a [`ProxyLayer`](crate::ProxyLayer) was given by
-/// [`with_bypass`](crate::ProxyLayer::with_bypass) and [`with_always_tunnel`](crate::ProxyLayer::with_always_tunnel) go with
-/// the settings they were given over, and have to be in the new ones. Only a `Client` can do this: other
-/// clients' pools do not know which proxy a connection leads to, and could send one proxy's password to another.
+/// The builder's other settings (limits, deadlines, TLS to targets, purposes) stay. A predicate and `always_tunnel` belong
+/// to the replaced settings, also where [`ProxyLayer::with_bypass`](crate::ProxyLayer::with_bypass) or
+/// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel) set them, and must be part of the new ones.
+/// Only a `Client` can do this: the pools of other clients do not know to which proxy a connection leads, and could send one
+/// proxy's password to another.
 ///
-/// It does not keep the client alive.
+/// The handle does not keep the client alive.
 ///
 /// ```
 /// # use tower_outbound_proxy::{Client, ProxyConfig};
@@ -82,18 +78,18 @@ impl ConfigHandle {
         }
     }
 
-    /// Puts these settings in the place of the present ones, as a whole.
+    /// Replaces all settings by these.
     pub fn replace(&self, config: ProxyConfig) {
         if let Some(client) = self.client.upgrade() {
             client.settings.replace(config, &client.pool);
         }
     }
 
-    /// Reads new settings, and puts them in the place of the present ones if they can be used.
+    /// Reads new settings, and replaces the present ones by them if they can be used.
     ///
     /// # Errors
     ///
-    /// What `read` returns. The present settings stay.
+    /// The error of `read`. The present settings stay.
     pub fn reload(&self, read: impl FnOnce() -> Result<ProxyConfig, ConfigError>) -> Result<(), ConfigError> {
         match read() {
             Ok(config) => {
@@ -101,14 +97,13 @@ impl ConfigHandle {
                 Ok(())
             }
             Err(error) => {
-                #[cfg(feature = "tracing")]
-                tracing::error!(%error, "new proxy settings cannot be used; those before stay");
+                trace::settings_rejected(&error);
                 Err(error)
             }
         }
     }
 
-    /// The present settings; `None` when the client is gone.
+    /// Returns the present settings; `None` if the client has been dropped.
     #[must_use]
     pub fn config(&self) -> Option<ProxyConfig> {
         Some(self.client.upgrade()?.settings.current().config.clone())

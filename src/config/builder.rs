@@ -1,4 +1,4 @@
-//! Builds a [`ProxyConfig`] from code, from variables, or from both, code over variables.
+//! Builds a [`ProxyConfig`] from code, variables and a settings file.
 
 use std::{ffi::OsStr, fmt, sync::Arc};
 
@@ -6,12 +6,12 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 use crate::tls::TlsConfig;
 use crate::{
     dialect::{DefaultPort, Dialect},
-    error::{ConfigError, Problem},
+    error::{ConfigError, Problem, SettingName},
     no_proxy::{Bypass, NoProxy},
 };
 
 use super::{
-    Predicate, ProxyConfig, Rule, Setting, Warning,
+    PROXY_FOR, Predicate, ProxyConfig, Rule, Setting, Warning,
     env::{self, Variable, Vars},
     server::ProxyServer,
     setting::{Given, NoProxySetting, OfFile, ProxySetting},
@@ -23,7 +23,9 @@ use super::{
     setting::DomainsOfFile,
 };
 
-/// Builds a [`ProxyConfig`]. What is not set is: no proxy, nothing listed in `NO_PROXY`, loopback direct, Standard.
+/// Builds a [`ProxyConfig`].
+///
+/// Defaults: no proxy, an empty `NO_PROXY` list, loopback direct, the Standard dialect.
 #[derive(Clone, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ProxyConfigBuilder {
@@ -44,7 +46,7 @@ pub struct ProxyConfigBuilder {
     tls: Option<TlsConfig>,
 }
 
-/// When a rule applies.
+/// The condition of a rule.
 #[derive(Clone)]
 enum When {
     Listed(NoProxySetting),
@@ -52,13 +54,13 @@ enum When {
 }
 
 impl ProxyConfigBuilder {
-    /// Takes what is not set otherwise from the process environment.
+    /// Reads the process environment for everything that is not set in code.
     pub fn env(mut self) -> Self {
         self.vars = Vars::of_process();
         self
     }
 
-    /// Takes what is not set otherwise from these variables.
+    /// Reads these variables for everything that is not set in code.
     pub fn vars<N, V>(mut self, vars: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: AsRef<OsStr>,
@@ -68,57 +70,58 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// Takes what is not set otherwise from a settings file, and `by_domain` always. `precedence` says which holds where
-    /// the environment ([`env`](Self::env), [`vars`](Self::vars)) sets the same key.
+    /// Reads a settings file for everything that is not set in code, and its `by_domain` in any case. `precedence` decides
+    /// where the environment ([`env`](Self::env), [`vars`](Self::vars)) sets the same key.
     #[cfg(feature = "serde")]
     pub fn settings(mut self, settings: ProxySettings, precedence: Precedence) -> Self {
         self.file = Some((settings, precedence));
         self
     }
 
-    /// The proxy for `http` and `ws` targets.
+    /// Sets the proxy for `http` and `ws` targets.
     pub fn http(mut self, proxy: impl Into<ProxySetting>) -> Self {
         self.http = Some(proxy.into());
         self
     }
 
-    /// The proxy for `https` and `wss` targets. Never falls back to the one for `http`.
+    /// Sets the proxy for `https` and `wss` targets, which never falls back to the one for `http`.
     pub fn https(mut self, proxy: impl Into<ProxySetting>) -> Self {
         self.https = Some(proxy.into());
         self
     }
 
-    /// The proxy for targets whose own is not set.
+    /// Sets the proxy for targets whose scheme has no proxy of its own.
     pub fn all(mut self, proxy: impl Into<ProxySetting>) -> Self {
         self.all = Some(proxy.into());
         self
     }
 
-    /// The targets that are reached directly. A text is read strictly: an entry that can match nothing is an error.
-    /// For the environment's lenient reading, give a [`NoProxy::lenient`].
+    /// Sets the targets that are reached directly. A string is read strictly: an entry that can match nothing is an error.
+    /// For the environment's lenient reading, pass a [`NoProxy::lenient`].
     pub fn no_proxy(mut self, list: impl Into<NoProxySetting>) -> Self {
         self.no_proxy = Some(list.into());
         self
     }
 
-    /// A predicate in place of the `NO_PROXY` list. To combine it with a list, make one predicate of both:
+    /// Sets a predicate in place of the `NO_PROXY` list. To combine it with a list, make one predicate of both:
     /// `list.or(predicate)`, `list.and(predicate.not())`; see [`Bypass`].
     pub fn bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
         self.bypass = Some(Predicate(Arc::new(bypass)));
         self
     }
 
-    /// A proxy for the targets on a list, which is written and read like a `NO_PROXY` list. A blank proxy means: directly.
+    /// Adds a rule: a proxy for the targets on a list, which is written and read like a `NO_PROXY` list. A blank proxy
+    /// means a direct connection.
     ///
-    /// Can be called again. Of all rules, these and [`proxy_when`](Self::proxy_when), the first that matches wins, and it
-    /// goes over [`http`](Self::http), [`https`](Self::https) and [`all`](Self::all). What is exempt (`NO_PROXY`, loopback)
-    /// stays exempt.
+    /// Can be called again. Of all rules, those of [`proxy_when`](Self::proxy_when) included, the first that matches wins.
+    /// It overrides [`http`](Self::http), [`https`](Self::https) and [`all`](Self::all). Exempt targets (`NO_PROXY`,
+    /// loopback) stay exempt.
     pub fn proxy_for(mut self, targets: impl Into<NoProxySetting>, proxy: impl Into<ProxySetting>) -> Self {
         self.rules.push((When::Listed(targets.into()), proxy.into()));
         self
     }
 
-    /// A proxy for the targets that a predicate picks; otherwise like [`proxy_for`](Self::proxy_for).
+    /// Adds a rule: a proxy for the targets that a predicate picks; otherwise like [`proxy_for`](Self::proxy_for).
     pub fn proxy_when(
         mut self,
         predicate: impl Bypass + Send + Sync + 'static,
@@ -129,40 +132,40 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// How the settings are read; [`Dialect::Standard`] unless set.
+    /// Sets the dialect in which the settings are read; [`Dialect::Standard`] by default.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
         self
     }
 
-    /// The port of a proxy whose address names none; the dialect's unless set (Standard: 1080).
+    /// Sets the port of a proxy whose address names none; by default the dialect's (Standard: 1080).
     pub fn default_port(mut self, port: DefaultPort) -> Self {
         self.default_port = Some(port);
         self
     }
 
-    /// Whether `localhost`, `*.localhost`, `127.0.0.0/8` and `::1` are reached directly without being listed; true unless
-    /// set. (What exactly is loopback is the dialect's: curl knows no such rule.)
+    /// Reaches `localhost`, `*.localhost`, `127.0.0.0/8` and `::1` directly without their being listed; true by default.
+    /// (The dialect defines loopback; curl's has no such rule.)
     pub fn loopback_direct(mut self, direct: bool) -> Self {
         self.loopback_proxied = !direct;
         self
     }
 
-    /// Whether `http` targets are reached through a CONNECT tunnel too, in place of forwarding; false unless set.
-    /// HTTP/2 in clear, which gRPC speaks to `http://` endpoints, needs it: a proxy forwards HTTP/1 requests only.
+    /// Reaches `http` targets through a CONNECT tunnel instead of forwarding; false by default. Cleartext HTTP/2, which
+    /// gRPC speaks to `http://` endpoints, needs it: a proxy forwards HTTP/1 requests only.
     pub fn always_tunnel(mut self, always: bool) -> Self {
         self.always_tunnel = always;
         self
     }
 
-    /// TLS to `https://` proxies; the operating system's trust unless set. TLS to targets has nothing to do with it.
+    /// Sets TLS to `https://` proxies; by default the operating system's trust. TLS to targets is set elsewhere.
     #[cfg(feature = "tls")]
     pub fn proxy_tls(mut self, tls: impl Into<TlsConfig>) -> Self {
         self.tls = Some(tls.into());
         self
     }
 
-    /// Reads all that was given.
+    /// Reads the settings.
     ///
     /// # Errors
     ///
@@ -206,7 +209,7 @@ impl ProxyConfigBuilder {
         };
         #[cfg(all(feature = "serde", not(feature = "tls")))]
         if file.accept_any_certificate {
-            return Err(ConfigError::new(Problem::TlsNotBuilt).in_setting_of(super::file::INSECURE, true));
+            return Err(ConfigError::new(Problem::TlsNotBuilt).in_setting(&SettingName::key(super::file::INSECURE)));
         }
         #[cfg(feature = "tls")]
         let config = config.with_tls()?;
@@ -225,68 +228,71 @@ impl ProxyConfigBuilder {
     fn proxy(
         &self,
         given: &Option<ProxySetting>,
-        method: &str,
-        variable: &str,
+        method: &'static str,
+        variable: &'static str,
         file: &OfFile,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         if let Some(given) = given {
-            return self.given(given, method);
+            return self.given(given, SettingName::code(method));
         }
-        let of_file = || file.proxy(variable).map(|text| self.parse(text, variable, true));
+        let of_file = || {
+            file.proxy(variable)
+                .map(|text| self.parse(text, SettingName::key(variable)))
+        };
         if let Some(proxy) = file.over_env.then(of_file).flatten() {
             return proxy.map(Some);
         }
         match self.vars.get(variable, self.dialect, warnings)? {
-            Some(variable) => self.parse(&variable.value, &variable.name, false).map(Some),
+            Some(variable) => self.parse(&variable.value, variable.name).map(Some),
             None => of_file().transpose(),
         }
     }
 
-    fn given(&self, given: &ProxySetting, method: &str) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
+    fn given(&self, given: &ProxySetting, name: SettingName) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         match &given.0 {
             Given::Text(blank) if blank.trim().is_empty() => Ok(None),
-            Given::Text(text) => self.parse(text, method, false).map(Some),
+            Given::Text(text) => self.parse(text, name).map(Some),
             Given::Read(server) => Ok(Some(Setting {
-                name: method.to_owned(),
-                in_file: false,
+                name,
                 value: server.clone(),
             })),
         }
     }
 
-    fn parse(&self, text: &str, name: &str, in_file: bool) -> Result<Setting<ProxyServer>, ConfigError> {
+    fn parse(&self, text: &str, name: SettingName) -> Result<Setting<ProxyServer>, ConfigError> {
         let default_port = self.default_port.unwrap_or(self.dialect.rules().default_port);
-        let proxy = match in_file {
+        let proxy = match name.is_in_settings_file() {
             true => ProxyServer::parse_in_file(text, default_port),
             false => ProxyServer::parse(text, default_port),
         };
         match proxy {
-            Ok(value) => Ok(Setting {
-                name: name.to_owned(),
-                in_file,
-                value,
-            }),
-            Err(error) => Err(error.in_setting_of(name, in_file)),
+            Ok(value) => Ok(Setting { name, value }),
+            Err(error) => Err(error.in_setting(&name)),
         }
     }
 
     fn read_no_proxy(&self, file: &OfFile, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
-        let of_variable = |(name, value): (String, NoProxy)| Setting {
-            name,
-            in_file: false,
-            value,
-        };
         let setting = if let Some(given) = &self.no_proxy {
-            of_variable(("no_proxy".to_owned(), given.read(self.dialect, "no_proxy")?))
+            let name = SettingName::code("no_proxy");
+            Setting {
+                value: given.read(self.dialect, &name)?,
+                name,
+            }
         } else if let Some(of_file) = file.over_env.then(|| self.no_proxy_of(file)).flatten() {
             of_file?
         } else if let Some(variable) = self.no_proxy_variable(warnings)? {
-            of_variable((variable.name, NoProxy::lenient(&variable.value, self.dialect)))
+            Setting {
+                name: variable.name,
+                value: NoProxy::lenient(&variable.value, self.dialect),
+            }
         } else if let Some(of_file) = self.no_proxy_of(file) {
             of_file?
         } else {
-            of_variable(("NO_PROXY".to_owned(), NoProxy::lenient("", self.dialect)))
+            Setting {
+                name: SettingName::variable("NO_PROXY"),
+                value: NoProxy::lenient("", self.dialect),
+            }
         };
         warn_of_rejected(&setting.value, &setting.name, warnings);
         Ok(setting)
@@ -299,17 +305,14 @@ impl ProxyConfigBuilder {
 
     fn no_proxy_of(&self, file: &OfFile) -> Option<Result<Setting<NoProxy>, ConfigError>> {
         let (key, text) = file.no_proxy.as_ref()?;
+        let name = SettingName::key(*key);
         let list = match text {
             Ok(text) => NoProxy::strict(text, self.dialect),
             Err(entry) => Err(ConfigError::new(Problem::Entry(entry.clone()))),
         };
         Some(match list {
-            Ok(value) => Ok(Setting {
-                name: (*key).to_owned(),
-                in_file: true,
-                value,
-            }),
-            Err(error) => Err(error.in_setting_of(key, true)),
+            Ok(value) => Ok(Setting { name, value }),
+            Err(error) => Err(error.in_setting(&name)),
         })
     }
 
@@ -317,7 +320,7 @@ impl ProxyConfigBuilder {
     fn read_domains(&self, domains: Vec<DomainsOfFile>) -> Result<ByDomain, ConfigError> {
         let read = |domains: DomainsOfFile| {
             Ok(DomainProxy {
-                proxy: self.parse(&domains.url, &domains.name, true)?.value,
+                proxy: self.parse(&domains.url, domains.name)?.value,
                 include: domains.include,
                 exclude: domains.exclude,
             })
@@ -334,12 +337,12 @@ impl ProxyConfigBuilder {
             let when = match when {
                 When::Predicate(predicate) => predicate.clone(),
                 When::Listed(given) => {
-                    let list = given.read(self.dialect, "proxy_for")?;
-                    warn_of_rejected(&list, "proxy_for", warnings);
+                    let list = given.read(self.dialect, &PROXY_FOR)?;
+                    warn_of_rejected(&list, &PROXY_FOR, warnings);
                     Predicate(Arc::new(list))
                 }
             };
-            let proxy = self.given(proxy, "proxy_for")?.map(|setting| setting.value);
+            let proxy = self.given(proxy, PROXY_FOR.clone())?.map(|setting| setting.value);
             Ok(Rule { when, proxy })
         };
         self.rules.iter().map(rule).collect()
@@ -351,19 +354,19 @@ fn accept_any_certificate() -> Result<TlsConfig, ConfigError> {
     TlsConfig::builder()
         .dangerous_accept_any_certificate_for_testing()
         .build()
-        .map_err(|error| error.in_setting_of(super::file::INSECURE, true))
+        .map_err(|error| error.in_setting(&SettingName::key(super::file::INSECURE)))
 }
 
-fn warn_of_rejected(list: &NoProxy, setting: &str, warnings: &mut Vec<Warning>) {
+fn warn_of_rejected(list: &NoProxy, setting: &SettingName, warnings: &mut Vec<Warning>) {
     warnings.extend(list.rejected().iter().map(|error| Warning::Entry {
-        setting: setting.to_owned(),
+        setting: setting.as_str().to_owned(),
         error: error.clone(),
     }));
 }
 
 impl fmt::Debug for ProxyConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The texts are not parsed yet, so what of them is secret is not known yet either.
+        // The strings are not parsed yet, so nobody knows which parts of them are secret.
         let mut debug = f.debug_struct("ProxyConfigBuilder");
         #[cfg(feature = "serde")]
         debug.field("file", &self.file);

@@ -1,17 +1,18 @@
 //! Palpo's `by_domain`: a list of proxies, each with the names it is for and the names it is not for.
 //!
-//! Of everything that matches a target the most specific pattern decides: an exact name or address, then `*.` with the
-//! longest name, then `*`. A look-up allocates nothing and takes time by the target's labels and the number of proxies,
-//! however many patterns they have.
+//! Of all patterns that match a target the most specific one decides: an exact name or address, then `*.` with the longest
+//! name, then `*`. A look-up allocates nothing, and its time depends on the target and the number of proxies, not on the
+//! number of their patterns.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{borrow::Cow, cmp::Reverse, net::IpAddr, sync::Arc};
 
 use super::ProxyServer;
-use crate::target::{Target, dns_name, ends_in_a_number};
+use crate::{
+    dialect::Dialect,
+    host::{dns_name, ends_in_a_number, parse_ipv6, split_brackets},
+    no_proxy::{Index, Rule, Scope, seen_by},
+    target::Target,
+};
 
 /// The proxies of a `by_domain`. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
@@ -20,18 +21,18 @@ pub(crate) struct ByDomain(Arc<[DomainProxy]>);
 #[derive(Debug)]
 pub(crate) struct DomainProxy {
     pub(crate) proxy: ProxyServer,
-    /// With none, it is for every target.
+    /// An empty list is for every target.
     pub(crate) include: Patterns,
     pub(crate) exclude: Patterns,
 }
 
-/// The proxy that is for a target, and why.
+/// The proxy for a target, and the reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'d> {
     pub(crate) proxy: &'d ProxyServer,
-    /// Its place in the list, from 0.
+    /// The proxy's place in the list, from 0.
     pub(crate) index: usize,
-    /// The pattern that matches, with its place, from 0. `None` where no pattern is needed.
+    /// The pattern that matches, with its place, from 0. `None` where the proxy has no `include`.
     pub(crate) include: Option<(usize, &'d str)>,
 }
 
@@ -44,7 +45,7 @@ impl ByDomain {
         &self.0
     }
 
-    /// Of the proxies that are for the target the one with the most specific pattern, of equals the first.
+    /// The proxy whose pattern for the target is the most specific; of equals the first.
     pub(crate) fn find(&self, target: &Target<'_>) -> Option<Found<'_>> {
         let mut best: Option<(Match, usize)> = None;
         for (index, domains) in self.0.iter().enumerate() {
@@ -63,7 +64,7 @@ impl ByDomain {
                 include: patterns,
                 ..
             } = &self.0[index];
-            let pattern = include.at.map(|at| (at, &*patterns.texts[at]));
+            let pattern = include.at.map(|at| (at, &*patterns.texts()[at]));
             Found {
                 proxy,
                 index,
@@ -88,40 +89,52 @@ impl DomainProxy {
 /// A list of patterns.
 #[derive(Debug, Default)]
 pub(crate) struct Patterns {
-    /// As they were written.
+    /// The patterns as they were written.
     texts: Vec<String>,
-    every: Option<usize>,
-    addresses: HashMap<IpAddr, usize>,
-    names: HashMap<String, OfName>,
+    /// The most specific one first.
+    ranked: Vec<Match>,
+    index: Index,
+    /// The text that the index points into.
+    names: String,
 }
 
-/// The first patterns with one name.
-#[derive(Debug, Default)]
-struct OfName {
-    itself: Option<usize>,
-    below: Option<usize>,
-}
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Match {
-    /// The length of the name that is compared: of two patterns that match one target, the longer says more.
+    /// The length of the name that is compared: of two patterns that match one target, the longer is more specific.
     specificity: usize,
     /// The pattern's place.
     at: Option<usize>,
 }
 
 impl Patterns {
-    /// Adds a pattern, or says why it can match nothing.
-    pub(crate) fn add(&mut self, text: &str) -> Result<(), &'static str> {
-        let at = self.texts.len();
-        match parse(text.trim())? {
-            Pattern::Every => _ = self.every.get_or_insert(at),
-            Pattern::Address(ip) => _ = self.addresses.entry(ip).or_insert(at),
-            Pattern::Name(name) => _ = self.names.entry(name).or_default().itself.get_or_insert(at),
-            Pattern::Below(name) => _ = self.names.entry(name).or_default().below.get_or_insert(at),
-        }
-        self.texts.push(text.to_owned());
-        Ok(())
+    /// Reads patterns.
+    ///
+    /// # Errors
+    ///
+    /// The place of the first pattern that can match nothing, and the reason.
+    pub(crate) fn new(texts: Vec<String>) -> Result<Self, (usize, &'static str)> {
+        let parse = |(at, text): (usize, &String)| {
+            let (rule, specificity) = parse(text.trim()).map_err(|reason| (at, reason))?;
+            Ok((
+                Match {
+                    specificity,
+                    at: Some(at),
+                },
+                rule,
+            ))
+        };
+        let mut rules = texts.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        // Of patterns that are equally specific, the first in the list comes first.
+        rules.sort_by_key(|(found, _)| Reverse(found.specificity));
+        let ranked = rules.iter().map(|(found, _)| *found).collect();
+        let mut names = String::new();
+        let index = Index::new((0..).zip(rules).map(|(rank, (_, rule))| (rank, 0, rule)), &mut names);
+        Ok(Self {
+            texts,
+            ranked,
+            index,
+            names,
+        })
     }
 
     pub(crate) fn texts(&self) -> &[String] {
@@ -130,74 +143,43 @@ impl Patterns {
 
     /// The most specific pattern that matches.
     fn find(&self, target: &Target<'_>) -> Option<Match> {
-        let found = match (target.ip(), target.name()) {
-            (Some(ip), _) => self.addresses.get(&canonical(ip)).map(|at| (usize::MAX, *at)),
-            (None, Some(name)) => self.find_name(name),
-            (None, None) => None,
-        };
-        let (specificity, at) = found.or(self.every.map(|at| (0, at)))?;
-        Some(Match {
-            specificity,
-            at: Some(at),
-        })
-    }
-
-    fn find_name(&self, host: &str) -> Option<(usize, usize)> {
-        if self.names.is_empty() {
-            return None;
-        }
-        if let Some(at) = self.names.get(host).and_then(|name| name.itself) {
-            return Some((host.len(), at));
-        }
-        host.match_indices('.').find_map(|(dot, _)| {
-            let parent = &host[dot + 1..];
-            Some((parent.len(), self.names.get(parent)?.below?))
-        })
+        let host = seen_by(target, Dialect::Standard);
+        let rank = self.index.find(&self.names, host, target.port())?;
+        Some(self.ranked[rank as usize])
     }
 }
 
-enum Pattern {
-    Every,
-    Address(IpAddr),
-    Name(String),
-    /// Its subdomains, not itself.
-    Below(String),
-}
-
-fn parse(pattern: &str) -> Result<Pattern, &'static str> {
+/// Reads a pattern as a rule, with its specificity.
+fn parse(pattern: &str) -> Result<(Rule<'static>, usize), &'static str> {
     if pattern.is_empty() {
         return Err("the pattern is empty");
     }
     if pattern == "*" {
-        return Ok(Pattern::Every);
+        return Ok((Rule::All, 0));
     }
     if pattern.contains("://") {
         return Err("it is a URL; only its host belongs here");
     }
     if pattern.contains('/') {
-        return Err("a network is no pattern here (`no_proxy` can have one)");
+        return Err("a network is not a pattern (`no_proxy` can have one)");
     }
-    if let Ok(ip) = pattern.parse::<IpAddr>() {
-        return Ok(Pattern::Address(canonical(ip)));
+    if let Ok(ip) = pattern.parse() {
+        return Ok(address(ip));
     }
-    if let Some(inner) = pattern.strip_prefix('[') {
-        let (ip, rest) = inner
-            .split_once(']')
-            .ok_or("the bracket around the IPv6 address is not closed")?;
-        let ip: Ipv6Addr = ip
-            .parse()
-            .map_err(|_| "what stands in brackets is not an IPv6 address")?;
+    if let Some(split) = split_brackets(pattern) {
+        let (inner, rest) = split?;
+        let ip = parse_ipv6(inner)?;
         return match rest {
-            "" => Ok(Pattern::Address(canonical(ip.into()))),
-            _ => Err("a pattern has no port"),
+            "" => Ok(address(ip.into())),
+            _ => Err("a pattern cannot have a port"),
         };
     }
     if pattern.contains(':') {
-        return Err("a pattern has no port");
+        return Err("a pattern cannot have a port");
     }
-    let (name, below) = match pattern.strip_prefix("*.") {
-        Some(name) => (name, true),
-        None => (pattern, false),
+    let (name, scope) = match pattern.strip_prefix("*.") {
+        Some(name) => (name, Scope::Below),
+        None => (pattern, Scope::Itself),
     };
     if name.contains('*') {
         return Err("`*` can only stand alone or as the first label (`*.example.com`)");
@@ -209,17 +191,19 @@ fn parse(pattern: &str) -> Result<Pattern, &'static str> {
     if ends_in_a_number(&name) {
         return Err("it ends in a number, but is not an IPv4 address");
     }
-    let name = name.into_owned();
-    Ok(match below {
-        true => Pattern::Below(name),
-        false => Pattern::Name(name),
-    })
+    let specificity = name.len();
+    let name = Cow::Owned(name.into_owned());
+    Ok((
+        Rule::Name {
+            name,
+            offset: 0,
+            scope,
+            port: None,
+        },
+        specificity,
+    ))
 }
 
-/// An IPv4-mapped IPv6 address is its IPv4 address.
-fn canonical(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
-    }
+fn address(ip: IpAddr) -> (Rule<'static>, usize) {
+    (Rule::Network(ip.to_canonical().into()), usize::MAX)
 }

@@ -1,11 +1,11 @@
-//! Variables to settings: which spelling of which variable holds. The only place that reads the process environment.
+//! Environment variables: the spellings that hold. No other file reads the process environment.
 
 use std::ffi::{OsStr, OsString};
 
 use super::Warning;
 use crate::{
     dialect::{Cgi, Dialect, Spelling},
-    error::{ConfigError, Problem},
+    error::{ConfigError, Problem, SettingName},
 };
 
 /// The variables that matter, as they were found.
@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Vars {
     /// Those with one of the four names, in any spelling.
     found: Vec<(String, OsString)>,
-    /// `NO_PROXY` as it is spelled, if it is there and blank, which is an empty list.
+    /// `NO_PROXY` as it is spelled, if it is set and blank, which is an empty list.
     empty_no_proxy: Option<String>,
     cgi: bool,
 }
@@ -26,7 +26,7 @@ pub(super) const NO: &str = "no_proxy";
 
 /// A variable that is set: its name as spelled, and its value.
 pub(super) struct Variable {
-    pub(super) name: String,
+    pub(super) name: SettingName,
     pub(super) value: String,
 }
 
@@ -61,15 +61,15 @@ impl Vars {
         this
     }
 
-    /// `NO_PROXY` as it is spelled, if it is set to nothing. It hides a settings file's list; of two variables it hides none.
+    /// `NO_PROXY`, if it is set to nothing. It overrides a settings file's list, but no other spelling of the variable.
     pub(super) fn empty_no_proxy(&self) -> Option<Variable> {
         self.empty_no_proxy.clone().map(|name| Variable {
-            name,
+            name: SettingName::variable(name),
             value: String::new(),
         })
     }
 
-    /// The spelling of a variable that holds.
+    /// The variable, in the spelling that holds.
     pub(super) fn get(
         &self,
         wanted: &str,
@@ -95,7 +95,7 @@ impl Vars {
                         "it cannot be used because REQUEST_METHOD is set: in CGI a client can set it with a `Proxy:` \
                          header (CVE-2016-5385)",
                     )
-                    .in_setting(&ignored));
+                    .in_setting(&SettingName::variable(ignored)));
                 } else if ignored == HTTP {
                     readable.push(spelling);
                 } else if rules.spelling == Spelling::LowerFirstHttpLowerOnly {
@@ -119,10 +119,10 @@ impl Vars {
         }
         match value.to_str() {
             Some(value) => Ok(Some(Variable {
-                name: name.clone(),
+                name: SettingName::variable(name.clone()),
                 value: value.to_owned(),
             })),
-            None => Err(ConfigError::new(Problem::NotUnicode).in_setting(name)),
+            None => Err(ConfigError::new(Problem::NotUnicode).in_setting(&SettingName::variable(name.clone()))),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What the operator wrote, read once into values that cannot be wrong.
+//! The operator's settings, read once into values that cannot be wrong.
 //!
-//! [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from any pairs of names and values
+//! A [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from pairs of names and values
 //! ([`ProxyConfig::from_vars`]), from a settings file (`ProxyConfig::from_settings`, feature `serde`), or from code
-//! ([`ProxyConfig::builder`]), or from several, code over all others:
+//! ([`ProxyConfig::builder`]). Where several set the same, code overrides the others:
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -12,6 +12,8 @@
 //!     .build()?;
 //! # Ok::<_, tower_outbound_proxy::ConfigError>(())
 //! ```
+//!
+//! The page [`settings`](crate::settings) defines the meaning of each setting.
 
 mod builder;
 #[cfg(feature = "serde")]
@@ -31,25 +33,23 @@ use self::by_domain::ByDomain;
 pub(crate) use self::by_domain::Found;
 #[cfg(feature = "serde")]
 pub use self::file::{Precedence, ProxySettings};
-#[cfg(feature = "tls")]
-pub(crate) use self::server::ProxyHost;
 pub use self::{
     builder::ProxyConfigBuilder,
-    server::{Credentials, ProxyServer},
+    server::ProxyServer,
     setting::{NoProxySetting, ProxySetting},
     warning::Warning,
 };
+use crate::no_proxy::{Bypass, NoProxy};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
-use crate::{
-    dialect::Dialect,
-    error::ConfigError,
-    no_proxy::{Bypass, NoProxy},
+pub use crate::{
+    dialect::{DefaultPort, Dialect},
+    error::{ConfigError, SettingName},
 };
 
-/// Which proxies there are, and which targets are reached without them.
+/// The proxies, and the targets that are reached without them.
 ///
-/// What it decides for a target is [`route`](Self::route), and why is [`decide`](Self::decide).
+/// [`route`](Self::route) gives the route to a target, and [`decide`](Self::decide) the reason as well.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
     pub(crate) http: Option<Setting<ProxyServer>>,
@@ -66,6 +66,9 @@ pub struct ProxyConfig {
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
 }
+
+/// The name under which rules given in code are known.
+pub(crate) static PROXY_FOR: SettingName = SettingName::code("proxy_for");
 
 /// A proxy for the targets that a predicate picks; `None` is a direct connection.
 #[derive(Clone, Debug)]
@@ -84,12 +87,10 @@ impl fmt::Debug for Predicate {
     }
 }
 
-/// A value and the name under which the operator knows it.
+/// A value, and the name under which the operator knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting<T> {
-    pub(crate) name: String,
-    /// Whether it is a key of a settings file.
-    pub(crate) in_file: bool,
+    pub(crate) name: SettingName,
     pub(crate) value: T,
 }
 
@@ -101,8 +102,8 @@ impl ProxyConfig {
     ///
     /// # Errors
     ///
-    /// A proxy that cannot be used, a value that is not Unicode, or an `https://` proxy where TLS cannot be set up. There
-    /// is never a silent direct connection in its place.
+    /// A proxy that cannot be used, a value that is not Unicode, or an `https://` proxy where TLS cannot be set up. A
+    /// direct connection is never made in its place.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::builder().env().build()
     }
@@ -131,49 +132,49 @@ impl ProxyConfig {
         Self::builder().env().settings(settings, precedence).build()
     }
 
-    /// Starts with no proxy at all.
+    /// Creates a builder without any proxy.
     pub fn builder() -> ProxyConfigBuilder {
         ProxyConfigBuilder::default()
     }
 
-    /// The proxy for `http` and `ws` targets.
+    /// Returns the proxy for `http` and `ws` targets.
     #[must_use]
     pub fn http(&self) -> Option<&ProxyServer> {
         self.http.as_ref().map(|setting| &setting.value)
     }
 
-    /// The proxy for `https` and `wss` targets.
+    /// Returns the proxy for `https` and `wss` targets.
     #[must_use]
     pub fn https(&self) -> Option<&ProxyServer> {
         self.https.as_ref().map(|setting| &setting.value)
     }
 
-    /// The targets that are reached directly.
+    /// Returns the list of targets that are reached directly.
     #[must_use]
     pub fn no_proxy(&self) -> &NoProxy {
         &self.no_proxy.value
     }
 
-    /// The dialect in which the settings were read.
+    /// Returns the dialect in which the settings were read.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// What is odd in the settings and yet no error.
+    /// Returns the warnings: oddities of the settings that are not errors.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The same settings, with this predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`].
+    /// Returns the settings with this predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`].
     #[must_use]
     pub fn with_bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
         self.bypass = Some(Predicate(Arc::new(bypass)));
         self
     }
 
-    /// The same settings, with `http` targets tunnelled too; see [`ProxyConfigBuilder::always_tunnel`].
+    /// Returns the settings with `http` targets tunnelled or not; see [`ProxyConfigBuilder::always_tunnel`].
     #[must_use]
     pub fn with_always_tunnel(mut self, always: bool) -> Self {
         self.always_tunnel = always;
@@ -190,7 +191,7 @@ impl ProxyConfig {
         proxies
     }
 
-    /// Whether certificates of proxies are not verified.
+    /// Returns true if certificates of proxies are not verified.
     #[cfg(feature = "serde")]
     fn accepts_any_certificate(&self) -> bool {
         self.warnings.contains(&Warning::CertificatesNotVerified)
@@ -205,8 +206,8 @@ impl ProxyConfig {
 
 #[cfg(feature = "tls")]
 impl ProxyConfig {
-    /// Reads the operating system's trust if a proxy needs it, so that a system without any is found out here and not
-    /// at the first connection.
+    /// Reads the operating system's trust if a proxy needs it, so that a system without any fails here and not at the
+    /// first connection.
     fn with_tls(mut self) -> Result<Self, ConfigError> {
         if let Some(tls) = &self.tls {
             if !tls.verifies_certificates() {
@@ -214,18 +215,18 @@ impl ProxyConfig {
             }
             return Ok(self);
         }
-        if let Some((name, in_file)) = self.first_tls_proxy() {
-            let tls = TlsConfig::platform().map_err(|error| error.in_setting_of(&name, in_file))?;
+        if let Some(name) = self.first_tls_proxy() {
+            let tls = TlsConfig::platform().map_err(|error| error.in_setting(&name))?;
             self.tls = Some(tls);
         }
         Ok(self)
     }
 
-    /// The setting that names it, and whether that is in a settings file.
-    fn first_tls_proxy(&self) -> Option<(String, bool)> {
+    /// The setting that names the first `https://` proxy.
+    fn first_tls_proxy(&self) -> Option<SettingName> {
         let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
         if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {
-            return Some((setting.name.clone(), setting.in_file));
+            return Some(setting.name.clone());
         }
         if self
             .rules
@@ -233,7 +234,7 @@ impl ProxyConfig {
             .filter_map(|rule| rule.proxy.as_ref())
             .any(ProxyServer::is_tls)
         {
-            return Some(("proxy_for".to_owned(), false));
+            return Some(PROXY_FOR.clone());
         }
         #[cfg(feature = "serde")]
         if let Some(index) = self
@@ -242,7 +243,7 @@ impl ProxyConfig {
             .iter()
             .position(|domains| domains.proxy.is_tls())
         {
-            return Some((format!("by_domain[{index}].url"), true));
+            return Some(SettingName::key(format!("by_domain[{index}].url")));
         }
         None
     }

@@ -1,4 +1,4 @@
-//! What the builder takes for a setting: a text, or a value that was read before.
+//! Settings as the builder takes them: a string, or a value that was read before.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use super::by_domain::Patterns;
 use super::{env, server::ProxyServer};
 use crate::{
     dialect::Dialect,
-    error::{ConfigError, EntryError},
+    error::{ConfigError, EntryError, SettingName},
     no_proxy::NoProxy,
 };
 
-/// A proxy's address, as text or read already. An empty or blank text means no proxy.
+/// A proxy's address: a string, or a [`ProxyServer`]. An empty or blank string means no proxy.
 #[derive(Clone)]
 pub struct ProxySetting(pub(super) Given<ProxyServer>);
 
-/// A `NO_PROXY` list, as text (read strictly) or read already.
+/// A `NO_PROXY` list: a string, which is read strictly, or a [`NoProxy`].
 #[derive(Clone)]
 pub struct NoProxySetting(pub(super) Given<NoProxy>);
 
@@ -25,15 +25,15 @@ pub(super) enum Given<T> {
     Read(T),
 }
 
-/// What a settings file says, its kinds checked and its values not read yet. Without the feature `serde` that is nothing.
+/// The content of a settings file, its types checked and its values not read yet. Without the feature `serde` it is empty.
 #[derive(Default)]
 pub(super) struct OfFile {
-    /// Whether it goes over the environment, and not the environment over it.
+    /// The file overrides the environment, and not the other way round.
     pub(super) over_env: bool,
     pub(super) http: Option<String>,
     pub(super) https: Option<String>,
     pub(super) all: Option<String>,
-    /// With the key that it is under.
+    /// The list, with the key under which it stands.
     pub(super) no_proxy: Option<(&'static str, Result<String, EntryError>)>,
     #[cfg(feature = "serde")]
     pub(super) by_domain: Vec<DomainsOfFile>,
@@ -44,15 +44,15 @@ pub(super) struct OfFile {
 /// One proxy of a settings file's `by_domain`.
 #[cfg(feature = "serde")]
 pub(super) struct DomainsOfFile {
-    /// The way to its `url`.
-    pub(super) name: String,
+    /// The name of its `url`.
+    pub(super) name: SettingName,
     pub(super) url: String,
     pub(super) include: Patterns,
     pub(super) exclude: Patterns,
 }
 
 impl OfFile {
-    /// The key that is named like the variable.
+    /// The value of the key that is named like the variable.
     pub(super) fn proxy(&self, variable: &str) -> Option<&str> {
         let proxy = match variable {
             env::HTTP => &self.http,
@@ -101,8 +101,8 @@ impl From<NoProxy> for NoProxySetting {
 }
 
 impl NoProxySetting {
-    /// The list; a text is read strictly, and an error names this setting.
-    pub(crate) fn read(&self, dialect: Dialect, setting: &str) -> Result<NoProxy, ConfigError> {
+    /// The list. A string is read strictly, and an error names this setting.
+    pub(crate) fn read(&self, dialect: Dialect, setting: &SettingName) -> Result<NoProxy, ConfigError> {
         match &self.0 {
             Given::Read(list) => Ok(list.clone()),
             Given::Text(list) => NoProxy::strict(list, dialect).map_err(|error| error.in_setting(setting)),

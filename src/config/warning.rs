@@ -1,13 +1,13 @@
-//! What is odd in the settings and yet no error.
+//! Oddities of the settings that are not errors.
 
 use std::fmt;
 
 use crate::error::EntryError;
 
-/// Something an operator should know about the settings, though they can be used.
+/// An oddity of the settings that an operator should know of, although they can be used.
 ///
-/// Read with [`ProxyConfig::warnings`](crate::ProxyConfig::warnings); with the feature `tracing` each
-/// [`ProxyLayer`](crate::ProxyLayer) that is made also logs them. The text names the variable and never shows a proxy's
+/// [`ProxyConfig::warnings`](crate::ProxyConfig::warnings) returns them; with the feature `tracing` each new
+/// [`ProxyLayer`](crate::ProxyLayer) also logs them. The text names the variable and never shows a proxy's
 /// address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,11 +1,9 @@
-//! Settings that cannot be used: which one, what it says, and why.
+//! Settings that cannot be used.
 
 use std::fmt;
 
-use super::{
-    BoxError,
-    redact::{Redacted, redacted_entry},
-};
+use super::{BoxError, EntryError, SettingName};
+use crate::redact::Redacted;
 
 /// A setting that cannot be used.
 ///
@@ -24,13 +22,12 @@ use super::{
 pub struct ConfigError(Box<Inner>);
 
 struct Inner {
-    setting: Option<String>,
-    in_file: bool,
+    setting: Option<SettingName>,
     value: Option<String>,
     problem: Problem,
 }
 
-/// Why a setting cannot be used.
+/// The reason why a setting cannot be used.
 #[derive(Debug)]
 pub(crate) enum Problem {
     NotUnicode,
@@ -38,11 +35,11 @@ pub(crate) enum Problem {
     #[cfg_attr(feature = "tls", allow(dead_code))]
     TlsNotBuilt,
     Text(&'static str),
-    /// A value of a settings file is of another kind than its key needs.
+    /// A value of a settings file is of another type than its key takes.
     #[cfg(feature = "serde")]
-    Kind {
+    Type {
+        expected: &'static str,
         found: &'static str,
-        needed: &'static str,
     },
     #[cfg(feature = "serde")]
     UnknownKey {
@@ -64,7 +61,6 @@ impl ConfigError {
     pub(crate) fn new(problem: Problem) -> Self {
         Self(Box::new(Inner {
             setting: None,
-            in_file: false,
             value: None,
             problem,
         }))
@@ -90,29 +86,14 @@ impl ConfigError {
         })
     }
 
-    /// Names the setting, where no part nearer to the fault has done so.
+    /// Names the setting, unless a part nearer to the fault has done so.
     #[must_use]
-    pub(crate) fn in_setting(mut self, setting: &str) -> Self {
-        self.0.setting.get_or_insert_with(|| setting.to_owned());
+    pub(crate) fn in_setting(mut self, setting: &SettingName) -> Self {
+        self.0.setting.get_or_insert_with(|| setting.clone());
         self
     }
 
-    /// The same, and whether the setting is a key of a settings file.
-    #[must_use]
-    pub(crate) fn in_setting_of(mut self, setting: &str, in_file: bool) -> Self {
-        self.0.in_file |= in_file && self.0.setting.is_none();
-        self.in_setting(setting)
-    }
-
-    /// The fault is one of the settings file as a whole.
-    #[cfg(feature = "serde")]
-    #[must_use]
-    pub(crate) fn in_whole_file(mut self) -> Self {
-        self.0.in_file = true;
-        self
-    }
-
-    /// Shows the value as it is: whoever calls this has redacted it.
+    /// Shows the value as it is: the caller has redacted it.
     #[cfg(feature = "serde")]
     #[must_use]
     pub(crate) fn with_redacted(mut self, value: String) -> Self {
@@ -127,34 +108,37 @@ impl ConfigError {
         self
     }
 
-    /// The setting that is wrong: an environment variable as it is spelled there, a method of the builder, or a key of a
-    /// settings file with the way to it (`by_domain[1].include[0]`, counted from 0).
-    /// `None` where a value was parsed by itself.
+    /// Returns the setting that is wrong: an environment variable as it is spelled there, a method of the builder, or a
+    /// key of a settings file with the way to it (`by_domain[1].include[0]`, counted from 0).
+    ///
+    /// `None` where a value was parsed by itself, and where the fault is one of the settings file as a whole.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
-        self.0.setting.as_deref()
+        let setting = self.0.setting.as_ref().map(SettingName::as_str);
+        setting.filter(|name| !name.is_empty())
     }
 
-    /// Whether the fault is in a settings file (`ProxySettings`, feature `serde`): a key of the file and a variable can
-    /// have the same name.
+    /// Returns true if the fault is in a settings file (`ProxySettings`, feature `serde`): a key of the file and a
+    /// variable can have the same name.
     #[must_use]
     pub fn is_in_settings_file(&self) -> bool {
-        self.0.in_file
+        self.0.setting.as_ref().is_some_and(SettingName::is_in_settings_file)
     }
 
-    /// Whether the proxy's scheme is one that this crate does not speak, SOCKS for instance.
+    /// Returns true if the proxy's scheme is one that this crate does not speak, SOCKS for instance.
     #[must_use]
     pub fn is_unsupported_scheme(&self) -> bool {
         matches!(self.0.problem, Problem::Scheme(_))
     }
 
-    /// Whether TLS is the trouble: not compiled in, no trust anchors, or a certificate or key that cannot be read.
+    /// Returns true for a fault of TLS: not part of the build, no trust anchors, or a certificate or key that cannot be
+    /// read.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.0.problem, Problem::TlsNotBuilt | Problem::Tls { .. })
     }
 
-    /// The `NO_PROXY` entry that is wrong, if it is one.
+    /// Returns the `NO_PROXY` entry that is wrong, if an entry is the fault.
     #[must_use]
     pub fn entry(&self) -> Option<&EntryError> {
         match &self.0.problem {
@@ -166,19 +150,20 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0.setting, &self.0.value) {
+        match (self.setting(), &self.0.value) {
             (Some(setting), Some(value)) => write!(f, "{setting}=`{value}`")?,
             (Some(setting), None) => f.write_str(setting)?,
             (None, Some(value)) => write!(f, "`{value}`")?,
+            (None, None) if self.is_in_settings_file() => f.write_str("the settings file")?,
             (None, None) => {}
         }
-        let is_named = self.0.setting.is_some() || self.0.value.is_some();
-        f.write_str(match (is_named, self.0.in_file) {
-            (true, true) => " in the settings file: ",
-            (true, false) => ": ",
-            (false, true) => "the settings file: ",
-            (false, false) => "",
-        })?;
+        let is_named = self.setting().is_some() || self.0.value.is_some();
+        if let Some(setting) = self.0.setting.as_ref().filter(|_| is_named) {
+            f.write_str(setting.suffix())?;
+        }
+        if is_named || self.is_in_settings_file() {
+            f.write_str(": ")?;
+        }
         match &self.0.problem {
             Problem::NotUnicode => f.write_str("the value is not valid Unicode"),
             Problem::Scheme(scheme) => write!(f, "unsupported proxy scheme `{scheme}` (http and https are supported)"),
@@ -187,13 +172,13 @@ impl fmt::Display for ConfigError {
             }
             Problem::Text(text) => f.write_str(text),
             #[cfg(feature = "serde")]
-            Problem::Kind { found, needed } => write!(f, "{found}, where {needed} is needed"),
+            Problem::Type { expected, found } => write!(f, "expected {expected}, found {found}"),
             #[cfg(feature = "serde")]
-            Problem::UnknownKey { known } => write!(f, "unknown key ({known} are known)"),
+            Problem::UnknownKey { known } => write!(f, "unknown key (expected one of {known})"),
             #[cfg(feature = "serde")]
-            Problem::Pattern(reason) => write!(f, "it matches nothing: {reason}"),
+            Problem::Pattern(reason) => write!(f, "the pattern matches nothing: {reason}"),
             Problem::Entry(entry) => entry.fmt(f),
-            Problem::Dialect => f.write_str("unknown dialect (standard, go and curl are known)"),
+            Problem::Dialect => f.write_str("unknown dialect (expected standard, go or curl)"),
             Problem::Tls { what, .. } => f.write_str(what),
         }
     }
@@ -203,7 +188,6 @@ impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfigError")
             .field("setting", &self.0.setting)
-            .field("in_file", &self.0.in_file)
             .field("value", &self.0.value)
             .field("problem", &self.0.problem)
             .finish()
@@ -218,54 +202,3 @@ impl std::error::Error for ConfigError {
         }
     }
 }
-
-/// A `NO_PROXY` entry that fits no row of the grammar, and therefore matches nothing.
-///
-/// Read leniently (the environment) it becomes a [`Warning`](crate::Warning) and the rest of the list holds; read
-/// strictly ([`NoProxy`](crate::NoProxy)'s `FromStr`, the builder) it is the reason of a [`ConfigError`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntryError {
-    position: usize,
-    entry: String,
-    reason: &'static str,
-}
-
-impl EntryError {
-    pub(crate) fn new(position: usize, entry: &str, reason: &'static str) -> Self {
-        Self {
-            position,
-            entry: redacted_entry(entry),
-            reason,
-        }
-    }
-
-    /// The entry's place in the list, counted from 1; empty entries are not counted.
-    #[must_use]
-    pub fn position(&self) -> usize {
-        self.position
-    }
-
-    /// The entry as it was written (a password in it, which has no place there, is hidden).
-    #[must_use]
-    pub fn entry(&self) -> &str {
-        &self.entry
-    }
-
-    /// Why it matches nothing.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        self.reason
-    }
-}
-
-impl fmt::Display for EntryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "entry {} `{}` matches nothing: {}",
-            self.position, self.entry, self.reason
-        )
-    }
-}
-
-impl std::error::Error for EntryError {}

@@ -1,15 +1,13 @@
-//! What happened to one connection.
+//! [`ConnectError`]: a connection that could not be made.
 
-use std::{error::Error as StdError, fmt, io, net::IpAddr, time::Duration};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
-use super::{
-    BoxError, Denied, TargetError,
-    response::{Challenge, ConnectResponse},
-};
+use super::{BoxError, ConnectResponse, DeniedError, TargetError};
+use crate::auth::Challenge;
 
-/// A connection that did not come about.
+/// A connection that could not be made.
 ///
-/// Returned by `Proxy<S>` as a connector (`Service<Uri>`). Clients wrap it, so look for it with [`ConnectError::find`]:
+/// `Proxy<S>` returns it as a connector (`Service<Uri>`). Clients wrap it, so look for it with [`ConnectError::find`]:
 ///
 /// ```
 /// # use tower_outbound_proxy::ConnectError;
@@ -18,8 +16,8 @@ use super::{
 /// }
 /// ```
 ///
-/// Its text names the proxy (without its password) and what was going on; the cause is in
-/// [`source`](std::error::Error::source) and not repeated.
+/// The text names the proxy (without its password) and the step that failed. It does not repeat the cause, which is the
+/// [`source`](std::error::Error::source).
 pub struct ConnectError(Box<Inner>);
 
 struct Inner {
@@ -27,29 +25,66 @@ struct Inner {
     stage: Stage,
     /// The proxy's address, redacted; `None` for a direct connection.
     proxy: Option<String>,
-    /// `host:port` of what was to be reached.
+    /// The target, as `host:port`.
     target: Option<String>,
 }
 
-/// How far a connection had come.
+/// The step at which a connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Reading the target from the URI; nothing was dialled.
+    /// Reading the target from the URI. Nothing was dialled.
     Target,
-    /// The inner connector was dialling: the target on a direct route, otherwise the proxy.
+    /// Dialling, by the inner connector: the target on a direct route, otherwise the proxy.
     Dial,
     /// The TLS handshake with an `https://` proxy.
     Tls,
-    /// CONNECT had been sent, or was being sent, to the proxy. Nothing of the request itself had.
+    /// Asking the proxy for a tunnel. Nothing of the request itself was sent.
     Tunnel,
 }
 
-/// The ways to fail.
+/// The kind of failure of a [`ConnectError`].
+///
+/// It tells more than the [`Stage`]: a certificate that does not verify and a proxy that is down are different things to
+/// do. One question with one answer took the place of nine methods, so that a `match` can handle each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectErrorKind {
+    /// The URI names no host to reach; [`target_error`](ConnectError::target_error) has the reason.
+    Target,
+    /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
+    /// reason. Nothing was dialled.
+    Denied,
+    /// The inner connector could not connect.
+    Dial,
+    /// A certificate did not verify: the proxy's, or, in an inner connector, the target's.
+    Certificate,
+    /// A TLS handshake failed for another reason.
+    Tls,
+    /// The connection broke while the tunnel was asked for.
+    Io,
+    /// The proxy asked for credentials, or for others: 407, or 401 as Envoy does.
+    /// [`challenges`](ConnectError::challenges) has the schemes that it offers.
+    AuthenticationRequired,
+    /// The proxy refused the tunnel with another status than 2xx; [`response`](ConnectError::response) has its words.
+    Refused,
+    /// The response head was longer than 64 KiB.
+    HeadTooLarge,
+    /// The response head had more than 100 header fields.
+    TooManyFields,
+    /// The response was not HTTP/1.
+    NotHttp,
+    /// The proxy closed the connection before its response head was complete.
+    UnexpectedEof,
+    /// Dialling, TLS and CONNECT together exceeded the deadline.
+    Timeout,
+}
+
+/// The cause of a failure.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
-    Denied(Denied),
+    Denied(DeniedError),
     Dial(BoxError),
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     Tls(io::Error),
@@ -59,14 +94,14 @@ pub(crate) enum Failure {
         challenges: Vec<Challenge>,
         authorized: bool,
     },
-    Broken(Broken),
+    InvalidHead(InvalidHead),
     Timeout(Duration),
 }
 
-/// An answer to CONNECT that is not an HTTP response head.
+/// Bytes that are not an HTTP response head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
-    HeadTooLarge,
+pub(crate) enum InvalidHead {
+    TooLarge,
     TooManyFields,
     NotHttp,
     Tls,
@@ -83,7 +118,7 @@ impl ConnectError {
         }))
     }
 
-    /// What an inner connector failed with. If that is an error of this type, it says more than a wrapper could.
+    /// An inner connector's error. An error of this type says more than a wrapper could, and stays as it is.
     pub(crate) fn dial(error: impl Into<BoxError>) -> Self {
         match error.into().downcast::<Self>() {
             Ok(error) => *error,
@@ -91,7 +126,11 @@ impl ConnectError {
         }
     }
 
-    pub(crate) fn denied_by(denied: Denied) -> Self {
+    pub(crate) fn target(error: TargetError) -> Self {
+        Self::new(Stage::Target, Failure::Target(error))
+    }
+
+    pub(crate) fn denied_by(denied: DeniedError) -> Self {
         Self::new(Stage::Dial, Failure::Denied(denied))
     }
 
@@ -101,7 +140,7 @@ impl ConnectError {
         self
     }
 
-    /// Names the target, where no part nearer to the fault has done so.
+    /// Names the target, unless a part nearer to the fault has done so.
     #[must_use]
     pub(crate) fn to(mut self, target: impl fmt::Display) -> Self {
         self.0.target.get_or_insert_with(|| target.to_string());
@@ -117,18 +156,40 @@ impl ConnectError {
         find(error)
     }
 
-    /// How far the connection had come.
+    /// Returns the step at which the connection failed.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.0.stage
     }
 
-    /// Whether it failed before any byte of the request was sent, so that repeating the request is safe whatever its
-    /// method is.
+    /// Returns the kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> ConnectErrorKind {
+        use ConnectErrorKind as Kind;
+        match &self.0.failure {
+            Failure::Target(_) => Kind::Target,
+            Failure::Denied(_) => Kind::Denied,
+            Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
+            Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
+            Failure::Dial(_) => Kind::Dial,
+            Failure::Tls(_) => Kind::Tls,
+            Failure::Io(_) => Kind::Io,
+            Failure::Refused { response, .. } if response.is_auth() => Kind::AuthenticationRequired,
+            Failure::Refused { .. } => Kind::Refused,
+            Failure::InvalidHead(InvalidHead::TooLarge) => Kind::HeadTooLarge,
+            Failure::InvalidHead(InvalidHead::TooManyFields) => Kind::TooManyFields,
+            Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Tls) => Kind::NotHttp,
+            Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
+            Failure::Timeout(_) => Kind::Timeout,
+        }
+    }
+
+    /// Returns true if the connection failed before any byte of the request was sent, so that repeating the request is
+    /// safe whatever its method is.
     ///
     /// A connector runs before its client writes the request, and in CONNECT no part of the request travels: this holds
     /// for every error of this type. An error in whose chain [`find`](Self::find) finds nothing gives no such promise.
-    /// Whether another try can *help* is [`is_transient`](Self::is_transient).
+    /// [`is_transient`](Self::is_transient) says if another try can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
@@ -136,50 +197,41 @@ impl ConnectError {
         }
     }
 
-    /// Whether the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the proxy
-    /// answered 408, 425, 429, 500, 502, 503 or 504.
+    /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
+    /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// Not transient are a URI without a host, an address that a policy denies, a certificate that does not verify or another fault that TLS found, every
-    /// other refusal (407 and 403 among them: asking again with the same credentials can lock an account), and an answer
-    /// that is not HTTP.
+    /// Not transient are a URI without a host, an address that a policy denies, a certificate that does not verify or
+    /// another fault that TLS found, any other refusal (407 and 403 among them: another try with the same credentials can
+    /// lock an account), and a response that is not HTTP.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
             Failure::Target(_) | Failure::Denied(_) => false,
             Failure::Timeout(_) => true,
-            // A connection that broke, not one on which TLS found something wrong.
-            #[cfg(feature = "tls")]
-            Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => self.tls_error().is_none(),
-            #[cfg(not(feature = "tls"))]
-            Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => true,
+            // A connection that broke, not one on which TLS found a fault.
+            Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
             Failure::Refused { response, .. } => {
                 matches!(response.status().as_u16(), 408 | 425 | 429 | 500 | 502..=504)
             }
-            Failure::Broken(broken) => matches!(broken, Broken::Eof { .. }),
+            Failure::InvalidHead(invalid) => matches!(invalid, InvalidHead::Eof { .. }),
         }
     }
 
-    /// Whether the deadline for dialling, TLS and CONNECT together ran out.
+    /// Returns true if the deadline for dialling, TLS and CONNECT together ran out.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0.failure, Failure::Timeout(_))
+        self.kind() == ConnectErrorKind::Timeout
     }
 
-    /// Whether the proxy answered CONNECT with anything but 2xx; [`response`](Self::response) has what it said.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        matches!(self.0.failure, Failure::Refused { .. })
+    /// Returns true if TLS found a fault.
+    fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls_error().is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
-    /// Whether the proxy asked for (other) credentials: 407, or 401 as Envoy does.
-    #[must_use]
-    pub fn is_auth(&self) -> bool {
-        self.response().is_some_and(ConnectResponse::is_auth)
-    }
-
-    /// Whether a TLS certificate, the proxy's or (in an inner connector) the target's, did not verify.
-    #[must_use]
-    pub fn is_certificate(&self) -> bool {
+    fn is_certificate(&self) -> bool {
         #[cfg(feature = "tls")]
         return matches!(self.tls_error(), Some(rustls::Error::InvalidCertificate(_)));
         #[cfg(not(feature = "tls"))]
@@ -195,31 +247,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether the response head was over 64 KiB.
-    #[must_use]
-    pub fn is_head_too_large(&self) -> bool {
-        matches!(self.0.failure, Failure::Broken(Broken::HeadTooLarge))
-    }
-
-    /// Whether the response head had over 100 fields.
-    #[must_use]
-    pub fn is_too_many_fields(&self) -> bool {
-        matches!(self.0.failure, Failure::Broken(Broken::TooManyFields))
-    }
-
-    /// Whether the proxy's answer was not an HTTP/1 response.
-    #[must_use]
-    pub fn is_not_http(&self) -> bool {
-        matches!(self.0.failure, Failure::Broken(Broken::NotHttp | Broken::Tls))
-    }
-
-    /// Whether the proxy closed the connection before its response head was complete.
-    #[must_use]
-    pub fn is_unexpected_eof(&self) -> bool {
-        matches!(self.0.failure, Failure::Broken(Broken::Eof { .. }))
-    }
-
-    /// The URI that named no host to reach, if that is the trouble.
+    /// Returns the reason why the URI names no host to reach; see [`ConnectErrorKind::Target`].
     #[must_use]
     pub fn target_error(&self) -> Option<&TargetError> {
         match &self.0.failure {
@@ -228,34 +256,23 @@ impl ConnectError {
         }
     }
 
-    /// Whether an [`IpPolicy`](crate::IpPolicy) denied every address that the target has. Nothing was dialled then.
+    /// Returns the address that a policy denied, and the reason; of several addresses the first. See
+    /// [`ConnectErrorKind::Denied`].
     #[must_use]
-    pub fn is_denied(&self) -> bool {
-        self.denied().is_some()
-    }
-
-    /// What was denied and why, if that is the trouble; of several addresses the first.
-    #[must_use]
-    pub fn denied(&self) -> Option<&Denied> {
+    pub fn denied(&self) -> Option<&DeniedError> {
         match &self.0.failure {
             Failure::Denied(denied) => Some(denied),
             _ => None,
         }
     }
 
-    /// The address that was denied, if that is the trouble; of several the first.
-    #[must_use]
-    pub fn denied_address(&self) -> Option<IpAddr> {
-        self.denied().map(Denied::address)
-    }
-
-    /// The proxy, as `http://user:***@host:port`; `None` where the connection was a direct one.
+    /// Returns the proxy, as `http://user:***@host:port`; `None` for a direct connection.
     #[must_use]
     pub fn proxy(&self) -> Option<&str> {
         self.0.proxy.as_deref()
     }
 
-    /// What the proxy answered, if it refused.
+    /// Returns the proxy's response, if it refused the tunnel.
     #[must_use]
     pub fn response(&self) -> Option<&ConnectResponse> {
         match &self.0.failure {
@@ -264,7 +281,7 @@ impl ConnectError {
         }
     }
 
-    /// The challenges of a 407 (`Proxy-Authenticate`) or a 401 (`WWW-Authenticate`), in order.
+    /// Returns the challenges of a 407 (`Proxy-Authenticate`) or a 401 (`WWW-Authenticate`), in order.
     #[must_use]
     pub fn challenges(&self) -> &[Challenge] {
         match &self.0.failure {
@@ -275,15 +292,15 @@ impl ConnectError {
 }
 
 impl Failure {
-    /// What dialling failed with. A refusal by policy is seen through what resolvers and connectors wrap it in, and an
-    /// inner `Guard`'s failure to dial is taken out of its wrapper, which would only repeat what the outer one says.
+    /// A failure to dial. A refusal by policy is found inside the wrappers of resolvers and connectors, and an inner
+    /// `Guard`'s failure to dial is taken out of its wrapper, which would only repeat the outer one.
     pub(crate) fn dial(error: BoxError) -> Self {
         match error.downcast::<ConnectError>() {
             Ok(error) => match *error {
                 ConnectError(inner) if inner.proxy.is_none() && inner.stage == Stage::Dial => inner.failure,
                 error => Self::Dial(Box::new(error)),
             },
-            Err(error) => match find::<Denied>(&*error) {
+            Err(error) => match find::<DeniedError>(&*error) {
                 Some(denied) => Self::Denied(denied.clone()),
                 None => Self::Dial(error),
             },
@@ -311,7 +328,7 @@ impl fmt::Display for ConnectError {
         let inner = &*self.0;
         match (&inner.failure, &inner.proxy) {
             (Failure::Target(error), _) => return error.fmt(f),
-            // It names the target itself.
+            // Names the target itself.
             (Failure::Denied(denied), None) => return denied.fmt(f),
             _ => {}
         }
@@ -325,8 +342,8 @@ impl fmt::Display for ConnectError {
             Failure::Target(_) => Ok(()),
             Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) => f.write_str("connecting failed"),
-            Failure::Tls(_) if self.is_certificate() => f.write_str("its certificate does not verify"),
-            Failure::Tls(_) => f.write_str("the TLS handshake failed (does it speak TLS on this port?)"),
+            Failure::Tls(_) if self.is_certificate() => f.write_str("the certificate does not verify"),
+            Failure::Tls(_) => f.write_str("the TLS handshake failed (does the proxy speak TLS on this port?)"),
             Failure::Io(_) => f.write_str("the connection broke during CONNECT"),
             Failure::Refused {
                 response,
@@ -336,32 +353,32 @@ impl fmt::Display for ConnectError {
                 write!(f, "the tunnel was refused: {response}")?;
                 if response.is_auth() {
                     match challenges.split_first() {
-                        None => f.write_str("; it names no way to authenticate")?,
+                        None => f.write_str("; the proxy offers no authentication scheme")?,
                         Some((first, rest)) => {
-                            write!(f, "; it asks for {first}")?;
+                            write!(f, "; the proxy asks for {first}")?;
                             rest.iter().try_for_each(|other| write!(f, " or {other}"))?;
                         }
                     }
                     f.write_str(match authorized {
-                        true => ", and did not accept the credentials it was sent",
-                        false => ", and none are configured for it",
+                        true => ", and rejected the configured credentials",
+                        false => ", and no credentials are configured for it",
                     })?;
                 }
                 Ok(())
             }
-            Failure::Broken(broken) => f.write_str(match broken {
-                Broken::HeadTooLarge => "the answer to CONNECT has a head of over 64 KiB",
-                Broken::TooManyFields => "the answer to CONNECT has over 100 header fields",
-                Broken::NotHttp => "the answer to CONNECT is not HTTP/1",
-                Broken::Tls => "the answer to CONNECT is not HTTP/1 but TLS (is it an `https://` proxy?)",
-                Broken::Eof { mid_head: false } => "the connection was closed without an answer to CONNECT",
-                Broken::Eof { mid_head: true } => "the connection was closed within the answer to CONNECT",
+            Failure::InvalidHead(invalid) => f.write_str(match invalid {
+                InvalidHead::TooLarge => "the head of the response to CONNECT is longer than 64 KiB",
+                InvalidHead::TooManyFields => "the response to CONNECT has more than 100 header fields",
+                InvalidHead::NotHttp => "the response to CONNECT is not HTTP/1",
+                InvalidHead::Tls => "the response to CONNECT is TLS, not HTTP/1 (is it an `https://` proxy?)",
+                InvalidHead::Eof { mid_head: false } => "the proxy closed the connection without a response to CONNECT",
+                InvalidHead::Eof { mid_head: true } => "the proxy closed the connection within its response to CONNECT",
             }),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting",
                     Stage::Tls => "the TLS handshake",
-                    Stage::Tunnel => "waiting for the answer to CONNECT",
+                    Stage::Tunnel => "waiting for the response to CONNECT",
                 };
                 write!(f, "{doing} took longer than {after:?}")
             }
@@ -388,7 +405,7 @@ impl StdError for ConnectError {
             Failure::Target(_)
             | Failure::Denied(_)
             | Failure::Refused { .. }
-            | Failure::Broken(_)
+            | Failure::InvalidHead(_)
             | Failure::Timeout(_) => None,
         }
     }

@@ -1,55 +1,49 @@
-//! What can go wrong, as types.
+//! Errors, as types.
 //!
-//! Two families that never mix: a [`ConfigError`] is what an operator has to correct before anything runs, a
-//! [`ConnectError`] is what happened to one connection. [`TargetError`] says why a URI names nothing to connect to.
+//! Two families never mix: a [`ConfigError`] is for the operator to correct before anything runs, a [`ConnectError`] is
+//! about one connection. [`TargetError`] says why a URI names nothing to connect to. The errors of one module alone stand
+//! with it: `client::ClientError`, [`purpose::PurposeError`](crate::purpose::PurposeError) and
+//! `no_proxy::NotDirectError`.
 //!
-//! All of them are opaque structs: questions are asked through methods, the text is for people, and no text,
-//! `Debug` output or `source` ever holds a password.
+//! All are opaque structs: methods answer questions, the text is for people, and no text, `Debug` output or `source` ever
+//! contains a password.
+//!
+//! Clients wrap the errors of their connectors, so look for a [`ConnectError`] with [`ConnectError::find`]:
+//!
+//! ```
+//! # use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
+//! fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+//!     Some(match ConnectError::find(error)?.kind() {
+//!         ConnectErrorKind::AuthenticationRequired => "set the proxy's user name and password",
+//!         ConnectErrorKind::Certificate => "trust the company's root certificate",
+//!         ConnectErrorKind::Timeout => "is the proxy overloaded?",
+//!         _ => return None,
+//!     })
+//! }
+//! ```
 
 mod config;
 mod connect;
 mod denied;
-mod purpose;
-pub(crate) mod redact;
+mod entry;
 mod response;
+mod setting;
 
-pub(crate) use self::{config::Problem, denied::Ground};
 pub use self::{
-    config::{ConfigError, EntryError},
-    connect::{ConnectError, Stage},
-    denied::Denied,
-    purpose::PurposeError,
-    response::{Challenge, ConnectResponse},
+    config::ConfigError,
+    connect::{ConnectError, ConnectErrorKind, Stage},
+    denied::DeniedError,
+    entry::EntryError,
+    response::ConnectResponse,
+    setting::SettingName,
 };
 pub(crate) use self::{
-    connect::{Broken, Failure},
+    config::Problem,
+    connect::{Failure, InvalidHead},
+    denied::Ground,
     response::ResponseParts,
 };
-
-use std::fmt;
+pub use crate::target::TargetError;
 
 /// A boxed error, as tower's own middlewares use it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A URI that does not say which host to reach.
-///
-/// Returned by [`Target`](crate::Target)'s conversions and, inside a [`BoxError`] or a [`ConnectError`], by the services
-/// of [`Proxy`](crate::Proxy), which then do not call the service they wrap.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetError {
-    reason: &'static str,
-}
-
-impl TargetError {
-    pub(crate) const fn new(reason: &'static str) -> Self {
-        Self { reason }
-    }
-}
-
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a target: {}", self.reason)
-    }
-}
-
-impl std::error::Error for TargetError {}

@@ -1,16 +1,17 @@
-//! What a proxy said: its answer to CONNECT, and the challenges in it.
+//! [`ConnectResponse`]: a proxy's response to CONNECT.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 
-/// What a proxy answered to CONNECT.
+/// A proxy's response to CONNECT.
 ///
-/// With a refusal it is in [`ConnectError::response`](crate::ConnectError::response); with an open tunnel it is among the connection's metadata, and
-/// hyper-util's client puts it into the extensions of every response that came through that tunnel.
+/// [`ConnectError::response`](crate::ConnectError::response) has that of a refusal. That of an open tunnel is part of the
+/// connection's metadata, and hyper-util's client puts it into the extensions of every response that came through the
+/// tunnel.
 ///
-/// A proxy may repeat what it was sent. Where its credentials come back, they are replaced by `***`.
+/// A proxy may repeat the request. Credentials that come back are replaced by `***`.
 #[derive(Clone)]
 pub struct ConnectResponse(Arc<ResponseParts>);
 
@@ -27,31 +28,31 @@ impl ConnectResponse {
         Self(Arc::new(parts))
     }
 
-    /// The status code.
+    /// Returns the status code.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The proxy's version: HTTP/1.0 or HTTP/1.1.
+    /// Returns the proxy's version: HTTP/1.0 or HTTP/1.1.
     #[must_use]
     pub fn version(&self) -> Version {
         self.0.version
     }
 
-    /// The reason phrase as the proxy sent it; may be empty.
+    /// Returns the reason phrase as the proxy sent it; may be empty.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// The header fields. Squid explains itself in `X-Squid-Error`.
+    /// Returns the header fields. Squid gives its reason in `X-Squid-Error`.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
 
-    /// The body's first 4 KiB. Empty for 2xx: what follows such a head belongs to the tunnel.
+    /// Returns the body's first 4 KiB. Empty for 2xx: the bytes that follow such a head belong to the tunnel.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.0.body
@@ -94,49 +95,5 @@ impl fmt::Debug for ConnectResponse {
             .field("headers", &self.0.headers)
             .field("body", &String::from_utf8_lossy(&self.0.body))
             .finish()
-    }
-}
-
-/// One way in which a proxy wants to be authenticated to (RFC 9110 11.6.1), from `Proxy-Authenticate`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
-    pub(crate) scheme: String,
-    pub(crate) token68: Option<String>,
-    pub(crate) params: Vec<(String, String)>,
-}
-
-impl Challenge {
-    /// The scheme as it was written: `Basic`, `Digest`, `Negotiate`, … Compare it without regard to case.
-    #[must_use]
-    pub fn scheme(&self) -> &str {
-        &self.scheme
-    }
-
-    /// The single value that some schemes have in place of parameters.
-    #[must_use]
-    pub fn token68(&self) -> Option<&str> {
-        self.token68.as_deref()
-    }
-
-    /// The parameters in order, names in lower case, values unquoted.
-    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.params.iter().map(|(name, value)| (&**name, &**value))
-    }
-
-    /// The protection space that the proxy names.
-    #[must_use]
-    pub fn realm(&self) -> Option<&str> {
-        self.params().find(|(name, _)| *name == "realm").map(|(_, value)| value)
-    }
-}
-
-/// `Basic (realm "corporate")`
-impl fmt::Display for Challenge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.scheme)?;
-        match self.realm() {
-            Some(realm) => write!(f, " (realm {realm:?})"),
-            None => Ok(()),
-        }
     }
 }

@@ -1,48 +1,50 @@
-//! [`Guarding`]: a connection in the making, below a guard.
+//! [`GuardFuture`]: a guarded connection that is being made.
 
 use std::{
     fmt,
+    future::{Ready, ready},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
 
-use super::dial::{Asked, Marked};
 use crate::{
-    error::{BoxError, ConnectError, Failure, Stage, TargetError},
-    target::Authority,
+    error::{BoxError, ConnectError},
+    target::Target,
 };
 
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
+
 pin_project! {
-    /// A guarded connection in the making. Dropping it closes the socket.
+    /// Response future of a [`Guard`](super::Guard). Dropping it closes the socket.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Guarding<F, T> {
+    pub struct GuardFuture<F, T> {
         #[pin]
         state: State<F, T>,
     }
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
-
 pin_project! {
     #[project = StateProj]
     pub(super) enum State<F, T> {
-        ToProxy { #[pin] dial: F },
-        Dialling { asked: Arc<Asked>, #[pin] dial: Marked<F> },
+        Dialling { #[pin] dial: F, target: Target<'static> },
         ByName { dial: Boxed<T> },
-        Failed { error: Option<ConnectError> },
+        Failed { #[pin] error: Ready<ConnectError> },
     }
 }
 
-impl<F, T> Guarding<F, T> {
+impl<F, T> GuardFuture<F, T> {
     pub(super) fn new(state: State<F, T>) -> Self {
         Self { state }
     }
+
+    pub(super) fn failed(error: ConnectError) -> Self {
+        Self::new(State::Failed { error: ready(error) })
+    }
 }
 
-impl<F, T, E> Future for Guarding<F, T>
+impl<F, T, E> Future for GuardFuture<F, T>
 where
     F: Future<Output = Result<T, E>>,
     E: Into<BoxError>,
@@ -51,27 +53,22 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().state.project() {
-            StateProj::ToProxy { dial } => ready!(dial.poll(cx)).map_err(ConnectError::dial),
-            StateProj::Dialling { asked, dial } => {
-                ready!(dial.poll(cx)).map_err(|error| ConnectError::dial(error).to(Authority(&asked.target)))
+            StateProj::Dialling { dial, target } => {
+                ready!(dial.poll(cx)).map_err(|error| ConnectError::dial(error).to(target.authority()))
             }
             StateProj::ByName { dial } => ready!(dial.as_mut().poll(cx)),
-            StateProj::Failed { error } => Err(error.take().unwrap_or_else(|| {
-                let error = TargetError::new("polled after it was done");
-                ConnectError::new(Stage::Target, Failure::Target(error))
-            })),
+            StateProj::Failed { error } => Err(ready!(error.poll(cx))),
         })
     }
 }
 
-impl<F, T> fmt::Debug for Guarding<F, T> {
+impl<F, T> fmt::Debug for GuardFuture<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::ToProxy { .. } => "to a proxy",
             State::Dialling { .. } => "dialling",
             State::ByName { .. } => "by name",
             State::Failed { .. } => "failed",
         };
-        f.debug_tuple("Guarding").field(&state).finish()
+        f.debug_tuple("GuardFuture").field(&state).finish()
     }
 }

@@ -1,38 +1,40 @@
-//! [`GuardLayer`] and the connector it makes, [`Guard<S>`].
+//! [`GuardLayer`] and its connector, [`Guard<S>`].
 
 use std::{
     mem,
     net::SocketAddr,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::Uri;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::{
+    HttpConnector,
+    dns::{GaiResolver, Name},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     by_name::ByName,
-    dial::{Asked, Dial, Marked, is_to_proxy},
-    future::{Guarding, State},
+    future::{GuardFuture, State},
     policy::IpPolicy,
-    resolver::GuardedResolver,
 };
 use crate::{
-    error::{BoxError, ConnectError, Failure, Stage},
+    connector::Split,
+    error::{BoxError, ConnectError},
     target::Target,
 };
 
-/// Keeps a connector from dialling addresses that an [`IpPolicy`] denies.
+/// Keeps a connector from dialling addresses that an [`IpPolicy`] denies, on direct routes.
 ///
-/// It goes *under* [`Proxy`](crate::Proxy), where direct dials and dials to proxies can be told apart, and around any
-/// connector. For hyper-util's `HttpConnector` take [`IpPolicy::http_connector`], which keeps its happy eyeballs.
+/// It goes *under* [`Proxy`](crate::Proxy), where direct connections and connections to proxies can be told apart, and
+/// makes a [`Split`] of the connector: a [`Guard`] dials targets, and the connector itself dials proxies. For hyper-util's
+/// `HttpConnector` there is [`IpPolicy::http_connector`].
 ///
 /// ```
 /// # use hyper_util::client::legacy::connect::HttpConnector;
 /// # use tower::ServiceBuilder;
-/// # use tower_outbound_proxy::{GuardLayer, IpPolicy, ProxyLayer};
+/// # use tower_outbound_proxy::{IpPolicy, ProxyLayer, guard::GuardLayer};
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 /// # let my_connector = HttpConnector::new();
 /// let connector = ServiceBuilder::new()
@@ -43,23 +45,23 @@ use crate::{
 /// # }
 /// ```
 ///
-/// # What is checked is what is dialled
+/// # The address that is dialled is checked
 ///
-/// - A host that is an address, in whatever spelling a resolver would read it (`0x7f.1`, `2130706433`,
-///   `[::ffff:127.0.0.1]`), is checked, and handed on in its usual spelling, without a zone.
-/// - A name is resolved here, once. The inner connector is asked for one allowed address after the other until one
-///   connects, and has no name to look up again, so that DNS cannot answer it otherwise (DNS rebinding). How long each
-///   may take is the inner connector's affair.
-/// - A dial to a proxy, by the [`Proxy`](crate::Proxy) around this, is handed on as it is.
+/// - A host that is an address, in any spelling that a resolver would read (`0x7f.1`, `2130706433`,
+///   `[::ffff:127.0.0.1]`), is checked, and passed on in its usual spelling, without a zone.
+/// - A name is resolved here, once. The inner connector is asked for the allowed addresses, and has no name to resolve
+///   again, so that DNS cannot answer otherwise the second time (DNS rebinding). Addresses of the first one's family are
+///   dialled in order; after 300 milliseconds those of the other family join in (RFC 8305). The inner connector's own
+///   time-out applies to each address.
+/// - Connections to a proxy are not checked.
 ///
-/// What is refused fails with [`ConnectError::is_denied`] before any packet has left for that address.
+/// A refused connection fails with a [`DeniedError`](super::DeniedError) before any packet has left for that address.
 ///
 /// # The order matters
 ///
-/// - `Proxy<Guard<C>>` is right. `Guard<Proxy<C>>` would look up, and judge, names that are the proxy's to resolve.
-/// - TLS to the target goes outside of both, since the inner connector does not get to see the target's name.
-/// - A layer between `Proxy` and this that hands calls to another task (`tower::buffer`) or rewrites the proxy's address
-///   hides that the dial is for a proxy. Then it is judged as a direct one: a proxy at a denied address is not reached.
+/// `Proxy` goes outside of this layer, and TLS to the target outside of both: the inner connector does not get to see the
+/// target's name. A layer between `Proxy` and this one does not compile, since a `Split` is not a `Service<Uri>`. Put it
+/// inside of this layer, around the connector that both halves use.
 #[derive(Clone, Debug)]
 pub struct GuardLayer<R = GaiResolver> {
     policy: IpPolicy,
@@ -67,7 +69,7 @@ pub struct GuardLayer<R = GaiResolver> {
 }
 
 impl GuardLayer {
-    /// A layer that enforces this policy, and resolves names as the system does.
+    /// Creates a layer that enforces this policy, and resolves names with the system's resolver.
     #[must_use]
     pub fn new(policy: IpPolicy) -> Self {
         Self {
@@ -78,7 +80,7 @@ impl GuardLayer {
 }
 
 impl<R> GuardLayer<R> {
-    /// Resolves names so: a `Service<Name>` as hyper-util's `HttpConnector` takes it.
+    /// Sets the resolver: a `Service<Name>` as hyper-util's `HttpConnector` takes it.
     #[must_use]
     pub fn with_resolver<N>(self, resolver: N) -> GuardLayer<N> {
         GuardLayer {
@@ -88,64 +90,77 @@ impl<R> GuardLayer<R> {
     }
 }
 
-impl<S, R: Clone> Layer<S> for GuardLayer<R> {
-    type Service = Guard<S, R>;
+impl<S: Clone, R: Clone> Layer<S> for GuardLayer<R> {
+    type Service = Split<Guard<S, R>, S>;
 
-    fn layer(&self, inner: S) -> Guard<S, R> {
-        Guard {
-            inner,
+    fn layer(&self, inner: S) -> Self::Service {
+        let guard = Guard {
+            inner: inner.clone(),
             policy: self.policy.clone(),
-            names: Names::Resolved(self.resolver.clone()),
-        }
+            resolver: self.resolver.clone(),
+        };
+        Split::new(guard, inner)
     }
 }
 
-/// A connector that dials no address that an [`IpPolicy`] denies; made by [`GuardLayer`] and
-/// [`IpPolicy::http_connector`].
+impl IpPolicy {
+    /// Creates a connector that dials no denied address on direct routes, over hyper-util's [`HttpConnector`] with
+    /// `enforce_http(false)` and `nodelay`. To set more, put a [`GuardLayer`] around an `HttpConnector` of your own.
+    #[must_use]
+    pub fn http_connector(&self) -> Split<Guard<HttpConnector>, HttpConnector> {
+        self.http_connector_with(GaiResolver::new())
+    }
+
+    /// Creates the same with a resolver of the caller's, for targets and proxies.
+    #[must_use]
+    pub fn http_connector_with<R: Clone>(&self, resolver: R) -> Split<Guard<HttpConnector<R>, R>, HttpConnector<R>> {
+        let mut http = HttpConnector::new_with_resolver(resolver.clone());
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        GuardLayer::new(self.clone()).with_resolver(resolver).layer(http)
+    }
+}
+
+/// A connector that dials no address that an [`IpPolicy`] denies.
+///
+/// It checks every connection. Under [`Proxy`](crate::Proxy) that would deny proxies in the server's own network, so there
+/// it is one half of a [`Split`], which [`GuardLayer`] makes. Alone it guards clients that use no proxy.
 #[derive(Clone, Debug)]
 pub struct Guard<S, R = GaiResolver> {
     inner: S,
     policy: IpPolicy,
-    names: Names<R>,
-}
-
-/// What becomes of a name.
-#[derive(Clone, Debug)]
-enum Names<R> {
-    /// It is resolved here.
-    Resolved(R),
-    /// It is handed on to a connector whose resolver is guarded by the same policy.
-    HandedOn,
+    resolver: R,
 }
 
 impl<S> Guard<S> {
-    /// Around a connector whose resolver is guarded by the same policy.
-    pub(super) fn over_guarded_resolver(policy: IpPolicy, inner: S) -> Self {
+    /// Creates a guard around a connector, which resolves names with the system's resolver.
+    #[must_use]
+    pub fn new(policy: IpPolicy, inner: S) -> Self {
         Self {
             inner,
             policy,
-            names: Names::HandedOn,
+            resolver: GaiResolver::new(),
         }
     }
 }
 
 impl<S, R> Guard<S, R> {
-    /// The connector it wraps.
+    /// Returns the inner connector.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The connector it wraps, to set its time-outs for instance.
+    /// Returns the inner connector, to set its time-outs for instance.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Gives the connector it wraps back.
+    /// Unwraps the inner connector.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &IpPolicy {
         &self.policy
     }
@@ -153,84 +168,76 @@ impl<S, R> Guard<S, R> {
 
 impl<S, R> Service<Uri> for Guard<S, R>
 where
-    S: Service<Uri> + Clone + Send + 'static,
-    S::Response: 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    R: Service<Name> + Clone + Send + 'static,
-    R::Response: Iterator<Item = SocketAddr>,
-    R::Error: Into<BoxError>,
-    R::Future: Send + 'static,
+    S: Service<Uri, Response: Send + 'static, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    R: Service<Name, Response: Iterator<Item = SocketAddr> + Send, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     type Response = S::Response;
     type Error = ConnectError;
-    type Future = Guarding<S::Future, S::Response>;
+    type Future = GuardFuture<S::Future, S::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         self.inner.poll_ready(cx).map_err(ConnectError::dial)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        if is_to_proxy(&uri) {
-            let dial = self.inner.call(uri);
-            return Guarding::new(State::ToProxy { dial });
+        let asked = match Target::try_from(&uri) {
+            Ok(target) => Asked {
+                target: target.into_owned(),
+                port_is_explicit: uri.port().is_some(),
+            },
+            Err(error) => return GuardFuture::failed(ConnectError::target(error)),
+        };
+        if let Some(ip) = asked.target.ip() {
+            let allowed = self.policy.enforce(&asked.target, ip).map_err(ConnectError::denied_by);
+            let uri = allowed.and_then(|()| {
+                let uri = asked.target.at(ip.to_canonical()).in_uri(&uri);
+                uri.map_err(ConnectError::target)
+            });
+            return match uri {
+                Ok(uri) => GuardFuture::new(State::Dialling {
+                    dial: self.inner.call(uri),
+                    target: asked.target,
+                }),
+                Err(error) => GuardFuture::failed(error),
+            };
         }
-        match self.dial(uri) {
-            Ok(guarding) => guarding,
-            Err(error) => Guarding::new(State::Failed { error: Some(error) }),
-        }
+        // The service that was polled ready goes along; the clone stays and must become ready itself.
+        let unready = self.inner.clone();
+        let by_name = ByName {
+            policy: self.policy.clone(),
+            resolver: self.resolver.clone(),
+            inner: mem::replace(&mut self.inner, unready),
+            asked,
+            uri,
+        };
+        GuardFuture::new(State::ByName {
+            dial: Box::pin(by_name.dial()),
+        })
     }
 }
 
-impl<S, R> Guard<S, R>
-where
-    S: Service<Uri> + Clone + Send + 'static,
-    S::Response: 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    R: Service<Name> + Clone + Send + 'static,
-    R::Response: Iterator<Item = SocketAddr>,
-    R::Error: Into<BoxError>,
-    R::Future: Send + 'static,
-{
-    fn dial(&mut self, uri: Uri) -> Result<Guarding<S::Future, S::Response>, ConnectError> {
-        let not_a_target = |error| ConnectError::new(Stage::Target, Failure::Target(error));
-        let target = Target::try_from(&uri).map_err(not_a_target)?.into_owned();
-        let uri = match &self.names {
-            // The connector that is handed the name must not take another port than the one checked.
-            Names::HandedOn => target.naming_its_port(&uri).map_err(not_a_target)?.unwrap_or(uri),
-            Names::Resolved(_) => uri,
-        };
-        let asked = Arc::new(Asked {
-            port_is_explicit: uri.port().is_some(),
-            target,
-        });
-        let target = &asked.target;
-        let uri = match (target.ip(), &self.names) {
-            (Some(ip), _) => {
-                self.policy.check(target, ip).map_err(|denied| {
-                    super::report(&denied);
-                    ConnectError::denied_by(denied)
-                })?;
-                target.at(ip.to_canonical()).in_uri(&uri).map_err(not_a_target)?
-            }
-            (None, Names::HandedOn) => uri,
-            (None, Names::Resolved(resolver)) => {
-                let unready = self.inner.clone();
-                let by_name = ByName {
-                    resolver: GuardedResolver::with_resolver(self.policy.clone(), resolver.clone()),
-                    // The one that was polled ready.
-                    inner: mem::replace(&mut self.inner, unready),
-                    asked: asked.clone(),
-                    uri,
-                };
-                let dial = Marked::new(Dial::Target(asked), by_name.dial());
-                return Ok(Guarding::new(State::ByName { dial: Box::pin(dial) }));
-            }
-        };
-        let mark = Dial::Target(asked.clone());
-        let dial = mark.clone().scope(|| self.inner.call(uri));
-        let dial = Marked::new(mark, dial);
-        Ok(Guarding::new(State::Dialling { asked, dial }))
+/// The target of a guarded connection.
+pub(super) struct Asked {
+    pub(super) target: Target<'static>,
+    /// The URI has the port, so it takes precedence over the resolver's.
+    port_is_explicit: bool,
+}
+
+impl Asked {
+    /// The target as it is dialled at an address of the resolver, whose port counts where the URI has none.
+    pub(super) fn at(&self, address: SocketAddr) -> Target<'_> {
+        match (self.port_is_explicit, address.port(), self.target.port()) {
+            (true, _, Some(port)) | (false, 0, Some(port)) => self.target.on_port(port),
+            (_, 0, None) => self.target.clone(),
+            (_, port, _) => self.target.on_port(port),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! [`IpPolicy`]: which addresses may be dialled directly.
+//! [`IpPolicy`]: the addresses that may be dialled directly.
 
 use std::{
     fmt,
@@ -8,19 +8,21 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{networks::Networks, special_purpose};
+use super::special_purpose;
 use crate::{
-    config::NoProxySetting,
+    config::{NoProxySetting, SettingName},
     dialect::Dialect,
-    error::{ConfigError, Denied, Ground},
+    error::{ConfigError, DeniedError, Ground},
+    net::NetSet,
     no_proxy::NoProxy,
     target::Target,
+    trace,
 };
 
-/// Which addresses may be dialled on a direct route: networks that are denied, and exceptions.
+/// A policy for the addresses of direct connections: denied networks, and exceptions.
 ///
-/// It is enforced by a [`Guard`](crate::Guard) around a connector ([`http_connector`](Self::http_connector),
-/// [`GuardLayer`](crate::GuardLayer)), or by `ClientBuilder::guard`.
+/// A [`Guard`](crate::guard::Guard) around a connector enforces it ([`http_connector`](Self::http_connector),
+/// [`GuardLayer`](crate::guard::GuardLayer)), or `ClientBuilder::guard`.
 ///
 /// ```
 /// # use tower_outbound_proxy::{IpPolicy, Target};
@@ -45,12 +47,12 @@ use crate::{
 ///
 /// An IPv4-mapped IPv6 address (`::ffff:0:0/96`) is its IPv4 address, in denied networks and in exceptions. The addresses
 /// of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052), of 6to4 (`2002::/16`, RFC 3056), the IPv4-translated ones
-/// (`::ffff:0:0:0/96`, RFC 2765) and the IPv4-compatible ones (`::/96`, RFC 4291 2.5.5.1) lead to the IPv4 address in them: they are denied where that one is. An exception for the
-/// IPv4 address does not cover them; it can name them itself. A network's *own* NAT64 prefix is known to no policy but
-/// one that [denies](IpPolicyBuilder::deny) it.
+/// (`::ffff:0:0:0/96`, RFC 2765) and the IPv4-compatible ones (`::/96`, RFC 4291 2.5.5.1) lead to the IPv4 address in them:
+/// they are denied where that address is denied. An exception for the IPv4 address does not cover them; it can name them
+/// itself. A policy does not know a network's *own* NAT64 prefix, unless it [denies](IpPolicyBuilder::deny) it.
 ///
-/// In the same way the unspecified addresses `0.0.0.0` and `::`, which reach this machine where they are dialled, are denied
-/// where `127.0.0.1` and `::1` are.
+/// In the same way the unspecified addresses `0.0.0.0` and `::`, which reach this machine when dialled, are denied where
+/// `127.0.0.1` and `::1` are denied.
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
@@ -58,18 +60,18 @@ pub struct IpPolicy(Arc<Rules>);
 
 struct Rules {
     special_purpose: bool,
-    denied: Networks,
-    allowed: Networks,
+    denied: NetSet,
+    allowed: NetSet,
     hosts: Vec<NoProxy>,
 }
 
 impl IpPolicy {
-    /// Denies every address that is not for reaching anyone in the internet: private, loopback, link-local, reserved,
-    /// documentation, multicast and so on.
+    /// Denies all addresses that are not globally reachable: private, loopback, link-local, reserved, documentation,
+    /// multicast and so on.
     ///
-    /// That is what IANA's [IPv4] and [IPv6 Special-Purpose Address Registries][IPv6], both as of 2025-10-09, do not call
-    /// globally reachable, the most specific entry deciding; and, from other documents, multicast (RFC 5771, RFC 4291),
-    /// site-local (RFC 3879) and IPv4-compatible addresses (RFC 4291). Among them is `169.254.169.254`, where clouds keep
+    /// The source is IANA's [IPv4] and [IPv6 Special-Purpose Address Registries][IPv6], both as of 2025-10-09, where the most
+    /// specific entry decides. Multicast (RFC 5771, RFC 4291), site-local (RFC 3879) and IPv4-compatible addresses
+    /// (RFC 4291) come from other documents. Among them is `169.254.169.254`, the metadata service of clouds, which holds
     /// their machines' credentials.
     ///
     /// [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry/
@@ -78,29 +80,29 @@ impl IpPolicy {
     pub fn special_purpose() -> Self {
         Self(Arc::new(Rules {
             special_purpose: true,
-            denied: Networks::default(),
-            allowed: Networks::default(),
+            denied: NetSet::default(),
+            allowed: NetSet::default(),
             hosts: Vec::new(),
         }))
     }
 
-    /// Starts with nothing denied.
+    /// Creates a builder of a policy that denies nothing.
     pub fn builder() -> IpPolicyBuilder {
         IpPolicyBuilder::default()
     }
 
-    /// Whether this address may be dialled directly to reach this target.
+    /// Checks an address that is about to be dialled directly to reach this target.
     ///
-    /// The target is what was asked for; it matters only to [exceptions by host](IpPolicyBuilder::allow_hosts).
+    /// The target is the one of the request. It matters only to [exceptions by host](IpPolicyBuilder::allow_hosts).
     ///
     /// # Errors
     ///
     /// The address is denied.
-    pub fn check(&self, target: &Target<'_>, address: IpAddr) -> Result<(), Denied> {
+    pub fn check(&self, target: &Target<'_>, address: IpAddr) -> Result<(), DeniedError> {
         let address = address.to_canonical();
         match self.0.ground(address) {
-            Some(ground) if !self.0.excepts(target, address) => Err(Denied {
-                target: crate::target::Authority(target).to_string(),
+            Some(ground) if !self.0.excepts(target, address) => Err(DeniedError {
+                target: target.authority().to_string(),
                 address,
                 ground,
             }),
@@ -109,8 +111,16 @@ impl IpPolicy {
     }
 }
 
+impl IpPolicy {
+    /// Checks an address, and logs a refusal.
+    pub(super) fn enforce(&self, target: &Target<'_>, address: IpAddr) -> Result<(), DeniedError> {
+        self.check(target, address)
+            .inspect_err(|denied| trace::denied(denied.target(), &denied.address(), denied))
+    }
+}
+
 impl Rules {
-    /// Why a target at this address is denied if it is no exception.
+    /// The reason why the address is denied to targets that are not an exception.
     fn ground(&self, ip: IpAddr) -> Option<Ground> {
         if self.allowed.find(ip).is_some() {
             return None;
@@ -149,7 +159,7 @@ impl Rules {
     }
 }
 
-/// The other address that is reached by dialling this one.
+/// The other address that dialling this one reaches.
 fn stands_for(ip: IpAddr) -> Option<IpAddr> {
     let ip = match ip {
         IpAddr::V6(ip) => ip,
@@ -179,7 +189,7 @@ impl fmt::Debug for IpPolicy {
     }
 }
 
-/// Builds an [`IpPolicy`]. Nothing is denied unless set.
+/// Builds an [`IpPolicy`]. By default nothing is denied.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct IpPolicyBuilder {
@@ -190,19 +200,19 @@ pub struct IpPolicyBuilder {
 }
 
 impl IpPolicyBuilder {
-    /// Denies what [`IpPolicy::special_purpose`] denies.
+    /// Denies all addresses that [`IpPolicy::special_purpose`] denies.
     pub fn special_purpose(mut self) -> Self {
         self.special_purpose = true;
         self
     }
 
-    /// Denies these networks or addresses too. Host bits may be set. Can be called again.
+    /// Denies these networks or addresses as well. Host bits may be set. Can be called again.
     pub fn deny(mut self, networks: impl IntoIterator<Item = impl Into<IpNet>>) -> Self {
         self.denied.extend(networks.into_iter().map(Into::into));
         self
     }
 
-    /// Allows these networks or addresses, whatever denies them. Can be called again.
+    /// Allows these networks or addresses even where they are denied. Can be called again.
     pub fn allow(mut self, networks: impl IntoIterator<Item = impl Into<IpNet>>) -> Self {
         self.allowed.extend(networks.into_iter().map(Into::into));
         self
@@ -210,11 +220,11 @@ impl IpPolicyBuilder {
 
     /// Allows the targets on a list, which is written like a [`NoProxy`] list and read strictly. Can be called again.
     ///
-    /// A denied address is dialled all the same if the list matches the target by its name, whatever addresses that name
-    /// has, or matches the address, with the target's port where an entry names one. It is what Mattermost calls "allowed
-    /// untrusted internal connections". The entry `*` allows everything.
+    /// An entry that matches the target's name allows all addresses of that name. An entry that matches the address allows
+    /// that address. Where an entry has a port, the target's port must match as well. The entry `*` allows everything. In
+    /// Mattermost such exceptions are the "allowed untrusted internal connections".
     ///
-    /// Who controls the DNS of a name on the list chooses what is reached under it.
+    /// The owner of a listed name's DNS zone chooses the addresses that are reached under it.
     pub fn allow_hosts(mut self, list: impl Into<NoProxySetting>) -> Self {
         self.hosts.push(list.into());
         self
@@ -226,11 +236,11 @@ impl IpPolicyBuilder {
     ///
     /// An entry given to [`allow_hosts`](Self::allow_hosts) that matches nothing.
     pub fn build(self) -> Result<IpPolicy, ConfigError> {
-        let read = |list: &NoProxySetting| list.read(Dialect::Standard, "allow_hosts");
+        let read = |list: &NoProxySetting| list.read(Dialect::Standard, &SettingName::code("allow_hosts"));
         Ok(IpPolicy(Arc::new(Rules {
             special_purpose: self.special_purpose,
-            denied: Networks::new(self.denied),
-            allowed: Networks::new(self.allowed),
+            denied: NetSet::new(self.denied),
+            allowed: NetSet::new(self.allowed),
             hosts: self.hosts.iter().map(read).collect::<Result<_, _>>()?,
         })))
     }

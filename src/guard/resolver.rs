@@ -1,10 +1,10 @@
-//! [`GuardedResolver`]: takes denied addresses out of what a resolver answers.
+//! [`GuardedResolver`]: removes denied addresses from a resolver's answers.
 
 use std::{
     fmt,
+    future::{Ready, ready},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     vec,
 };
@@ -13,28 +13,23 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    dial::{Asked, LookUp},
-    policy::IpPolicy,
-};
+use super::policy::IpPolicy;
 use crate::{
-    error::{BoxError, Denied, TargetError},
-    target::Target,
+    error::{BoxError, DeniedError},
+    target::{Target, TargetError},
 };
 
-/// A resolver for hyper-util's [`HttpConnector`] that never gives an address that an [`IpPolicy`] denies.
+/// A resolver, for the connectors of other clients, that never returns an address that an [`IpPolicy`] denies.
 ///
-/// Denied addresses are taken out of the answer; if that leaves none, the look-up fails with [`Denied`]. An empty answer
-/// stays one. The look-up of a proxy's name by [`Proxy`](crate::Proxy) is left as it is.
+/// It removes denied addresses from the answer; if that leaves none, the look-up fails with a [`DeniedError`]. An empty
+/// answer stays empty.
 ///
-/// # By itself it guards names only
+/// # It guards names only
 ///
-/// **A connector does not ask its resolver for a host that is an address: `http://127.0.0.1/` passes it by.** That is
-/// what the [`Guard`](crate::Guard) around the connector is for, and [`IpPolicy::http_connector_with`] makes the pair of
-/// both. By itself it also knows no more than the name it is asked for: of the
-/// [exceptions](crate::IpPolicyBuilder::allow_hosts) none with a port applies.
-///
-/// [`HttpConnector`]: hyper_util::client::legacy::connect::HttpConnector
+/// **A connector does not ask its resolver for a host that is an address: `http://127.0.0.1/` bypasses it.** A
+/// [`Guard`](super::Guard) around the connector checks those as well. A resolver also knows only the name it is asked for:
+/// of the [exceptions](super::IpPolicyBuilder::allow_hosts) none with a port applies, and a proxy's name is guarded like
+/// any other.
 #[derive(Clone, Debug)]
 pub struct GuardedResolver<R = GaiResolver> {
     inner: R,
@@ -63,34 +58,54 @@ where
 {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = BoxError;
-    type Future = Resolving<R::Future>;
+    type Future = ResolveFuture<R::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let asked = match LookUp::of(name.as_str()) {
-            LookUp::Proxy => return Resolving::looking_up(None, self.inner.call(name)),
-            LookUp::Target(asked) => asked,
-            LookUp::Other => match Target::of_host(name.as_str()) {
-                Ok(target) => Arc::new(Asked {
-                    target,
-                    port_is_explicit: false,
-                }),
-                // An address with a zone, for instance. No rule for names must be tried on it (CVE-2025-22870).
-                Err(error) => return Resolving::failed(error),
+        let state = match Target::of_host(name.as_str()) {
+            Ok(target) => State::LookingUp {
+                look_up: self.inner.call(name),
+                policy: self.policy.clone(),
+                target,
             },
+            // An address with a zone, for instance. No rule for names must be tried on it (CVE-2025-22870).
+            Err(error) => State::Failed { error: ready(error) },
         };
-        let policy = self.policy.clone();
-        Resolving::looking_up(Some(Check { policy, asked }), self.inner.call(name))
+        ResolveFuture { state }
+    }
+}
+
+impl IpPolicy {
+    /// The addresses that are allowed to the target that each leads to. If all are denied, the first is the error.
+    pub(super) fn retain_allowed<'t>(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+        target: impl Fn(SocketAddr) -> Target<'t>,
+    ) -> Result<Vec<SocketAddr>, DeniedError> {
+        let mut first_denied = None;
+        let allowed: Vec<_> = addresses
+            .filter(|address| match self.enforce(&target(*address), address.ip()) {
+                Ok(()) => true,
+                Err(denied) => {
+                    first_denied.get_or_insert(denied);
+                    false
+                }
+            })
+            .collect();
+        match first_denied {
+            Some(denied) if allowed.is_empty() => Err(denied),
+            _ => Ok(allowed),
+        }
     }
 }
 
 pin_project! {
-    /// A look-up whose answer is checked.
+    /// Response future of a [`GuardedResolver`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct Resolving<F> {
+    pub struct ResolveFuture<F> {
         #[pin]
         state: State<F>,
     }
@@ -99,51 +114,12 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        LookingUp { check: Option<Check>, #[pin] look_up: F },
-        Failed { error: Option<TargetError> },
+        LookingUp { #[pin] look_up: F, policy: IpPolicy, target: Target<'static> },
+        Failed { #[pin] error: Ready<TargetError> },
     }
 }
 
-impl<F> Resolving<F> {
-    /// Without a check the answer is handed on as it is.
-    fn looking_up(check: Option<Check>, look_up: F) -> Self {
-        Self {
-            state: State::LookingUp { check, look_up },
-        }
-    }
-
-    fn failed(error: TargetError) -> Self {
-        Self {
-            state: State::Failed { error: Some(error) },
-        }
-    }
-}
-
-struct Check {
-    policy: IpPolicy,
-    asked: Arc<Asked>,
-}
-
-impl Check {
-    fn take_out_denied(&self, addresses: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, Denied> {
-        let mut first_denied = None;
-        let allowed = addresses.filter(|address| {
-            let Err(denied) = self.policy.check(&self.asked.at(*address), address.ip()) else {
-                return true;
-            };
-            super::report(&denied);
-            first_denied.get_or_insert(denied);
-            false
-        });
-        let allowed: Vec<_> = allowed.collect();
-        match first_denied {
-            Some(denied) if allowed.is_empty() => Err(denied),
-            _ => Ok(allowed),
-        }
-    }
-}
-
-impl<F, A, E> Future for Resolving<F>
+impl<F, A, E> Future for ResolveFuture<F>
 where
     F: Future<Output = Result<A, E>>,
     A: Iterator<Item = SocketAddr>,
@@ -153,27 +129,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::LookingUp { check, look_up } => {
+            StateProj::LookingUp {
+                look_up,
+                policy,
+                target,
+            } => {
                 let addresses = ready!(look_up.poll(cx)).map_err(Into::into)?;
-                let addresses = match check {
-                    Some(check) => check.take_out_denied(addresses)?,
-                    None => addresses.collect(),
-                };
+                // The port of the answer is not the target's, which nobody knows here.
+                let addresses = policy.retain_allowed(addresses, |_| target.clone())?;
                 Poll::Ready(Ok(addresses.into_iter()))
             }
-            StateProj::Failed { error } => {
-                let error = error.take().unwrap_or(TargetError::new("polled after it was done"));
-                Poll::Ready(Err(error.into()))
-            }
+            StateProj::Failed { error } => error.poll(cx).map(|error| Err(error.into())),
         }
     }
 }
 
-impl<F> fmt::Debug for Resolving<F> {
+impl<F> fmt::Debug for ResolveFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let checked = matches!(self.state, State::LookingUp { check: Some(_), .. });
-        f.debug_struct("Resolving")
-            .field("checked", &checked)
-            .finish_non_exhaustive()
+        f.debug_struct("ResolveFuture").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The addresses that are not for reaching anyone in the internet.
+//! The addresses that are not globally reachable.
 //!
 //! Rows of IANA's IPv4 and IPv6 Special-Purpose Address Registries, both of 2025-10-09, in their order and with their
 //! names, so that they can be compared with the source:
@@ -6,8 +6,8 @@
 //! - <https://www.iana.org/assignments/iana-ipv4-special-registry/>
 //! - <https://www.iana.org/assignments/iana-ipv6-special-registry/>
 //!
-//! `Reachable` is what the registries' column "Globally Reachable" says; "N/A" and an empty field count as false. What
-//! other documents set apart stands below the registries' rows.
+//! `Reachable` is the registries' column "Globally Reachable"; "N/A" and an empty field count as false. Addresses that other
+//! documents set apart stand below the registries' rows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use self::Reachable::{AsIpv4, No, Yes};
 use crate::error::Ground;
 
-/// Why this address, which is not an IPv4-mapped one, is not for reaching anyone. The most specific row decides.
+/// The reason why an address is not globally reachable. It is not an IPv4-mapped one. The most specific row decides.
 pub(super) fn ground(ip: IpAddr) -> Option<Ground> {
     let rows = match ip {
         IpAddr::V4(_) => V4,

@@ -2,19 +2,20 @@
 
 use std::{
     borrow::Cow,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::{
     dialect::{Rules, Separator},
-    target::{dns_name, ends_in_a_number, parse_port},
+    host::{dns_name, ends_in_a_number, parse_ipv6, parse_port, split_brackets},
+    net,
 };
 
-/// What an entry matches.
+/// The targets that an entry matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Rule<'l> {
+pub(crate) enum Rule<'l> {
     All,
     /// Host bits are masked, an IPv4-mapped network is its IPv4 network.
     Network(IpNet),
@@ -22,14 +23,23 @@ pub(super) enum Rule<'l> {
         ip: IpAddr,
         port: u16,
     },
-    /// A name in normal form, and which of itself and its subdomains it means.
+    /// A name in normal form.
     Name {
         name: Cow<'l, str>,
-        /// Where in the entry it begins, if it is written there as it is.
+        /// The place in the entry where it begins, if it is written there as it is.
         offset: usize,
-        apex: bool,
+        scope: Scope,
         port: Option<u16>,
     },
+}
+
+/// The hosts that a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Itself,
+    /// Its subdomains.
+    Below,
+    ItselfAndBelow,
 }
 
 /// An entry's place in the text of its list.
@@ -117,11 +127,11 @@ pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Resu
     if port.is_some() && !rules.ports {
         return Err("in this dialect an entry with a port matches nothing");
     }
-    if let Some(inner) = host.strip_prefix('[') {
-        let ip = inner
-            .strip_suffix(']')
-            .and_then(|inner| inner.parse::<Ipv6Addr>().ok())
-            .ok_or("what stands in brackets is not an IPv6 address")?;
+    if let Some(split) = split_brackets(host) {
+        let ip = match split? {
+            (inner, "") => parse_ipv6(inner)?,
+            _ => return Err("only a port can follow the closing bracket"),
+        };
         if port.is_none() && !rules.brackets_without_port {
             return Err(match rules.ports {
                 true => "in this dialect an address in brackets needs a port",
@@ -149,17 +159,17 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
             if host.contains(':') && !host.starts_with('[') {
                 return Err("it is neither an IPv6 address nor a host with a port");
             }
-            match parse_port(port) {
-                Some(port) => Ok((host, Some(port))),
-                None => Err("its port is not a number from 1 to 65535"),
-            }
+            Ok((host, Some(parse_port(port)?)))
         }
         _ => Ok((entry, None)),
     }
 }
 
 fn address(ip: IpAddr, port: Option<u16>, rules: &Rules) -> Rule<'static> {
-    let ip = canonical(ip, rules);
+    let ip = match rules.mapped_is_ipv4 {
+        true => ip.to_canonical(),
+        false => ip,
+    };
     match port {
         Some(port) => Rule::Address { ip, port },
         None => Rule::Network(ip.into()),
@@ -176,19 +186,14 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
         Ok(length) if digits => length,
         _ => return Err("the prefix length is not a number"),
     };
-    let net = IpNet::new(ip, length)
-        .map_err(|_| "the prefix is longer than the address")?
-        .trunc();
+    let net = IpNet::new(ip, length).map_err(|_| "the prefix is longer than the address")?;
     if length == 0 && !rules.prefix_zero_is_all {
         // There, a length of 0 compares the whole address.
         return Ok(ip.into());
     }
-    Ok(match net {
-        IpNet::V6(v6) if rules.mapped_is_ipv4 && length >= 96 => match v6.addr().to_ipv4_mapped() {
-            Some(v4) => Ipv4Net::new_assert(v4, length - 96).into(),
-            None => net,
-        },
-        _ => net,
+    Ok(match rules.mapped_is_ipv4 {
+        true => net::to_canonical(net),
+        false => net.trunc(),
     })
 }
 
@@ -196,15 +201,18 @@ fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>,
     if !host.is_ascii() && !rules.idna {
         return Err("in this dialect a Unicode name is compared as written and matches nothing");
     }
-    let (name, apex) = if let Some(name) = host.strip_prefix("*.") {
+    let (name, scope) = if let Some(name) = host.strip_prefix("*.") {
         if !rules.star_dot_is_subdomains {
             return Err("in this dialect `*.` is no wildcard");
         }
-        (name, false)
+        (name, Scope::Below)
     } else if let Some(name) = host.strip_prefix('.') {
-        (name, rules.leading_dot_matches_apex)
+        match rules.leading_dot_matches_apex {
+            true => (name, Scope::ItselfAndBelow),
+            false => (name, Scope::Below),
+        }
     } else {
-        (host, true)
+        (host, Scope::ItselfAndBelow)
     };
     let mut text = dns_name(name).map_err(|reason| match name.contains('*') {
         true => "`*` can only stand alone or as the first label (`*.example.com`)",
@@ -220,15 +228,7 @@ fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>,
     Ok(Rule::Name {
         offset: host.len() - name.len(),
         name: text,
-        apex,
+        scope,
         port,
     })
-}
-
-/// An IPv4-mapped IPv6 address is its IPv4 address, where the dialect sees it so.
-pub(super) fn canonical(ip: IpAddr, rules: &Rules) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) if rules.mapped_is_ipv4 => v6.to_ipv4_mapped().map_or(ip, |v4: Ipv4Addr| v4.into()),
-        _ => ip,
-    }
 }

@@ -1,48 +1,45 @@
-//! Look-up in time that does not grow with the list.
+//! Looks a host up in a list of rules, in time that does not grow with the list.
 //!
-//! The answer is always the *first* entry of the list that matches, the one a reader of the list would point at. Every
-//! table therefore keeps, for what it matches, the lowest position, and [`Index::find`] takes the lowest of the tables.
+//! The answer is the rule of the lowest rank that matches: in a `NO_PROXY` list the *first* entry, which a reader of the
+//! list would point at, and in a settings file's `by_domain` the most specific pattern. Each table keeps the lowest rank
+//! for what it matches, and [`Index::find`] takes the lowest of the tables.
 //!
-//! - Names: up to [`SCAN`] rules are compared one after the other, which is faster than hashing. A longer list has a hash
-//!   table of whole names; a look-up hashes the host once from its end and asks for each parent whose length some name
-//!   has.
-//! - Networks: CIDR blocks are nested or disjoint, never overlapping. Sorted by their first address, the last block that
-//!   begins at or before an address is the innermost one that can hold it, and its parents follow by links.
+//! - Names: up to [`SCAN`] rules are compared one by one, which is faster than hashing. A longer list has a hash table of
+//!   whole names; a look-up hashes the host once from its end and probes for each parent whose length some name has.
+//! - Networks: a [`NetTable`].
 //! - Addresses with a port: a sorted list.
 
 use std::{borrow::Cow, net::IpAddr};
 
-use ipnet::IpNet;
+use super::entry::{Rule, Scope};
+use crate::net::NetTable;
 
-use super::entry::Rule;
-
-/// Up to so many name rules a scan is used.
+/// The largest number of name rules that are scanned.
 const SCAN: usize = 8;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Index {
-    /// The position of `*`.
+pub(crate) struct Index {
+    /// The rank of `*`.
     all: Option<u32>,
     names: Names,
-    v4: Networks<u32>,
-    v6: Networks<u128>,
+    networks: NetTable,
     v4_with_port: WithPort<u32>,
     v6_with_port: WithPort<u128>,
 }
 
 impl Index {
-    /// `rules` come in the list's order, each with its position and where its entry begins in the list, which is `text`.
-    /// Names that are not written there as they are compared are added to it.
-    pub(super) fn new<'l>(rules: impl Iterator<Item = (u32, u32, Rule<'l>)>, text: &mut String) -> Self {
+    /// `rules` come by ascending rank, each with its rank and the place in `text` where its entry begins. Names that are
+    /// compared otherwise than they are written there are added to `text`.
+    pub(crate) fn new<'l>(rules: impl IntoIterator<Item = (u32, u32, Rule<'l>)>, text: &mut String) -> Self {
         let mut index = Self::default();
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (position, begin, rule) in rules {
+        let mut networks = Vec::new();
+        for (rank, begin, rule) in rules {
             match rule {
-                Rule::All => index.all = index.all.or(Some(position)),
+                Rule::All => index.all = index.all.or(Some(rank)),
                 Rule::Name {
                     name,
                     offset,
-                    apex,
+                    scope,
                     port,
                 } => {
                     let start = match name {
@@ -55,42 +52,36 @@ impl Index {
                     index.names.rules.push(Name {
                         start: start as u32,
                         end: (start + name.len()) as u32,
-                        position,
+                        rank,
                         next: 0,
                         port,
-                        apex,
+                        scope,
                     });
                 }
                 Rule::Address {
                     ip: IpAddr::V4(ip),
                     port,
-                } => index.v4_with_port.0.push((ip.to_bits(), port, position)),
+                } => index.v4_with_port.0.push((ip.to_bits(), port, rank)),
                 Rule::Address {
                     ip: IpAddr::V6(ip),
                     port,
-                } => index.v6_with_port.0.push((ip.to_bits(), port, position)),
-                Rule::Network(IpNet::V4(net)) => {
-                    v4.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), position));
-                }
-                Rule::Network(IpNet::V6(net)) => {
-                    v6.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), position));
-                }
+                } => index.v6_with_port.0.push((ip.to_bits(), port, rank)),
+                Rule::Network(network) => networks.push((network, rank)),
             }
         }
         index.v4_with_port.sort();
         index.v6_with_port.sort();
-        index.v4 = Networks::new(v4);
-        index.v6 = Networks::new(v6);
+        index.networks = NetTable::new(networks);
         index.names.index(text);
         index
     }
 
-    /// The position of the first entry that matches. `text` is the one that it was made with.
-    pub(super) fn find(&self, text: &str, host: Host<'_>, port: Option<u16>) -> Option<u32> {
+    /// The lowest rank of the rules that match. `text` is the one that [`new`](Self::new) returned with.
+    pub(crate) fn find(&self, text: &str, host: SeenHost<'_>, port: Option<u16>) -> Option<u32> {
         let found = match host {
-            Host::Name(name) => self.names.find(text, name, port),
-            Host::V4(ip) => lowest(self.v4.find(ip), self.v4_with_port.find(ip, port)),
-            Host::V6(ip) => lowest(self.v6.find(ip), self.v6_with_port.find(ip, port)),
+            SeenHost::Name(name) => self.names.find(text, name, port),
+            SeenHost::V4(ip) => lowest(self.networks.find_v4(ip), self.v4_with_port.find(ip, port)),
+            SeenHost::V6(ip) => lowest(self.networks.find_v6(ip), self.v6_with_port.find(ip, port)),
         };
         lowest(self.all, found)
     }
@@ -127,7 +118,7 @@ impl<T: Copy + Ord> WithPort<T> {
 
 /// A target's host, as the dialect sees it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Host<'a> {
+pub(crate) enum SeenHost<'a> {
     Name(&'a str),
     V4(u32),
     V6(u128),
@@ -155,11 +146,11 @@ struct Name {
     /// Where its name is in the list's text.
     start: u32,
     end: u32,
-    position: u32,
+    rank: u32,
     /// The place and 1 of the next rule with the same value of the hash.
     next: u32,
     port: Option<u16>,
-    apex: bool,
+    scope: Scope,
 }
 
 impl Names {
@@ -181,7 +172,7 @@ impl Names {
         let (text, host) = (text.as_bytes(), host.as_bytes());
         if self.table.is_empty() {
             let rule = self.rules.iter().find(|rule| rule.matches(text, host, port))?;
-            return Some(rule.position);
+            return Some(rule.rank);
         }
         let mut found = None;
         for_each_parent(host, |length, hash| {
@@ -189,7 +180,7 @@ impl Names {
                 let mut at = self.table[hash() as usize & (self.table.len() - 1)];
                 while let Some(rule) = self.rules.get((at as usize).wrapping_sub(1)) {
                     if (rule.end - rule.start) as usize == length && rule.matches(text, host, port) {
-                        found = lowest(found, Some(rule.position));
+                        found = lowest(found, Some(rule.rank));
                         break;
                     }
                     at = rule.next;
@@ -201,13 +192,13 @@ impl Names {
 }
 
 impl Name {
-    /// Whether `host` is the name or below it; whole labels only.
+    /// Returns true if the rule is for `host`; whole labels only.
     fn matches(&self, text: &[u8], host: &[u8], port: Option<u16>) -> bool {
         let name = &text[self.start as usize..self.end as usize];
         let at_boundary = match host.len().checked_sub(name.len()) {
             None => false,
-            Some(0) => self.apex,
-            Some(before) => host[before - 1] == b'.',
+            Some(0) => self.scope != Scope::Below,
+            Some(before) => self.scope != Scope::Itself && host[before - 1] == b'.',
         };
         at_boundary && host.ends_with(name) && (self.port.is_none() || self.port == port)
     }
@@ -288,69 +279,4 @@ fn bytes_equal_to(byte: u8, word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     let zero_where_equal = word ^ (ONES * u64::from(byte));
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)
-}
-
-/// Blocks of addresses, sorted by their first one.
-#[derive(Debug, Clone)]
-struct Networks<T>(Vec<Block<T>>);
-
-#[derive(Debug, Clone)]
-struct Block<T> {
-    first: T,
-    last: T,
-    position: u32,
-    /// The smallest block around this one that is kept.
-    parent: Option<u32>,
-}
-
-impl<T> Default for Networks<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Block<T> {
-    fn new(first: T, last: T, position: u32) -> Self {
-        Self {
-            first,
-            last,
-            position,
-            parent: None,
-        }
-    }
-}
-
-impl<T: Copy + Ord> Networks<T> {
-    fn new(mut blocks: Vec<Block<T>>) -> Self {
-        // Outer blocks before inner ones, and of equal blocks the first in the list.
-        blocks.sort_unstable_by(|a, b| (a.first, b.last, a.position).cmp(&(b.first, a.last, b.position)));
-        let mut kept: Vec<Block<T>> = Vec::with_capacity(blocks.len());
-        for mut block in blocks {
-            let mut around = kept.len().checked_sub(1);
-            while let Some(at) = around.filter(|at| kept[*at].last < block.first) {
-                around = kept[at].parent.map(|parent| parent as usize);
-            }
-            // A block within an earlier entry's is never the first match.
-            if around.is_some_and(|at| kept[at].position < block.position) {
-                continue;
-            }
-            block.parent = around.map(|at| at as u32);
-            kept.push(block);
-        }
-        Self(kept)
-    }
-
-    fn find(&self, address: T) -> Option<u32> {
-        let after = self.0.partition_point(|block| block.first <= address);
-        let mut around = after.checked_sub(1);
-        while let Some(at) = around {
-            let block = &self.0[at];
-            // Inner blocks are kept only where they come first in the list.
-            if address <= block.last {
-                return Some(block.position);
-            }
-            around = block.parent.map(|parent| parent as usize);
-        }
-        None
-    }
 }

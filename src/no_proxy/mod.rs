@@ -1,11 +1,29 @@
-//! Which targets are reached directly: the `NO_PROXY` list.
+//! Targets that are reached directly: the `NO_PROXY` list, and predicates in its place.
 //!
-//! [`NoProxy`] is the list, read once. It knows nothing of proxies or of the process environment; the decision that
-//! combines it with them is [`ProxyConfig`](crate::ProxyConfig)'s.
+//! [`NoProxy`] is the list, read once. It knows nothing of proxies or of the process environment;
+//! [`ProxyConfig`](crate::ProxyConfig) combines it with them.
+//!
+//! [`Bypass`] is the predicate behind it, which composes: the list with closures over a [`Target`], and with other lists.
+//! [`BypassService`] makes a tower service of any of them.
+//!
+//! ```
+//! # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, Target};
+//! let list: NoProxy = "internal.example, 10.0.0.0/8".parse()?;
+//! let config = ProxyConfig::builder()
+//!     .all("http://proxy.example:3128")
+//!     .bypass(list.or(|target: &Target| target.port() == Some(8448)))
+//!     .build()?;
+//!
+//! assert!(config.route(&"https://wiki.internal.example/".parse()?).proxy().is_none());
+//! assert!(config.route(&"https://matrix.example:8448/".parse()?).proxy().is_none());
+//! assert!(config.route(&"https://example.com/".parse()?).proxy().is_some());
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 mod entry;
 mod index;
 mod predicate;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +34,24 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(not(feature = "serde"))]
+use self::index::Index;
 #[cfg(feature = "filter")]
-pub use self::predicate::NotDirect;
-pub use self::predicate::{And, Bypass, BypassService, Exemption, Not, Or};
-use self::{
-    entry::Span,
-    index::{Host, Index},
+pub use self::service::NotDirectError;
+use self::{entry::Span, index::SeenHost};
+#[cfg(feature = "serde")]
+pub(crate) use self::{
+    entry::{Rule, Scope},
+    index::Index,
 };
+pub use self::{
+    predicate::{And, Bypass, Exemption, Not, Or},
+    service::BypassService,
+};
+pub use crate::error::EntryError;
 use crate::{
     dialect::{Dialect, Loopback},
-    error::{ConfigError, EntryError, Problem},
+    error::{ConfigError, Problem},
     target::Target,
 };
 
@@ -65,17 +91,17 @@ pub struct NoProxy(Arc<List>);
 
 struct List {
     dialect: Dialect,
-    /// The list, and after it names in normal form where they are written differently.
+    /// The list, followed by the normal form of each name that is written otherwise.
     text: String,
-    /// Where each counted entry is in the text, so that a match can be shown.
+    /// The place of each counted entry in the text, so that a match can be shown.
     entries: Vec<Span>,
     rejected: Vec<EntryError>,
     index: Index,
 }
 
 impl NoProxy {
-    /// Reads a list as the environment's is read: entries that match nothing are set aside in
-    /// [`rejected`](Self::rejected), all others hold.
+    /// Reads a list leniently, as the environment's is read: entries that match nothing are set aside in
+    /// [`rejected`](Self::rejected), and all others hold.
     #[must_use]
     pub fn lenient(list: &str, dialect: Dialect) -> Self {
         let rules = dialect.rules();
@@ -104,7 +130,7 @@ impl NoProxy {
         }))
     }
 
-    /// Reads a list and takes no entry that matches nothing.
+    /// Reads a list strictly: an entry that matches nothing is an error.
     ///
     /// # Errors
     ///
@@ -117,13 +143,13 @@ impl NoProxy {
         }
     }
 
-    /// Whether the target is on the list.
+    /// Returns true if an entry matches the target.
     #[must_use]
     pub fn matches(&self, target: &Target<'_>) -> bool {
         self.position(target).is_some()
     }
 
-    /// The first entry that the target matches.
+    /// Returns the first entry that matches the target.
     #[must_use]
     pub fn find(&self, target: &Target<'_>) -> Option<Entry<'_>> {
         let position = self.position(target)? as usize;
@@ -139,7 +165,7 @@ impl NoProxy {
             .find(&self.0.text, seen_by(target, self.0.dialect), target.port())
     }
 
-    /// The entries that match nothing, with their positions and reasons.
+    /// Returns the entries that match nothing, with their positions and reasons.
     #[must_use]
     pub fn rejected(&self) -> &[EntryError] {
         &self.0.rejected
@@ -155,7 +181,7 @@ impl NoProxy {
             .map(|(span, _)| span.of(&self.0.text))
     }
 
-    /// The dialect the list was read in.
+    /// Returns the dialect in which the list was read.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.0.dialect
@@ -196,13 +222,13 @@ pub struct Entry<'l> {
 }
 
 impl<'l> Entry<'l> {
-    /// Its place in the list, counted from 1; empty entries are not counted.
+    /// Returns the entry's place in the list, counted from 1; empty entries are not counted.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// The entry as it was written.
+    /// Returns the entry as it was written.
     #[must_use]
     pub fn as_str(&self) -> &'l str {
         self.text
@@ -217,25 +243,25 @@ impl fmt::Display for Entry<'_> {
 }
 
 /// The target's host as the dialect compares it.
-fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> Host<'t> {
+pub(crate) fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> SeenHost<'t> {
     let rules = dialect.rules();
     match target.ip() {
         None if rules.trailing_dots_ignored => {
-            Host::Name(target.written().strip_suffix('.').unwrap_or(target.written()))
+            SeenHost::Name(target.written().strip_suffix('.').unwrap_or(target.written()))
         }
-        None => Host::Name(target.written()),
+        None => SeenHost::Name(target.written()),
         Some(IpAddr::V4(_)) if !rules.odd_ipv4_is_address && target.written().parse::<Ipv4Addr>().is_err() => {
-            Host::Name(target.written())
+            SeenHost::Name(target.written())
         }
-        Some(IpAddr::V4(ip)) => Host::V4(ip.to_bits()),
+        Some(IpAddr::V4(ip)) => SeenHost::V4(ip.to_bits()),
         Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
-            Some(ip) if rules.mapped_is_ipv4 => Host::V4(ip.to_bits()),
-            _ => Host::V6(ip.to_bits()),
+            Some(ip) if rules.mapped_is_ipv4 => SeenHost::V4(ip.to_bits()),
+            _ => SeenHost::V6(ip.to_bits()),
         },
     }
 }
 
-/// Whether the dialect reaches the target directly because it is this machine.
+/// Returns true if the dialect reaches the target directly because it is this machine.
 pub(crate) fn is_loopback(target: &Target<'_>, dialect: Dialect) -> bool {
     let by_name: fn(&Target<'_>, &str) -> bool = match dialect.rules().loopback {
         Loopback::AsListed => return false,
@@ -246,8 +272,8 @@ pub(crate) fn is_loopback(target: &Target<'_>, dialect: Dialect) -> bool {
         Loopback::DirectLocalhostAsSpelled => |target, name| name == "localhost" && !target.had_upper_case(),
     };
     match seen_by(target, dialect) {
-        Host::V4(ip) => Ipv4Addr::from_bits(ip).is_loopback(),
-        Host::V6(ip) => Ipv6Addr::from_bits(ip).is_loopback(),
-        Host::Name(name) => by_name(target, name),
+        SeenHost::V4(ip) => Ipv4Addr::from_bits(ip).is_loopback(),
+        SeenHost::V6(ip) => Ipv6Addr::from_bits(ip).is_loopback(),
+        SeenHost::Name(name) => by_name(target, name),
     }
 }

@@ -1,26 +1,15 @@
-//! "Is this target reached directly?" as a predicate that composes.
-//!
-//! [`NoProxy`] is one such predicate, any closure over a [`Target`] is another, and [`and`](Bypass::and),
-//! [`or`](Bypass::or) and [`not`](Bypass::not) make new ones of them, without an allocation.
-//! [`BypassService`] makes a tower service of one.
-//!
-//! A predicate answers at once. A decision that takes time (a look-up in DNS, a policy server) is a
-//! `Service<Target, Response = Route>`; see [`DecideLayer`](crate::DecideLayer).
+//! [`Bypass`]: decides which targets are reached directly, as a predicate that composes.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    sync::Arc,
-    task::{Context, Poll},
-};
-
-use http::{Request, Uri, request::Parts};
-use tower_service::Service;
+use std::sync::Arc;
 
 use super::{Entry, NoProxy};
-use crate::{error::TargetError, target::Target};
+use crate::target::Target;
 
-/// Whether a target is reached directly.
+/// Decides which targets are reached directly.
+///
+/// [`NoProxy`] is such a predicate, and so is any closure over a [`Target`]. [`and`](Self::and), [`or`](Self::or) and
+/// [`not`](Self::not) combine predicates without an allocation. A predicate answers at once; a decision that takes time
+/// is a [`Route`](crate::Route) in a request's extensions (see [`route`](crate::route)).
 ///
 /// ```
 /// # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, Target};
@@ -37,16 +26,16 @@ use crate::{error::TargetError, target::Target};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait Bypass {
-    /// Whether the target is reached directly.
+    /// Returns true if the target is reached directly.
     fn bypass(&self, target: &Target<'_>) -> bool;
 
-    /// The same with the reason, `None` where the target is not reached directly. Implementations that know of no entry
-    /// need not give one.
+    /// Returns the reason why the target is reached directly, `None` if it is not. The default implementation knows of no
+    /// entry.
     fn explain(&self, target: &Target<'_>) -> Option<Exemption<'_>> {
         self.bypass(target).then_some(Exemption::Predicate)
     }
 
-    /// Direct where both say so. The other is asked only if this one does.
+    /// Combines two predicates that must both hold. The other is asked only if this one holds.
     fn and<B: Bypass>(self, other: B) -> And<Self, B>
     where
         Self: Sized,
@@ -54,7 +43,7 @@ pub trait Bypass {
         And(self, other)
     }
 
-    /// Direct where either says so. The other is asked only if this one does not.
+    /// Combines two predicates of which one must hold. The other is asked only if this one does not hold.
     fn or<B: Bypass>(self, other: B) -> Or<Self, B>
     where
         Self: Sized,
@@ -62,7 +51,7 @@ pub trait Bypass {
         Or(self, other)
     }
 
-    /// Direct where this one does not say so.
+    /// Inverts the predicate.
     fn not(self) -> Not<Self>
     where
         Self: Sized,
@@ -71,13 +60,13 @@ pub trait Bypass {
     }
 }
 
-/// What exempts a target from going through a proxy.
+/// The reason why a target is reached directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exemption<'a> {
     /// An entry of a list.
     Entry(Entry<'a>),
-    /// A predicate that gives no reason of its own.
+    /// A predicate without a reason of its own.
     Predicate,
 }
 
@@ -110,7 +99,7 @@ impl<P: Bypass + ?Sized> Bypass for Arc<P> {
     }
 }
 
-/// Two predicates that have to agree; made by [`Bypass::and`].
+/// Two predicates that must both hold; made by [`Bypass::and`].
 #[derive(Clone, Copy, Debug)]
 pub struct And<A, B>(A, B);
 
@@ -127,7 +116,7 @@ impl<A: Bypass, B: Bypass> Bypass for And<A, B> {
     }
 }
 
-/// Two predicates of which one is enough; made by [`Bypass::or`].
+/// Two predicates of which one must hold; made by [`Bypass::or`].
 #[derive(Clone, Copy, Debug)]
 pub struct Or<A, B>(A, B);
 
@@ -150,116 +139,3 @@ impl<P: Bypass> Bypass for Not<P> {
         !self.0.bypass(target)
     }
 }
-
-/// A predicate as a tower service: for a [`Target`], a `&Request` or a request's `&Parts` it tells whether that is reached
-/// directly. It is always ready and answers at once.
-///
-/// With the feature `filter` it is also a `tower::filter::Predicate`, which lets through what is reached directly.
-///
-/// ```
-/// # use tower::ServiceExt;
-/// # use tower_outbound_proxy::{BypassService, NoProxy, Target};
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let service = BypassService::new("internal.example".parse::<NoProxy>()?);
-/// let target: Target = "https://wiki.internal.example".parse()?;
-/// assert!(service.oneshot(target).await?);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct BypassService<P> {
-    predicate: P,
-}
-
-impl<P: Bypass> BypassService<P> {
-    /// A service that answers as the predicate does.
-    pub fn new(predicate: P) -> Self {
-        Self { predicate }
-    }
-
-    fn of_uri(&self, uri: &Uri) -> Result<bool, TargetError> {
-        Target::try_from(uri).map(|target| self.predicate.bypass(&target))
-    }
-}
-
-impl<P: Bypass> Service<Target<'_>> for BypassService<P> {
-    type Response = bool;
-    type Error = Infallible;
-    type Future = Ready<Result<bool, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, target: Target<'_>) -> Self::Future {
-        ready(Ok(self.predicate.bypass(&target)))
-    }
-}
-
-impl<P: Bypass, B> Service<&Request<B>> for BypassService<P> {
-    type Response = bool;
-    type Error = TargetError;
-    type Future = Ready<Result<bool, TargetError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TargetError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: &Request<B>) -> Self::Future {
-        ready(self.of_uri(request.uri()))
-    }
-}
-
-impl<P: Bypass> Service<&Parts> for BypassService<P> {
-    type Response = bool;
-    type Error = TargetError;
-    type Future = Ready<Result<bool, TargetError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TargetError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: &Parts) -> Self::Future {
-        ready(self.of_uri(&request.uri))
-    }
-}
-
-#[cfg(feature = "filter")]
-mod filter {
-    //! `tower::filter::Predicate`: lets through what is reached directly.
-
-    use std::fmt;
-
-    use http::Request;
-    use tower::filter::Predicate;
-
-    use super::{Bypass, BypassService};
-    use crate::error::BoxError;
-
-    /// A request that was filtered out, because its target is not reached directly.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct NotDirect(());
-
-    impl fmt::Display for NotDirect {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("the target is not one that is reached directly")
-        }
-    }
-
-    impl std::error::Error for NotDirect {}
-
-    impl<P: Bypass, B> Predicate<Request<B>> for BypassService<P> {
-        type Request = Request<B>;
-
-        fn check(&mut self, request: Request<B>) -> Result<Request<B>, BoxError> {
-            match self.of_uri(request.uri())? {
-                true => Ok(request),
-                false => Err(NotDirect(()).into()),
-            }
-        }
-    }
-}
-
-#[cfg(feature = "filter")]
-pub use self::filter::NotDirect;

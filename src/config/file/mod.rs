@@ -21,7 +21,10 @@ use super::{
     by_domain::Patterns,
     setting::{DomainsOfFile, OfFile},
 };
-use crate::error::{ConfigError, EntryError, Problem, redact::redacted_pattern};
+use crate::{
+    error::{ConfigError, EntryError, Problem, SettingName},
+    redact::redacted_pattern,
+};
 
 /// What a settings file says about proxies, not read yet.
 ///
@@ -144,7 +147,7 @@ impl ProxySettings {
         matches!(&self.0, Value::Table(entries) if entries.iter().any(is_set))
     }
 
-    /// The kinds are checked, the values are not.
+    /// Checks the types, not the values.
     pub(super) fn of_file(&self, precedence: Precedence) -> Result<OfFile, ConfigError> {
         let read = read::read(&self.0)?;
         Ok(OfFile {
@@ -173,9 +176,9 @@ impl ProxySettings {
 fn one_text(items: &[&str]) -> Result<String, EntryError> {
     for (item, position) in items.iter().zip(1..) {
         let reason = match item.trim() {
-            "" => "it is blank",
+            "" => "the entry is blank",
             item if item.contains(|c: char| c == ',' || c.is_whitespace()) => {
-                "an item of a list is one entry, and this has a comma or a blank in it"
+                "an item of a list is one entry, and this one contains a comma or a blank"
             }
             _ => continue,
         };
@@ -186,19 +189,16 @@ fn one_text(items: &[&str]) -> Result<String, EntryError> {
 
 fn domains((index, domains): (usize, &Domains<'_>)) -> Result<DomainsOfFile, ConfigError> {
     let read = |patterns: &Option<Vec<&str>>, key: &str| {
-        let mut read = Patterns::default();
-        for (pattern, at) in patterns.iter().flatten().zip(0..) {
-            read.add(pattern).map_err(|reason| {
-                let path = format!("{}[{index}].{key}[{at}]", read::BY_DOMAIN);
-                ConfigError::new(Problem::Pattern(reason))
-                    .with_redacted(redacted_pattern(pattern))
-                    .in_setting_of(&path, true)
-            })?;
-        }
-        Ok(read)
+        let texts = patterns.iter().flatten().map(|text| (*text).to_owned()).collect();
+        Patterns::new(texts).map_err(|(at, reason)| {
+            let pattern = patterns.iter().flatten().nth(at).copied().unwrap_or_default();
+            ConfigError::new(Problem::Pattern(reason))
+                .with_redacted(redacted_pattern(pattern))
+                .in_setting(&SettingName::key(format!("{}[{index}].{key}[{at}]", read::BY_DOMAIN)))
+        })
     };
     Ok(DomainsOfFile {
-        name: format!("{}[{index}].{}", read::BY_DOMAIN, read::URL),
+        name: SettingName::key(format!("{}[{index}].{}", read::BY_DOMAIN, read::URL)),
         url: domains.url.to_owned(),
         include: read(&domains.include, read::INCLUDE)?,
         exclude: read(&domains.exclude, read::EXCLUDE)?,
@@ -231,10 +231,10 @@ impl fmt::Debug for ProxySettings {
         match &self.0 {
             Value::Table(entries) => {
                 for (key, value) in entries {
-                    debug.field(read::shown(key), &format_args!("{}", value.kind()));
+                    debug.field(read::shown(key), &format_args!("{}", value.type_name()));
                 }
             }
-            other => drop(debug.field("kind", &other.kind())),
+            other => drop(debug.field("type", &other.type_name())),
         }
         debug.finish()
     }

@@ -1,11 +1,10 @@
-//! Judges what a settings file says: which keys there are, and of which kind their values have to be.
+//! Checks the keys of a settings file, and the types of their values.
 //!
-//! Every error names the key with the way to it. None shows a value, since of a value in the wrong place nobody knows
-//! what of it is secret.
+//! Every error names the key with the way to it. None shows a value: in the wrong place, any part of it may be secret.
 
 use super::value::{Key, Value};
 pub(super) use crate::config::env::{ALL, HTTP, HTTPS, NO};
-use crate::error::{ConfigError, Problem};
+use crate::error::{ConfigError, Problem, SettingName};
 
 pub(super) const NO_HOSTS: &str = "no_proxy_hosts";
 pub(super) const BY_DOMAIN: &str = "by_domain";
@@ -13,14 +12,14 @@ pub(in crate::config) const INSECURE: &str = "use_insecure_ssl_client_just_for_t
 
 /// All keys there are.
 pub(super) const KEYS: &[&str; 7] = &[HTTP, HTTPS, ALL, NO, NO_HOSTS, BY_DOMAIN, INSECURE];
-const KNOWN: &str = "http_proxy, https_proxy, all_proxy, no_proxy, no_proxy_hosts, by_domain and \
+const KNOWN: &str = "http_proxy, https_proxy, all_proxy, no_proxy, no_proxy_hosts, by_domain, \
                      use_insecure_ssl_client_just_for_testing_do_not_use";
 
 pub(super) const URL: &str = "url";
 pub(super) const INCLUDE: &str = "include";
 pub(super) const EXCLUDE: &str = "exclude";
 
-/// What the file says, its values not read yet. A blank proxy is unset.
+/// The content of the file, its values not read yet. A blank proxy is unset.
 pub(super) struct Read<'v> {
     pub(super) http: Option<&'v str>,
     pub(super) https: Option<&'v str>,
@@ -54,7 +53,7 @@ pub(super) fn read(settings: &Value) -> Result<Read<'_>, ConfigError> {
             (list, Value::Null) => Some((NO, hosts(list, NO)?)),
             (Value::Null, list) => Some((NO_HOSTS, hosts(list, NO_HOSTS)?)),
             _ => {
-                let both = ConfigError::text("`no_proxy` is set as well, and both are names of the same list");
+                let both = ConfigError::text("`no_proxy` is set as well, and both name the same list");
                 return Err(in_file(both, NO_HOSTS));
             }
         },
@@ -62,7 +61,7 @@ pub(super) fn read(settings: &Value) -> Result<Read<'_>, ConfigError> {
         insecure: match insecure {
             Value::Null => None,
             Value::Bool(insecure) => Some(*insecure),
-            other => return Err(wrong_kind(other, "true or false", INSECURE)),
+            other => return Err(wrong_type(other, "a boolean", INSECURE)),
         },
     })
 }
@@ -71,15 +70,15 @@ fn proxies(value: &Value) -> Result<Option<Vec<Domains<'_>>>, ConfigError> {
     let proxies = match value {
         Value::Null => return Ok(None),
         Value::List(proxies) => proxies,
-        other => return Err(wrong_kind(other, "a list of proxies", BY_DOMAIN)),
+        other => return Err(wrong_type(other, "a list of proxies", BY_DOMAIN)),
     };
     let read = |(index, proxy)| {
         let path = format!("{BY_DOMAIN}[{index}]");
-        let [url, include, exclude] = table(proxy, &path, &[URL, INCLUDE, EXCLUDE], "url, include and exclude")?;
+        let [url, include, exclude] = table(proxy, &path, &[URL, INCLUDE, EXCLUDE], "url, include, exclude")?;
         let at = |key| join(&path, key);
         let unset = || {
             in_file(
-                ConfigError::text("it is not set, and every proxy of by_domain needs one"),
+                ConfigError::text("it is missing, and every proxy of by_domain needs one"),
                 &at(URL),
             )
         };
@@ -103,7 +102,7 @@ fn table<'v, const N: usize>(
         Value::Table(entries) => entries,
         // A section of which all is commented out.
         Value::Null if path.is_empty() => return Ok([&Value::Null; N]),
-        other => return Err(wrong_kind(other, "a table of keys", path)),
+        other => return Err(wrong_type(other, "a table", path)),
     };
     let mut values = [None; N];
     for (key, value) in entries {
@@ -122,7 +121,7 @@ fn text<'v>(value: &'v Value, path: &str) -> Result<Option<&'v str>, ConfigError
     match value {
         Value::Null => Ok(None),
         Value::Text(text) => Ok(Some(&**text).filter(|text| !text.trim().is_empty())),
-        other => Err(wrong_kind(other, "a text", path)),
+        other => Err(wrong_type(other, "a string", path)),
     }
 }
 
@@ -130,7 +129,7 @@ fn hosts<'v>(value: &'v Value, path: &str) -> Result<List<'v>, ConfigError> {
     match value {
         Value::Text(text) => Ok(List::Text(text)),
         Value::List(list) => items(list, path).map(List::Items),
-        other => Err(wrong_kind(other, "a text or a list of texts", path)),
+        other => Err(wrong_type(other, "a string or a list of strings", path)),
     }
 }
 
@@ -138,31 +137,26 @@ fn patterns<'v>(value: &'v Value, path: &str) -> Result<Option<Vec<&'v str>>, Co
     match value {
         Value::Null => Ok(None),
         Value::List(list) => items(list, path).map(Some),
-        other => Err(wrong_kind(other, "a list of texts", path)),
+        other => Err(wrong_type(other, "a list of strings", path)),
     }
 }
 
 fn items<'v>(list: &'v [Value], path: &str) -> Result<Vec<&'v str>, ConfigError> {
     let item = |(index, value): (usize, &'v Value)| match value {
         Value::Text(text) => Ok(&**text),
-        other => Err(wrong_kind(other, "a text", &format!("{path}[{index}]"))),
+        other => Err(wrong_type(other, "a string", &format!("{path}[{index}]"))),
     };
     list.iter().enumerate().map(item).collect()
 }
 
-fn wrong_kind(value: &Value, needed: &'static str, path: &str) -> ConfigError {
-    let error = ConfigError::new(Problem::Kind {
-        found: value.kind(),
-        needed,
-    });
-    match path {
-        "" => error.in_whole_file(),
-        path => in_file(error, path),
-    }
+fn wrong_type(value: &Value, expected: &'static str, path: &str) -> ConfigError {
+    let found = value.type_name();
+    in_file(ConfigError::new(Problem::Type { expected, found }), path)
 }
 
+/// An empty path is the file as a whole.
 fn in_file(error: ConfigError, path: &str) -> ConfigError {
-    error.in_setting_of(path, true)
+    error.in_setting(&SettingName::key(path.to_owned()))
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -172,7 +166,7 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// A key as it can be shown: what does not look like one may be an address that slipped, with its password.
+/// The key as it can be shown. Text that does not look like a key may be a misplaced address, with its password.
 pub(super) fn shown(key: &Key) -> &str {
     let looks_like_one =
         |key: &&str| key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));

@@ -1,8 +1,8 @@
-//! What a settings file says, as any format hands it over.
+//! The content of a settings file, as any format hands it over.
 //!
-//! A value is taken whatever kind it is of. A deserialiser that meets another kind than it needs makes an error of it,
-//! and the error quotes the value (serde's own text), or the whole line that it stands on (toml's), password included.
-//! So the kind is judged later, by [`read`](super::read), whose errors are this crate's own.
+//! A value of any type is accepted. A deserialiser that meets another type than it expects fails with an error that quotes
+//! the value (serde's own text) or its whole line (toml's), password included. So the type is checked later, by
+//! [`read`](super::read), whose errors are this crate's own.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_core::{
     de::{EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor},
 };
 
-/// A value of any kind.
+/// A value of any type.
 #[derive(Clone)]
 pub(super) enum Value {
     Null,
@@ -20,23 +20,23 @@ pub(super) enum Value {
     List(Vec<Value>),
     /// In the file's order, with keys that stand there twice.
     Table(Vec<(Key, Value)>),
-    /// A kind that no key needs.
+    /// A type that no key takes.
     Other(&'static str),
 }
 
-/// A key; `None` where it is no text.
+/// A key; `None` where it is not a string.
 pub(super) type Key = Option<String>;
 
 impl Value {
-    /// The kind, in words.
-    pub(super) fn kind(&self) -> &'static str {
+    /// The type, in words.
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "no value",
-            Self::Bool(_) => "true or false",
-            Self::Text(_) => "a text",
+            Self::Bool(_) => "a boolean",
+            Self::Text(_) => "a string",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Other(kind) => kind,
+            Self::Other(name) => name,
         }
     }
 }
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Takes whatever comes.
+/// Accepts a value of any type.
 pub(super) struct AnyValue;
 
 const NUMBER: Value = Value::Other("a number");

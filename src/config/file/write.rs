@@ -1,4 +1,4 @@
-//! Settings written out, in the keys of a settings file. No password ever is.
+//! Writes settings out, under the keys of a settings file and without passwords.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     config::{
-        Credentials, ProxyConfig, ProxyServer,
+        ProxyConfig, ProxyServer,
         by_domain::{ByDomain, DomainProxy},
     },
-    error::redact::{is_entry_without_secret, written_address},
     no_proxy::NoProxy,
+    redact::{is_entry_without_secret, written_address},
 };
 
 /// What a user name can have as it is: the unreserved characters (RFC 3986 2.3).
@@ -89,9 +89,8 @@ impl fmt::Display for Written<'_> {
         let scheme = if server.is_tls() { "https" } else { "http" };
         write!(f, "{scheme}://")?;
         if let Some(credentials) = server.credentials() {
-            let Credentials { user, password, .. } = credentials;
-            write!(f, "{}", percent_encode(user, RESERVED))?;
-            f.write_str(if password.is_some() { ":***@" } else { "@" })?;
+            write!(f, "{}", percent_encode(credentials.user(), RESERVED))?;
+            f.write_str(if credentials.has_password() { ":***@" } else { "@" })?;
         }
         write!(f, "{}:{}", server.host(), server.port())
     }

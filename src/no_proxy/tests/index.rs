@@ -9,8 +9,8 @@ use crate::{
     dialect::Dialect,
     no_proxy::{
         NoProxy,
-        entry::{self, Rule},
-        index::Host,
+        entry::{self, Rule, Scope},
+        index::SeenHost,
         seen_by,
     },
     target::Target,
@@ -30,23 +30,31 @@ fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
         .map(|index| index + 1)
 }
 
-fn holds(rule: &Rule<'_>, host: Host<'_>, port: Option<u16>) -> bool {
+fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<u16>) -> bool {
     match (rule, host) {
         (Rule::All, _) => true,
-        (Rule::Network(network), Host::V4(ip)) => network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip))),
-        (Rule::Network(network), Host::V6(ip)) => network.contains(&IpAddr::from(Ipv6Addr::from_bits(ip))),
-        (Rule::Address { ip, port: only }, Host::V4(host)) => *ip == Ipv4Addr::from_bits(host) && Some(*only) == port,
-        (Rule::Address { ip, port: only }, Host::V6(host)) => *ip == Ipv6Addr::from_bits(host) && Some(*only) == port,
+        (Rule::Network(network), SeenHost::V4(ip)) => network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip))),
+        (Rule::Network(network), SeenHost::V6(ip)) => network.contains(&IpAddr::from(Ipv6Addr::from_bits(ip))),
+        (Rule::Address { ip, port: only }, SeenHost::V4(host)) => {
+            *ip == Ipv4Addr::from_bits(host) && Some(*only) == port
+        }
+        (Rule::Address { ip, port: only }, SeenHost::V6(host)) => {
+            *ip == Ipv6Addr::from_bits(host) && Some(*only) == port
+        }
         (
             Rule::Name {
-                name, apex, port: only, ..
+                name,
+                scope,
+                port: only,
+                ..
             },
-            Host::Name(host),
+            SeenHost::Name(host),
         ) => {
             let host: Vec<_> = host.split('.').collect();
             let name: Vec<_> = name.split('.').collect();
             let below = host.len() > name.len() && host.ends_with(&name);
-            (below || (*apex && host == name)) && (only.is_none() || *only == port)
+            ((below && *scope != Scope::Itself) || (host == name && *scope != Scope::Below))
+                && (only.is_none() || *only == port)
         }
         _ => false,
     }

@@ -1,12 +1,31 @@
-//! `Proxy<S>` around an HTTP client: `Service<Request<B>>`.
+//! [`Proxy`](crate::Proxy) around an HTTP client: `Service<Request<B>>`.
 //!
-//! It decides the route and owns `Proxy-Authorization`: on a forwarded request it is the proxy's, on any other there is
-//! none, so that it can never reach an origin. It does not dial; that is the connector's half, in `connect/`.
+//! It decides the route and owns `Proxy-Authorization`: a forwarded request carries the proxy's, any other carries none,
+//! so that it can never reach an origin. It does not dial, which is the work of the [connector](crate::connector) half.
 //!
-//! A route that is in the request's extensions already was decided outside (see [`DecideLayer`](crate::DecideLayer)) and
-//! is taken as it is.
+//! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
+//!
+//! ```
+//! # use http::Request;
+//! # use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! # use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let client = service_fn(async |request: Request<()>| {
+//!     assert_eq!(request.headers()["proxy-authorization"], "Basic dXNlcjpzZWNyZXQ=");
+//!     Ok::<_, BoxError>(http::Response::new(()))
+//! });
+//! let config = ProxyConfig::builder().http("http://user:secret@proxy.example:3128").build()?;
+//! let service = ServiceBuilder::new().layer(ProxyLayer::new(config)).service(client);
+//!
+//! let response = service.oneshot(Request::get("http://example.com/").body(())?).await?;
+//! assert!(matches!(response.extensions().get(), Some(Route::Forward(_))));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::{
+    future::{Ready, ready},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -16,10 +35,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    error::{BoxError, TargetError},
+    decide::Subject,
+    error::BoxError,
     layer::Proxy,
     route::Route,
-    target::{Target, with_authority},
+    target::{Target, TargetError, with_authority},
 };
 
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -39,11 +59,17 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &self.shared;
-        let applied = apply(&mut request, |request, target| {
-            let decided = request.extensions().get::<Route>().cloned();
-            Ok(decided.unwrap_or_else(|| shared.route(target)))
+        let prepared = prepare(&mut request, |request, target| {
+            let subject = Subject {
+                target,
+                extensions: request.extensions(),
+                // Not seen here: the connection is made elsewhere, by a connector that gets a URI alone.
+                is_upgrade: false,
+            };
+            let (route, _) = shared.config.route_request(None, &subject)?;
+            Ok::<_, BoxError>(route)
         });
-        match applied {
+        match prepared {
             Ok(route) => {
                 let told = shared.route_extension.then_some(route);
                 if let Some(route) = &told {
@@ -56,21 +82,21 @@ where
     }
 }
 
-/// Makes the request what the route that is chosen for it needs it to be.
-pub(crate) fn apply<B, E: From<TargetError>>(
+/// Prepares a request for the route that is chosen for it.
+pub(crate) fn prepare<B, E: From<TargetError>>(
     request: &mut Request<B>,
     choose: impl FnOnce(&Request<B>, &Target<'_>) -> Result<Route, E>,
 ) -> Result<Route, E> {
     let target = Target::try_from(request.uri())?;
-    let route = choose(request, &target)?.safe_for(&target);
+    let route = choose(request, &target)?;
     match &route {
         Route::Forward(proxy) => {
             if let Some(uri) = normalised(request.uri(), &target)? {
                 *request.uri_mut() = uri;
             }
-            if let Some(credentials) = proxy.credentials() {
+            if let Some(authorization) = proxy.auth().authorization() {
                 let headers = request.headers_mut();
-                headers.insert(header::PROXY_AUTHORIZATION, credentials.header().clone());
+                headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
             }
         }
         Route::Direct | Route::Tunnel(_) => {
@@ -82,8 +108,8 @@ pub(crate) fn apply<B, E: From<TargetError>>(
     Ok(route)
 }
 
-/// The URI for the proxy, where it is not the one given: with the host in normal form, which is what the decision was
-/// made on, and without user information, which a request must not carry (RFC 9110 4.2.4).
+/// The URI for the proxy, where it differs from the given one: with the host in normal form, as the decision saw it, and
+/// without user information, which a request must not carry (RFC 9110 4.2.4).
 fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     if target.is_written_normally() && !authority.contains(['@', '%']) {
@@ -94,7 +120,7 @@ fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError
 }
 
 pin_project! {
-    /// The response of a [`Proxy`] around an HTTP client.
+    /// Response future of a [`Proxy`] around an HTTP client.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F> {
@@ -108,7 +134,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Running { #[pin] inner: F, route: Option<Route> },
-        Failed { error: Option<TargetError> },
+        Failed { #[pin] error: Ready<BoxError> },
     }
 }
 
@@ -119,9 +145,9 @@ impl<F> ResponseFuture<F> {
         }
     }
 
-    fn failed(error: TargetError) -> Self {
+    fn failed(error: BoxError) -> Self {
         Self {
-            state: State::Failed { error: Some(error) },
+            state: State::Failed { error: ready(error) },
         }
     }
 }
@@ -142,10 +168,7 @@ where
                 }
                 Poll::Ready(Ok(response))
             }
-            StateProj::Failed { error } => {
-                let error = error.take().unwrap_or(TargetError::new("polled after it was done"));
-                Poll::Ready(Err(error.into()))
-            }
+            StateProj::Failed { error } => error.poll(cx).map(Err),
         }
     }
 }

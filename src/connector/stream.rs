@@ -12,7 +12,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
 #[cfg(feature = "tls")]
-use super::tls::ProxyTls;
+use super::tls::TlsStream;
 use crate::{error::ConnectResponse, route::Route};
 
 /// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
@@ -31,7 +31,7 @@ pub struct ProxyStream<T> {
 pub(super) enum Io<T> {
     Plain(T),
     #[cfg(feature = "tls")]
-    Tls(Box<ProxyTls<T>>),
+    Tls(Box<TlsStream<T>>),
 }
 
 impl<T> ProxyStream<T> {

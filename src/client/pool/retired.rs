@@ -1,33 +1,32 @@
-//! Connections that replaced settings have left over.
+//! [`Retired`]: connections whose settings have been replaced.
 
 use std::sync::Arc;
 
 use super::key::Key;
 use crate::{config::ProxyServer, layer::Shared};
 
-/// Which connections are not kept any longer than the requests on them. Nothing is gone until settings are replaced.
-///
-/// Of replaced settings nothing is remembered but by the keys of what they have left over.
+/// Tells the connections that are kept only as long as requests are on them: those that lead to a proxy which the present
+/// settings no longer have. Nothing is retired until settings are replaced.
 #[derive(Default)]
-pub(super) struct Gone {
+pub(super) struct Retired {
     /// The present settings, since settings were replaced.
     present: Option<Arc<Shared>>,
 }
 
-impl Gone {
+impl Retired {
     pub(super) fn update(&mut self, present: &Arc<Shared>) {
         self.present = Some(present.clone());
     }
 
-    /// Whether these settings are the present ones, which others were before.
+    /// Returns true if these are the present settings, and others came before them.
     pub(super) fn is_present(&self, settings: &Arc<Shared>) -> bool {
         self.present
             .as_ref()
             .is_some_and(|present| Arc::ptr_eq(present, settings))
     }
 
-    /// Whether the key is of settings that were replaced by some without its proxy, or with other TLS to it. Proxies that
-    /// only a request's own route or purpose names are never gone.
+    /// Returns true if the key's settings were replaced by others without its proxy, or with other TLS to it. Proxies that
+    /// only a request's own route or purpose names are never retired.
     pub(super) fn has(&self, key: &Key) -> bool {
         let (Some(present), Some(proxy)) = (&self.present, key.route.proxy()) else {
             return false;

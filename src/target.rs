@@ -1,25 +1,21 @@
-//! What a request wants to reach: scheme, host, port. The only place where hosts are normalised ([`host`]).
+//! [`Target`]: the scheme, host and port that a request is for.
 //!
-//! A [`Target`] is what the decision is made on. It borrows from the URI it was read from and allocates only where the
-//! host has to be rewritten (upper case, or Unicode in [`Target::from_str`]).
-
-mod host;
+//! The decision is made on it. It borrows from the URI it was read from and allocates only where the host has to be
+//! rewritten (upper case, or Unicode in [`Target::from_str`]).
 
 use std::{
     borrow::Cow,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     str::FromStr,
 };
 
 use http::{Uri, uri};
 use idna::AsciiDenyList;
 
-use self::host::{Seen, split_authority, strip_brackets};
-pub(crate) use self::host::{dns_name, ends_in_a_number, ipv4, parse_port};
-use crate::error::{TargetError, redact::split_scheme};
+use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority, split_brackets, split_scheme};
 
-/// What a request wants to reach.
+/// The scheme, host and port that a request is for.
 ///
 /// The host is read by the WHATWG URL rules: lower case, Unicode as A-label, and every spelling that a resolver would
 /// read as an IPv4 address *is* that address. A zone id is dropped, since it means nothing to another machine (RFC 6874).
@@ -74,7 +70,7 @@ impl Scheme {
         }
     }
 
-    /// Its name; `other` for [`Scheme::Other`].
+    /// Returns the name in lower case; `other` for [`Scheme::Other`].
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +82,8 @@ impl Scheme {
         }
     }
 
-    const fn default_port(self) -> Option<u16> {
+    /// The port where a URI names none (RFC 9110 4.2).
+    pub(crate) const fn default_port(self) -> Option<u16> {
         match self {
             Self::Http | Self::Ws => Some(80),
             Self::Https | Self::Wss => Some(443),
@@ -102,32 +99,32 @@ impl<'a> Target<'a> {
     }
 
     fn with_seen(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
-        let (host, ip) = match strip_brackets(&host) {
-            Some(inner) => {
+        let (host, ip) = match split_brackets(&host) {
+            Some(Ok((inner, _))) => {
                 // The zone may hold anything, a domain name too (CVE-2025-22870): it is not part of the address.
                 let address = inner.split('%').next().unwrap_or_default();
-                let ip = address
-                    .parse::<Ipv6Addr>()
-                    .map_err(|_| TargetError::new("what stands in brackets is not an IPv6 address"))?;
+                let ip = parse_ipv6(address).map_err(TargetError::new)?;
                 let host = match host {
                     Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
                     Cow::Owned(_) => Cow::Owned(address.to_owned()),
                 };
                 (host, Some(IpAddr::V6(ip)))
             }
-            None => {
+            _ => {
                 if !seen.is_within(Seen::REG_NAME) {
-                    return Err(TargetError::new("the host has a character that no host can have"));
+                    return Err(TargetError::new(
+                        "the host has a character that is not allowed in a host",
+                    ));
                 }
                 let ip = match seen.has(Seen::DIGIT) {
-                    true => ipv4(&host).map(IpAddr::V4),
+                    true => parse_ipv4(&host).map(IpAddr::V4),
                     false => None,
                 };
                 (host, ip)
             }
         };
         if host.is_empty() || host == "." {
-            return Err(TargetError::new("it has no host"));
+            return Err(TargetError::NO_HOST);
         }
         let upper_case = seen.has(Seen::UPPER) && host.bytes().any(|b| b.is_ascii_uppercase());
         Ok(Self {
@@ -142,13 +139,13 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host's name in lower case and without a trailing dot; `None` where the host is an address.
+    /// Returns the host's name in lower case and without a trailing dot; `None` for an address.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self.ip {
@@ -157,20 +154,20 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The host's address, as written: an IPv4-mapped IPv6 address stays one. `None` where the host is a name.
+    /// Returns the host's address; `None` for a name. An IPv4-mapped IPv6 address stays one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.ip
     }
 
-    /// The port: the one in the URI, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for other
-    /// schemes.
+    /// Returns the port: the one in the URI, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
+    /// other schemes.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The same scheme and port at this address: what the target is once its name is resolved.
+    /// Returns the target with this address in place of its host: the target once its name is resolved.
     #[must_use]
     pub fn at(&self, ip: IpAddr) -> Target<'static> {
         Target {
@@ -181,15 +178,16 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// A host by itself, as a resolver is asked for it.
+    /// A host alone, as a resolver is asked for it.
     pub(crate) fn of_host(host: &str) -> Result<Target<'static>, TargetError> {
         Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
     }
 
-    /// This URI with the target's port in it, where a connector would take another one: of connectors that know only `http`
-    /// and `https`, each takes 80 for whatever is not `https`, and to `http::uri::Scheme` a name in upper case is not.
-    /// `None` where the URI can stay as it is.
-    pub(crate) fn naming_its_port(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
+    /// The URI with the target's port written out, where a connector would dial another port. `None` where it can stay.
+    ///
+    /// A connector that knows only `http` and `https` takes 80 for anything that is not `https`, and to
+    /// `http::uri::Scheme` a name in upper case is not.
+    pub(crate) fn with_explicit_port(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
         let is_taken_for_80 = match self.scheme {
             Scheme::Https => uri.scheme() != Some(&uri::Scheme::HTTPS),
             Scheme::Wss => true,
@@ -201,7 +199,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The same host on another port.
+    /// The target on another port.
     pub(crate) fn on_port(&self, port: u16) -> Target<'_> {
         Target {
             host: Cow::Borrowed(&self.host),
@@ -210,28 +208,35 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// This URI with the target's host, and its port where it has one.
+    /// The URI with the target's host, and its port where it has one.
     pub(crate) fn in_uri(&self, uri: &Uri) -> Result<Uri, TargetError> {
-        with_authority(uri, &Authority(self).to_string())
+        with_authority(uri, &self.authority().to_string())
     }
 
-    /// The host as it is written for a proxy: the name in lower case and with the trailing dot it had, an address in
-    /// its usual form, IPv6 in brackets.
-    pub(crate) fn host(&self) -> HostText<'_> {
-        HostText(self)
+    /// The host in normal form: a name in lower case and with the trailing dot it had, or an address.
+    pub(crate) fn host(&self) -> Host<'_> {
+        match self.ip {
+            Some(ip) => Host::Ip(ip),
+            None => Host::Name(Cow::Borrowed(&self.host)),
+        }
     }
 
-    /// The host in lower case as it was written, for dialects that do less normalising.
+    /// `host:port`, or the host alone where no port is known.
+    pub(crate) fn authority(&self) -> HostPort<'_> {
+        HostPort(self.host(), self.port)
+    }
+
+    /// The host in lower case, otherwise as it was written, for dialects that normalise less.
     pub(crate) fn written(&self) -> &str {
         &self.host
     }
 
-    /// Whether the host was written with upper-case letters.
+    /// Returns true if the host was written with upper-case letters.
     pub(crate) fn had_upper_case(&self) -> bool {
         self.upper_case
     }
 
-    /// Whether the host was written as [`host`](Self::host) writes it (zone ids aside).
+    /// Returns true if the host was written in normal form, as [`host`](Self::host) has it (zone ids aside).
     pub(crate) fn is_written_normally(&self) -> bool {
         !self.upper_case
             && match self.ip {
@@ -242,7 +247,7 @@ impl<'a> Target<'a> {
             }
     }
 
-    /// The same, borrowing from nothing.
+    /// Returns the same target, borrowing from nothing.
     #[must_use]
     pub fn into_owned(self) -> Target<'static> {
         Target {
@@ -252,37 +257,11 @@ impl<'a> Target<'a> {
     }
 }
 
-/// This URI with another authority.
+/// The URI with another authority.
 pub(crate) fn with_authority(uri: &Uri, authority: &str) -> Result<Uri, TargetError> {
-    let no_uri = "its host does not make a URI";
     let mut parts = uri.clone().into_parts();
-    parts.authority = Some(authority.parse().map_err(|_| TargetError::new(no_uri))?);
-    Uri::from_parts(parts).map_err(|_| TargetError::new(no_uri))
-}
-
-/// `host:port`, which is the authority-form that CONNECT needs (RFC 9112 3.2.3).
-pub(crate) struct Authority<'t>(pub(crate) &'t Target<'t>);
-
-impl fmt::Display for Authority<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.host().fmt(f)?;
-        match self.0.port {
-            Some(port) => write!(f, ":{port}"),
-            None => Ok(()),
-        }
-    }
-}
-
-pub(crate) struct HostText<'t>(&'t Target<'t>);
-
-impl fmt::Display for HostText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.ip {
-            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-            Some(IpAddr::V4(ip)) => ip.fmt(f),
-            None => f.write_str(&self.0.host),
-        }
-    }
+    parts.authority = Some(authority.parse().map_err(|_| TargetError::HOST_NOT_IN_URI)?);
+    Uri::from_parts(parts).map_err(|_| TargetError::HOST_NOT_IN_URI)
 }
 
 /// `scheme://host:port`, without user information, path or query; without the scheme where it is no known one.
@@ -291,7 +270,7 @@ impl fmt::Display for Target<'_> {
         if self.scheme != Scheme::Other {
             write!(f, "{}://", self.scheme.as_str())?;
         }
-        Authority(self).fmt(f)
+        self.authority().fmt(f)
     }
 }
 
@@ -302,14 +281,14 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
         let scheme = uri
             .scheme_str()
             .ok_or(TargetError::new("it has no scheme (an absolute URI is needed)"))?;
-        let authority = uri.authority().ok_or(TargetError::new("it has no host"))?;
+        let authority = uri.authority().ok_or(TargetError::NO_HOST)?;
         let (scheme, authority) = (Scheme::new(scheme), authority.as_str());
         let seen = Seen::in_text(authority);
         if seen.is_within(Seen::REG_NAME) {
             // Neither user information nor brackets nor a port: it is the host.
             return Self::with_seen(scheme, Cow::Borrowed(authority), None, seen);
         }
-        let (host, port) = split_authority(authority)?;
+        let (host, port) = split_authority(authority).map_err(TargetError::new)?;
         Self::new(scheme, Cow::Borrowed(host), port)
     }
 }
@@ -322,7 +301,7 @@ impl FromStr for Target<'static> {
         let (scheme, rest) = split_scheme(url.trim());
         let scheme = scheme.ok_or(TargetError::new("it has no scheme (an absolute URL is needed)"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (host, port) = split_authority(authority)?;
+        let (host, port) = split_authority(authority).map_err(TargetError::new)?;
         let host = if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
             host.to_owned()
         } else {
@@ -335,13 +314,40 @@ impl FromStr for Target<'static> {
     }
 }
 
+/// A URI that does not say which host to reach.
+///
+/// Returned by [`Target`]'s conversions and, inside a [`BoxError`](crate::error::BoxError) or a
+/// [`ConnectError`](crate::ConnectError), by the services of [`Proxy`](crate::Proxy), which then do not call the service
+/// they wrap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetError {
+    reason: &'static str,
+}
+
+impl TargetError {
+    pub(crate) const NO_HOST: Self = Self::new("it has no host");
+    pub(crate) const HOST_NOT_IN_URI: Self = Self::new("its host is not valid in a URI");
+
+    pub(crate) const fn new(reason: &'static str) -> Self {
+        Self { reason }
+    }
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a target: {}", self.reason)
+    }
+}
+
+impl std::error::Error for TargetError {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn host(url: &str) -> String {
         url.parse::<Target<'_>>()
-            .map_or_else(|e| e.to_string(), |t| Authority(&t).to_string())
+            .map_or_else(|e| e.to_string(), |t| t.authority().to_string())
     }
 
     #[test]

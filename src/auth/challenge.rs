@@ -1,12 +1,55 @@
-//! Reads `Proxy-Authenticate` and `WWW-Authenticate`: lists of challenges, each a scheme and its parameters
-//! (RFC 9110 11.3).
+//! [`Challenge`]: reads `Proxy-Authenticate` and `WWW-Authenticate`.
+
+use std::fmt;
 
 use http::HeaderValue;
 
-use crate::error::Challenge;
+/// A challenge of a proxy: a scheme by which it can be authenticated to, and its parameters (RFC 9110 11.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    scheme: String,
+    token68: Option<String>,
+    params: Vec<(String, String)>,
+}
 
-/// Reads the challenges of all fields, in order. What does not fit the grammar is skipped up to the next comma.
-pub(super) fn parse<'v>(fields: impl IntoIterator<Item = &'v HeaderValue>) -> Vec<Challenge> {
+impl Challenge {
+    /// Returns the scheme as it was written: `Basic`, `Digest`, `Negotiate`, … Compare it without regard to case.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Returns the single value that some schemes have in place of parameters.
+    #[must_use]
+    pub fn token68(&self) -> Option<&str> {
+        self.token68.as_deref()
+    }
+
+    /// Returns the parameters in order, names in lower case, values unquoted.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Returns the protection space that the proxy names.
+    #[must_use]
+    pub fn realm(&self) -> Option<&str> {
+        self.params().find(|(name, _)| *name == "realm").map(|(_, value)| value)
+    }
+}
+
+/// `Basic (realm "corporate")`
+impl fmt::Display for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.scheme)?;
+        match self.realm() {
+            Some(realm) => write!(f, " (realm {realm:?})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the challenges of all fields, in order. A part that does not fit the grammar is skipped up to the next comma.
+pub(crate) fn parse<'v>(fields: impl IntoIterator<Item = &'v HeaderValue>) -> Vec<Challenge> {
     let mut challenges = Vec::new();
     for field in fields {
         parse_field(&String::from_utf8_lossy(field.as_bytes()), &mut challenges);

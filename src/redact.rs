@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::{split_brackets, split_scheme};
+
 /// Shows a proxy address that may be malformed, with everything hidden that could be (part of) a password.
 ///
 /// A password with a raw `/`, `?`, `#` or `@` moves the place where a URL parser sees the host, and a forgotten host
@@ -117,24 +119,11 @@ fn has_colons_of_an_address(text: &str) -> bool {
     text.matches(':').count() > 1 && text.chars().all(|c| c.is_ascii_hexdigit() || ":.[]/".contains(c))
 }
 
-/// Splits `scheme://rest` where the part before `://` can be a scheme (RFC 3986 3.1).
-pub(crate) fn split_scheme(text: &str) -> (Option<&str>, &str) {
-    match text.split_once("://") {
-        Some((scheme, rest))
-            if scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) =>
-        {
-            (Some(scheme), rest)
-        }
-        _ => (None, text),
-    }
-}
-
 /// Where, in an address, a `:` stands that something else than a port follows, or a `%`, which can be an encoded one.
 fn hidden_from(address: &str) -> Option<usize> {
-    let name = match address.strip_prefix('[').and_then(|v6| v6.find(']')) {
-        Some(end) => end + 2,
-        None => 0,
+    let name = match split_brackets(address) {
+        Some(Ok((_, rest))) => address.len() - rest.len(),
+        _ => 0,
     };
     let colon = name + address[name..].find([':', '%'])?;
     if address[colon..].starts_with('%') {

@@ -1,4 +1,4 @@
-//! What two requests have to have in common to share a connection.
+//! [`Key`]: the properties that two requests must share to use one connection.
 
 use std::{
     fmt,
@@ -8,33 +8,33 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Uri,
+    Uri,
     uri::{self, Authority, PathAndQuery},
 };
 
 use crate::{
-    error::TargetError,
+    host::{Host, HostPort},
     layer::Shared,
     route::Route,
-    target::{Scheme, Target, with_authority},
+    target::{Scheme, Target, TargetError},
     tls::TlsConfig,
 };
 
-/// The route, with proxy and credentials, TLS to the proxy, and what the connection ends at: the proxy, or the target.
+/// The route, with proxy and credentials, TLS to the proxy, and the connection's other end: the proxy, or the target.
 ///
 /// TLS to targets is the client's, and the same for all of its connections.
 #[derive(Clone)]
-pub(super) struct Key {
-    pub(super) route: Route,
+pub(in crate::client) struct Key {
+    pub(in crate::client) route: Route,
     /// `None` for a connection to a proxy that forwards to any origin.
-    pub(super) origin: Option<Origin>,
-    /// HTTP/2, which knows no `Upgrade`, must not be chosen in TLS.
-    pub(super) http1_only: bool,
-    /// The settings that the request was decided by. Two that give the same route and the same TLS make no difference.
-    pub(super) settings: Arc<Shared>,
+    pub(in crate::client) origin: Option<Origin>,
+    /// TLS must not choose HTTP/2, which has no `Upgrade`.
+    pub(in crate::client) http1_only: bool,
+    /// The settings that decided the route. They make no difference where they give the same route and the same TLS.
+    pub(in crate::client) settings: Arc<Shared>,
 }
 
-/// What makes keys equal.
+/// The parts that make keys equal.
 type Identity<'k> = (&'k Route, Option<&'k Origin>, bool, Option<&'k TlsConfig>);
 
 impl PartialEq for Key {
@@ -61,14 +61,14 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Two are the same where scheme, host and port are; a host's case does not matter, nor whether the port is written.
+/// The scheme, host and port of a target. A host's case makes no difference, nor does a default port that is written out.
 #[derive(Clone, Debug)]
-pub(super) struct Origin {
-    pub(super) scheme: Scheme,
+pub(in crate::client) struct Origin {
+    scheme: Scheme,
     /// The request's own, which costs no allocation.
     authority: Authority,
-    pub(super) ip: Option<IpAddr>,
-    pub(super) port: u16,
+    ip: Option<IpAddr>,
+    port: u16,
 }
 
 impl PartialEq for Origin {
@@ -89,7 +89,12 @@ impl Hash for Origin {
 }
 
 impl Key {
-    pub(super) fn new(route: &Route, uri: &Uri, upgrade: bool, settings: &Arc<Shared>) -> Result<Self, TargetError> {
+    pub(in crate::client) fn new(
+        route: &Route,
+        uri: &Uri,
+        upgrade: bool,
+        settings: &Arc<Shared>,
+    ) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
             Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
@@ -112,8 +117,8 @@ impl Key {
         self.settings.config.tls()
     }
 
-    /// What a connector is asked for: the target, or, for a proxy that forwards to any, the proxy.
-    pub(super) fn uri(&self) -> Result<Uri, TargetError> {
+    /// The URI for the connector: the target's, or, for a proxy that forwards to any, the proxy's.
+    pub(in crate::client) fn uri(&self) -> Result<Uri, TargetError> {
         let mut parts = uri::Parts::default();
         match (&self.origin, self.route.proxy()) {
             (Some(origin), _) => {
@@ -124,18 +129,18 @@ impl Key {
             (None, None) => {}
         }
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        Uri::from_parts(parts).map_err(|_| TargetError::new("its host does not make a URI"))
+        Uri::from_parts(parts).map_err(|_| TargetError::HOST_NOT_IN_URI)
     }
 }
 
 /// `scheme://host:port`
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, ip, port, .. } = self;
-        match ip {
-            Some(IpAddr::V6(ip)) => write!(f, "{}://[{ip}]:{port}", scheme.as_str()),
-            _ => write!(f, "{}://{}:{port}", scheme.as_str(), self.host().to_ascii_lowercase()),
-        }
+        let host = match self.ip {
+            Some(ip @ IpAddr::V6(_)) => Host::Ip(ip),
+            _ => Host::Name(self.host().to_ascii_lowercase().into()),
+        };
+        write!(f, "{}://{}", self.scheme.as_str(), HostPort(host, Some(self.port)))
     }
 }
 
@@ -146,40 +151,26 @@ impl Origin {
         let port = target.port().filter(|_| scheme != Scheme::Other);
         Ok(Self {
             scheme,
-            authority: uri.authority().cloned().ok_or(TargetError::new("it has no host"))?,
+            authority: uri.authority().cloned().ok_or(TargetError::NO_HOST)?,
             ip: target.ip(),
             port: port.ok_or(TargetError::new("only http, https, ws and wss can be requested"))?,
         })
     }
 
     /// The host as it was written.
-    pub(super) fn host(&self) -> &str {
+    fn host(&self) -> &str {
         self.authority.host()
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    /// The host that the target's certificate must name.
+    pub(in crate::client) fn tls_host(&self) -> Host<'_> {
+        match self.ip {
+            Some(ip) => Host::Ip(ip),
+            None => Host::Name(self.host().into()),
+        }
+    }
+
+    pub(in crate::client) fn is_tls(&self) -> bool {
         matches!(self.scheme, Scheme::Https | Scheme::Wss)
     }
-}
-
-/// The URI without user information, which a request must not carry (RFC 9110 4.2.4, RFC 9113 8.3.1).
-pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    match authority.rsplit_once('@') {
-        Some((_, host)) => with_authority(uri, host),
-        None => Ok(uri.clone()),
-    }
-}
-
-/// The value of `Host`: as in a URI without user information, and without the scheme's own port (RFC 9110 7.2).
-pub(super) fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
-    let target = Target::try_from(uri)?;
-    let host = uri.authority().map_or("", |authority| authority.as_str());
-    let own = match target.port() {
-        Some(80) if matches!(target.scheme(), Scheme::Http | Scheme::Ws) => ":80",
-        Some(443) if matches!(target.scheme(), Scheme::Https | Scheme::Wss) => ":443",
-        _ => "",
-    };
-    let host = host.strip_suffix(own).unwrap_or(host);
-    HeaderValue::from_str(host).map_err(|_| TargetError::new("its host does not fit into a header field"))
 }

@@ -1,104 +1,87 @@
-//! CONNECT over HTTP/1.1: one request head out, one response head in (RFC 9110 9.3.6, RFC 9112 3.2.3).
+//! CONNECT over HTTP/1.1: one request head out, one response head in, and the connection becomes the tunnel
+//! (RFC 9112 3.2.3).
 //!
-//! Nothing is sent after the request head until a 2xx has come (RFC 9931), and what comes after the 2xx head is handed
-//! back, since it belongs to the tunnel.
+//! Nothing follows the request head until a 2xx has come (RFC 9931). The bytes after the 2xx head belong to the tunnel.
 
 use std::{borrow::Cow, future::poll_fn, io, pin::Pin, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use hyper::rt::{Read, ReadBuf, Write};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
-use super::challenge;
+use super::{ConnectRequest, Exchange, MAX_BODY};
 use crate::{
-    config::Credentials,
-    error::{Broken, ConnectResponse, Failure, ResponseParts},
+    connector::deadline::Deadline,
+    error::{Failure, InvalidHead, ResponseParts},
 };
 
-/// A response head, interim ones before it included, is not read beyond this.
+/// The longest response head that is read, interim ones before it included.
 const MAX_HEAD: usize = 64 * 1024;
-/// Header fields of one head.
+/// The largest number of header fields of one head.
 const MAX_FIELDS: usize = 100;
-/// What is kept of a refusal's body.
-const MAX_BODY: usize = 4 * 1024;
-/// How long a refusal's body is waited for. The refusal itself is known by then.
+/// The longest wait for a refusal's body. The refusal itself is known by then.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a CONNECT request is made of.
-pub(super) struct Request<'a> {
-    /// `host:port`
-    pub(super) authority: &'a str,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) credentials: Option<&'a Credentials>,
-}
-
-/// Asks for a tunnel. Gives the response head, and what has come after it: the tunnel's first bytes, or a refusal's body.
-pub(super) async fn connect<T>(io: &mut T, request: &Request<'_>) -> Result<(ResponseParts, BytesMut), Failure>
-where
-    T: Read + Write + Unpin,
-{
-    // One buffer for both ways.
-    let mut received = request.head();
-    write_all(io, &received).await.map_err(Failure::Io)?;
-    received.clear();
-    let mut head = read_head(io, &mut received).await?;
-    if let Some(credentials) = request.credentials {
-        redact(&mut head, credentials);
-    }
-    Ok((head, received))
-}
-
-/// What a refusal says. That it is one is known by now, so the end of the deadline ends only the wait for its body.
-pub(super) async fn refusal<T>(
-    io: &mut T,
-    request: &Request<'_>,
-    mut head: ResponseParts,
+/// A connection to a proxy, on which one tunnel is asked for.
+pub(super) struct Http1<T> {
+    io: T,
+    /// The bytes that have come and are not read yet.
     received: BytesMut,
-    deadline: Option<Instant>,
-) -> Failure
-where
-    T: Read + Unpin,
-{
-    let body = match head.status {
-        // Neither has a body (RFC 9112 6.3).
-        StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED => Bytes::new(),
-        _ => read_body(io, received, &head.headers, deadline).await,
-    };
-    head.body = match request.credentials {
-        Some(credentials) => credentials.redact(&body).into(),
-        None => body,
-    };
-    let field = match head.status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
-        _ => header::WWW_AUTHENTICATE,
-    };
-    Failure::Refused {
-        challenges: challenge::parse(head.headers.get_all(field)),
-        response: ConnectResponse::new(head),
-        authorized: request.credentials.is_some(),
+}
+
+impl<T> Http1<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self {
+            io,
+            received: BytesMut::new(),
+        }
     }
 }
 
-impl Request<'_> {
-    fn head(&self) -> BytesMut {
-        let authority = self.authority.as_bytes();
-        let mut head = BytesMut::with_capacity(1024);
-        for part in [b"CONNECT ", authority, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-        let authorization = self
-            .credentials
-            .map(|credentials| (&header::PROXY_AUTHORIZATION, credentials.header()));
-        for (name, value) in authorization.into_iter().chain(self.headers) {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-        head.extend_from_slice(b"\r\n");
-        head
+impl<T: Read + Write + Unpin> Exchange for Http1<T> {
+    type Io = T;
+
+    async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
+        // One buffer for both ways.
+        self.received = request_head(request);
+        write_all(&mut self.io, &self.received).await.map_err(Failure::Io)?;
+        self.received.clear();
+        read_head(&mut self.io, &mut self.received).await
     }
+
+    async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> Bytes {
+        match head.status {
+            // Neither has a body (RFC 9112 6.3).
+            StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED => Bytes::new(),
+            _ => read_body(self.io, self.received, &head.headers, deadline).await,
+        }
+    }
+
+    fn into_tunnel(self) -> (T, Bytes) {
+        let early = match self.received.is_empty() {
+            // Usually nothing has come early, and the buffer can go.
+            true => Bytes::new(),
+            false => self.received.freeze(),
+        };
+        (self.io, early)
+    }
+}
+
+fn request_head(request: &ConnectRequest<'_>) -> BytesMut {
+    let authority = request.authority.as_bytes();
+    let mut head = BytesMut::with_capacity(1024);
+    for part in [b"CONNECT ", authority, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+    for (name, value) in request.fields() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// Reads up to the end of the first head that is not an interim one. What follows it stays in `received`.
@@ -110,22 +93,24 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
             if let Some(end) = head_end(received) {
                 break end;
             }
-            check_start(received).map_err(Failure::Broken)?;
+            check_start(received).map_err(Failure::InvalidHead)?;
             if left == 0 || received.len() > left {
-                return Err(Failure::Broken(Broken::HeadTooLarge));
+                return Err(Failure::InvalidHead(InvalidHead::TooLarge));
             }
             match read_some(io, received).await {
                 Ok(0) => return Err(eof(received)),
-                // TLS without a farewell.
+                // TLS that ends without a close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(eof(received)),
                 Err(error) => return Err(Failure::Io(error)),
                 Ok(_) => {}
             }
         };
-        left = left.checked_sub(end).ok_or(Failure::Broken(Broken::HeadTooLarge))?;
-        let head = parse_head(&received[..end]).map_err(Failure::Broken)?;
+        left = left
+            .checked_sub(end)
+            .ok_or(Failure::InvalidHead(InvalidHead::TooLarge))?;
+        let head = parse_head(&received[..end]).map_err(Failure::InvalidHead)?;
         received.advance(end);
-        // 101 would end HTTP on this connection, which nobody asked for: it is a refusal like any other.
+        // A 101 would end HTTP on this connection, which nobody asked for: it is a refusal like any other.
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(head);
         }
@@ -134,7 +119,7 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
 
 fn eof(received: &BytesMut) -> Failure {
     let mid_head = !received.is_empty();
-    Failure::Broken(Broken::Eof { mid_head })
+    Failure::InvalidHead(InvalidHead::Eof { mid_head })
 }
 
 /// An empty line before a status line is skipped, as RFC 9112 2.2 advises for requests.
@@ -156,37 +141,37 @@ fn head_end(received: &[u8]) -> Option<usize> {
     None
 }
 
-/// Tells what cannot become a response head from its first bytes, rather than to wait for more of it.
-fn check_start(received: &[u8]) -> Result<(), Broken> {
+/// Rejects bytes that cannot become a response head as soon as they have come, instead of waiting for more.
+fn check_start(received: &[u8]) -> Result<(), InvalidHead> {
     const START: &[u8] = b"HTTP/1.";
     if received.iter().zip(START).all(|(a, b)| a == b) {
         return Ok(());
     }
     // A TLS record: an alert or a handshake message, version 3.
     match received {
-        [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Err(Broken::Tls),
-        _ => Err(Broken::NotHttp),
+        [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Err(InvalidHead::Tls),
+        _ => Err(InvalidHead::NotHttp),
     }
 }
 
-fn parse_head(head: &[u8]) -> Result<ResponseParts, Broken> {
+fn parse_head(head: &[u8]) -> Result<ResponseParts, InvalidHead> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     match response.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Broken::NotHttp),
-        Err(httparse::Error::TooManyHeaders) => return Err(Broken::TooManyFields),
-        Err(_) => return Err(check_start(head).err().unwrap_or(Broken::NotHttp)),
+        Ok(httparse::Status::Partial) => return Err(InvalidHead::NotHttp),
+        Err(httparse::Error::TooManyHeaders) => return Err(InvalidHead::TooManyFields),
+        Err(_) => return Err(check_start(head).err().unwrap_or(InvalidHead::NotHttp)),
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
     let mut headers = HeaderMap::with_capacity(response.headers.len());
     for field in response.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Broken::NotHttp)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| Broken::NotHttp)?;
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| InvalidHead::NotHttp)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| InvalidHead::NotHttp)?;
         headers.append(name, value);
     }
     Ok(ResponseParts {
-        status: status.ok_or(Broken::NotHttp)?,
+        status: status.ok_or(InvalidHead::NotHttp)?,
         version: match response.version {
             Some(0) => Version::HTTP_10,
             _ => Version::HTTP_11,
@@ -197,7 +182,7 @@ fn parse_head(head: &[u8]) -> Result<ResponseParts, Broken> {
     })
 }
 
-/// What proxies say to a tunnel that is open is not copied.
+/// The usual reasons are not copied.
 fn reason(text: &str) -> Cow<'static, str> {
     let usual = ["OK", "Connection established", "Connection Established"];
     match usual.into_iter().find(|usual| *usual == text) {
@@ -206,12 +191,12 @@ fn reason(text: &str) -> Cow<'static, str> {
     }
 }
 
-/// The first [`MAX_BODY`] bytes of a refusal's body. A body that breaks, or does not come, is as long as it came.
+/// The first [`MAX_BODY`] bytes of a refusal's body, or fewer where it breaks or does not come.
 async fn read_body<T: Read + Unpin>(
-    io: &mut T,
+    mut io: T,
     mut received: BytesMut,
     headers: &HeaderMap,
-    deadline: Option<Instant>,
+    deadline: Deadline,
 ) -> Bytes {
     let chunked = headers
         .get(header::TRANSFER_ENCODING)
@@ -229,14 +214,13 @@ async fn read_body<T: Read + Unpin>(
     };
     let reading = async {
         while !is_complete(&received) {
-            match read_some(io, &mut received).await {
+            match read_some(&mut io, &mut received).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
         }
     };
-    let patience = Instant::now() + BODY_PATIENCE;
-    let _ = timeout_at(deadline.map_or(patience, |deadline| deadline.min(patience)), reading).await;
+    let _ = timeout_at(deadline.within(BODY_PATIENCE), reading).await;
     let mut body = match chunked {
         true => unchunk(&received).0.into(),
         false => received.freeze(),
@@ -262,18 +246,6 @@ fn unchunk(mut chunks: &[u8]) -> (Vec<u8>, bool) {
         }
     }
     (body, false)
-}
-
-/// A proxy that repeats the request must not bring the credentials into an error.
-fn redact(head: &mut ResponseParts, credentials: &Credentials) {
-    if let Cow::Owned(reason) = &mut head.reason {
-        *reason = String::from_utf8_lossy(&credentials.redact(reason.as_bytes())).into_owned();
-    }
-    for value in head.headers.values_mut() {
-        if let Ok(redacted) = HeaderValue::from_bytes(&credentials.redact(value.as_bytes())) {
-            *value = redacted;
-        }
-    }
 }
 
 async fn read_some<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> io::Result<usize> {

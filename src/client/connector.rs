@@ -1,34 +1,28 @@
-//! From a key to a connection that takes requests: dial, TLS to the target, HTTP handshake.
+//! Makes connections that take requests: dials, speaks TLS to the target, performs the HTTP handshake.
 
-use std::{future::poll_fn, io, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 
-use http::Uri;
 use hyper::{
     client::conn::{http1, http2},
     rt::{Read, Write},
 };
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
 };
-use rustls::pki_types::ServerName;
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout_at},
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::{runtime::Handle, sync::watch};
 use tower_service::Service;
 
 use super::{
-    connection::{RequestBody, Sender},
     error::{ClientError, Failure},
-    key::{Key, Origin},
-    pool::for_its_life,
-    tasks::Opening,
+    pool::{
+        Attempt, RequestBody, Sender,
+        key::{Key, Origin},
+        run_until_closed,
+    },
 };
 use crate::{
-    connect::{Destination, ProxyStream},
+    connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls, tls::TlsStream},
     error::{BoxError, ConnectError},
     layer::Proxy,
     route::Route,
@@ -37,28 +31,25 @@ use crate::{
 
 /// Makes connections for a pool, over an inner connector of any type.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<dyn Connect + Send + Sync>);
+pub(super) struct TargetConnector(Arc<dyn Connect + Send + Sync>);
 
 trait Connect {
-    /// Spawns the task that connects and tells the pool. It needs no box beside being a task.
-    fn spawn(&self, runtime: &Handle, opening: Opening, pool: watch::Receiver<()>);
+    /// Spawns the task that connects and tells the pool. A task needs no box besides itself.
+    fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
 }
 
 struct Stack<C> {
     inner: C,
-    /// `None` is the operating system's trust, which only a target with TLS needs.
+    /// `None` is the operating system's trust, which is read when the first target needs it.
     tls: Option<TlsConfig>,
     alpn: Vec<Vec<u8>>,
 }
 
-impl Connector {
+impl TargetConnector {
     pub(super) fn new<C>(inner: C, tls: Option<TlsConfig>) -> Self
     where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Read + Write + Connection + Unpin + Send + 'static,
-        C::Error: Into<BoxError>,
-        C::Future: Send + 'static,
+        C: Connector<Stream: Connection> + Clone + Send + Sync + 'static,
     {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         Self(Arc::new(Stack {
@@ -70,12 +61,12 @@ impl Connector {
         }))
     }
 
-    /// Opens a connection in a task of its own, which ends with the pool.
-    pub(super) fn spawn(&self, runtime: &Handle, opening: Opening, pool: watch::Receiver<()>) {
-        self.0.spawn(runtime, opening, pool);
+    /// Makes an attempt in a task of its own, which ends with the pool.
+    pub(super) fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
+        self.0.spawn(runtime, attempt, pool);
     }
 
-    /// Whether the other end can choose HTTP/2.
+    /// Returns true if the other end can choose HTTP/2.
     pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
         !key.http1_only
             && key.origin.as_ref().is_some_and(Origin::is_tls)
@@ -85,13 +76,10 @@ impl Connector {
 
 impl<C> Connect for Stack<C>
 where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Connection + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
+    C: Connector<Stream: Connection> + Clone + Send + Sync + 'static,
 {
-    fn spawn(&self, runtime: &Handle, opening: Opening, pool: watch::Receiver<()>) {
-        let (tls, key) = (self.tls.clone(), opening.key.clone());
+    fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
+        let (tls, key) = (self.tls.clone(), attempt.key.clone());
         let proxy = Proxy {
             inner: self.inner.clone(),
             shared: key.settings.clone(),
@@ -101,23 +89,23 @@ where
             false => self.alpn.clone(),
         };
         let connecting = async move {
-            let timeout = key.settings.connect_timeout;
-            let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
+            let deadline = Deadline::after(key.settings.connect_timeout);
+            let timed_out = |_| ClientError::new(Failure::Timeout);
             let dialled = dial(proxy, &key);
             let stream = match key.route {
-                Route::Direct => within(deadline, dialled).await?,
-                // Has the same deadline of its own, and tells what the proxy was at.
+                Route::Direct => deadline.run(dialled, timed_out).await?,
+                // It has the same deadline of its own, and says which step was too slow.
                 _ => dialled.await?,
             };
-            within(deadline, speak(stream, (tls, alpn), &key)).await
+            deadline.run(handshake(stream, (tls, alpn), &key), timed_out).await
         };
         let telling = async move {
             match connecting.await {
-                Ok((sender, driver, connected)) => opening.opened((sender, connected), driver.run()),
-                Err(error) => opening.failed(error),
+                Ok((sender, driver, connected)) => attempt.opened((sender, connected), driver.run()),
+                Err(error) => attempt.failed(error),
             }
         };
-        runtime.spawn(for_its_life(telling, pool));
+        runtime.spawn(run_until_closed(telling, pool));
     }
 
     fn alpn(&self) -> &[Vec<u8>] {
@@ -125,26 +113,7 @@ where
     }
 }
 
-/// Polls it before it looks at the clock.
-async fn within<T>(
-    deadline: Option<Instant>,
-    step: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, step)
-            .await
-            .unwrap_or_else(|_| Err(ClientError::new(Failure::Timeout))),
-        None => step.await,
-    }
-}
-
-async fn dial<C>(mut proxy: Proxy<C>, key: &Key) -> Result<ProxyStream<C::Response>, ClientError>
-where
-    C: Service<Uri>,
-    C::Response: Read + Write + Connection + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
-{
+async fn dial<C: Connector>(mut proxy: Proxy<C>, key: &Key) -> Result<ProxyStream<C::Stream>, ClientError> {
     let destination = Destination {
         uri: key.uri().map_err(|error| ClientError::new(Failure::Target(error)))?,
         route: key.route.clone(),
@@ -156,8 +125,8 @@ where
     proxy.call(destination).await.map_err(failed)
 }
 
-/// TLS with the target, if that is what it takes, and the HTTP handshake.
-async fn speak<T>(
+/// Performs the TLS handshake, if the target has one, and the HTTP handshake.
+async fn handshake<T>(
     stream: ProxyStream<T>,
     (tls, alpn): (Option<TlsConfig>, Vec<Vec<u8>>),
     key: &Key,
@@ -172,15 +141,12 @@ where
     };
     let tls = match tls {
         Some(tls) => tls,
-        None => TlsConfig::platform().map_err(|error| handshake("TLS with the target cannot be set up", error))?,
+        None => TlsConfig::platform().map_err(|error| failed("TLS to the target cannot be set up", error))?,
     };
-    let stream = TlsConnector::from(tls.client_config().clone())
-        .with_alpn(alpn)
-        .connect(server_name(origin)?, TokioIo::new(stream))
+    let stream = tls::handshake(stream, &origin.tls_host(), &tls, alpn)
         .await
-        .map_err(|error| handshake("TLS with the target failed", error))?;
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let stream = TokioIo::new(stream);
+        .map_err(|error| failed("the TLS handshake with the target failed", error))?;
+    let is_http2 = stream.inner().get_ref().1.alpn_protocol() == Some(b"h2");
     if !is_http2 {
         let (sender, connection) = http1_over(stream).await?;
         return Ok((sender, Driver::Tls(connection), connected));
@@ -190,14 +156,14 @@ where
     let (sender, connection) = builder
         .handshake(stream)
         .await
-        .map_err(|error| handshake("HTTP/2 failed", error))?;
+        .map_err(|error| failed("HTTP/2 handshake failed", error))?;
     Ok((Sender::Http2(sender), Driver::Http2(connection), connected))
 }
 
-/// TLS to the target, over whatever leads there.
-type Tls<T> = TokioIo<TlsStream<TokioIo<ProxyStream<T>>>>;
+/// TLS to the target, over a direct connection or a tunnel.
+type Tls<T> = TlsStream<ProxyStream<T>>;
 
-/// Does the work of a connection.
+/// The task of a connection, which moves its bytes.
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one in a connection's task, which is on the heap"
@@ -215,7 +181,7 @@ impl<T> Driver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    /// What ends it is known to whoever has a request on it.
+    /// Runs the connection to its end. Its requests get to know the cause.
     async fn run(self) {
         match self {
             Self::Plain(connection) => drop(connection.with_upgrades().await),
@@ -225,16 +191,7 @@ where
     }
 }
 
-fn server_name(origin: &Origin) -> Result<ServerName<'static>, ClientError> {
-    if let Some(ip) = origin.ip {
-        return Ok(ServerName::IpAddress(ip.into()));
-    }
-    let name = origin.host().strip_suffix('.').unwrap_or(origin.host());
-    ServerName::try_from(name.to_ascii_lowercase())
-        .map_err(|error| handshake("the target's name fits no certificate", io::Error::other(error)))
-}
-
-fn handshake(what: &'static str, error: impl Into<BoxError>) -> ClientError {
+fn failed(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     let error = error.into();
     ClientError::new(Failure::Handshake { what, error })
 }
@@ -245,6 +202,6 @@ where
 {
     let (sender, connection) = http1::handshake(io)
         .await
-        .map_err(|error| handshake("HTTP failed", error))?;
+        .map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
     Ok((Sender::Http1(sender), connection))
 }

@@ -1,48 +1,127 @@
-//! How hosts are read and normalised: authorities, IPv4 in every spelling, DNS names.
+//! Hosts and ports: read, normalised and written here and nowhere else.
+//!
+//! Targets, proxies, `NO_PROXY` entries and patterns of settings files differ in what they allow around a host. What the
+//! host itself is, and how it is written, is the same for all of them.
 
-use std::{borrow::Cow, net::Ipv4Addr};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use idna::AsciiDenyList;
 
-use crate::error::TargetError;
+/// A host in normal form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Host<'a> {
+    Name(Cow<'a, str>),
+    Ip(IpAddr),
+}
 
-/// Splits an authority into its host, with brackets, and its port. User information is dropped.
-pub(super) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), TargetError> {
+impl Host<'_> {
+    pub(crate) fn borrowed(&self) -> Host<'_> {
+        match self {
+            Self::Name(name) => Host::Name(Cow::Borrowed(name)),
+            Self::Ip(ip) => Host::Ip(*ip),
+        }
+    }
+}
+
+/// As a URI has it: an IPv6 address in brackets (RFC 3986 3.2.2).
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(ip)) => ip.fmt(f),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+        }
+    }
+}
+
+/// `host:port`, or the host alone where no port is known. With its port it is the authority-form of CONNECT
+/// (RFC 9112 3.2.3).
+pub(crate) struct HostPort<'a>(pub(crate) Host<'a>, pub(crate) Option<u16>);
+
+impl fmt::Display for HostPort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, port) = self;
+        host.fmt(f)?;
+        match port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Splits `scheme://rest` where the part before `://` can be a scheme (RFC 3986 3.1).
+pub(crate) fn split_scheme(text: &str) -> (Option<&str>, &str) {
+    match text.split_once("://") {
+        Some((scheme, rest))
+            if scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) =>
+        {
+            (Some(scheme), rest)
+        }
+        _ => (None, text),
+    }
+}
+
+/// Splits a URI's authority into its host, with brackets, and its port. User information is dropped.
+pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
-    let end = match host_port.starts_with('[') {
-        true => host_port.find(']').map_or(host_port.len(), |end| end + 1),
-        false => host_port.find(':').unwrap_or(host_port.len()),
+    let end = match split_brackets(host_port) {
+        Some(Ok((_, rest))) => host_port.len() - rest.len(),
+        Some(Err(_)) => host_port.len(),
+        None => host_port.find(':').unwrap_or(host_port.len()),
     };
     let (host, rest) = host_port.split_at(end);
     let port = match rest.strip_prefix(':') {
         // An empty port is no port (RFC 3986 3.2.3).
         Some("") => None,
-        Some(port) => Some(parse_port(port).ok_or(TargetError::new("its port is not a number from 1 to 65535"))?),
+        Some(port) => Some(parse_port(port)?),
         None if rest.is_empty() => None,
-        None => return Err(TargetError::new("what stands in brackets is not the whole host")),
+        None => return Err("only a port can follow the closing bracket"),
     };
     Ok((host, port))
 }
 
-pub(super) fn strip_brackets(host: &str) -> Option<&str> {
-    host.strip_prefix('[')?.strip_suffix(']')
+/// Splits `[inner]rest`. `None` where the text does not begin with a bracket.
+pub(crate) fn split_brackets(text: &str) -> Option<Result<(&str, &str), &'static str>> {
+    let inner = text.strip_prefix('[')?;
+    Some(
+        inner
+            .split_once(']')
+            .ok_or("the bracket around the IPv6 address is not closed"),
+    )
 }
 
-/// Which kinds of bytes a text has, found in one pass.
+/// Reads what stands between brackets.
+pub(crate) fn parse_ipv6(inner: &str) -> Result<Ipv6Addr, &'static str> {
+    inner.parse().map_err(|_| "the text in brackets is not an IPv6 address")
+}
+
+/// Reads a decimal number from 1 to 65535, digits only.
+pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| digits && *port != 0);
+    port.ok_or("the port is not a number from 1 to 65535")
+}
+
+/// The kinds of bytes that a text has, found in one pass.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Seen(u8);
+pub(crate) struct Seen(u8);
 
 impl Seen {
     const LOWER: u8 = 1;
-    pub(super) const UPPER: u8 = 2;
-    pub(super) const DIGIT: u8 = 4;
+    pub(crate) const UPPER: u8 = 2;
+    pub(crate) const DIGIT: u8 = 4;
     /// `-`, `_` and `.`
     const NAME: u8 = 8;
     /// What else a `reg-name` can have.
     const SUB_DELIMITER: u8 = 16;
     const OTHER: u8 = 32;
     /// The characters of a `reg-name` without percent-encoding (RFC 3986 3.2.2).
-    pub(super) const REG_NAME: u8 = Self::DNS_NAME | Self::SUB_DELIMITER;
+    pub(crate) const REG_NAME: u8 = Self::DNS_NAME | Self::SUB_DELIMITER;
     /// The characters of a name in DNS.
     const DNS_NAME: u8 = Self::LOWER | Self::UPPER | Self::DIGIT | Self::NAME;
 
@@ -65,7 +144,7 @@ impl Seen {
         kinds
     };
 
-    pub(super) fn in_text(text: &str) -> Self {
+    pub(crate) fn in_text(text: &str) -> Self {
         let mut seen = Self::default();
         text.bytes().for_each(|b| seen.add(b));
         seen
@@ -75,24 +154,16 @@ impl Seen {
         self.0 |= Self::KINDS[usize::from(b)];
     }
 
-    pub(super) fn has(self, kinds: u8) -> bool {
+    pub(crate) fn has(self, kinds: u8) -> bool {
         self.0 & kinds != 0
     }
 
-    pub(super) fn is_within(self, kinds: u8) -> bool {
+    pub(crate) fn is_within(self, kinds: u8) -> bool {
         self.0 & !kinds == 0
     }
 }
 
-/// A decimal number from 1 to 65535, digits only.
-pub(crate) fn parse_port(text: &str) -> Option<u16> {
-    match text.bytes().all(|b| b.is_ascii_digit()) {
-        true => text.parse().ok().filter(|port| *port != 0),
-        false => None,
-    }
-}
-
-/// Whether the last label is a number, so that the host can only be an IPv4 address (WHATWG URL, "ends in a number").
+/// Tells a host that can only be an IPv4 address: its last label is a number (WHATWG URL, "ends in a number").
 pub(crate) fn ends_in_a_number(host: &str) -> bool {
     let host = host.as_bytes();
     let host = host.strip_suffix(b".").unwrap_or(host);
@@ -106,8 +177,8 @@ pub(crate) fn ends_in_a_number(host: &str) -> bool {
     }
 }
 
-/// The IPv4 address that a resolver would read, in one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`).
-pub(crate) fn ipv4(host: &str) -> Option<Ipv4Addr> {
+/// Reads an IPv4 address as a resolver does: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`).
+pub(crate) fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
     if !ends_in_a_number(host) {
         return None;
     }
@@ -208,7 +279,7 @@ mod tests {
             ("0", "0.0.0.0"),
             ("0x", "0.0.0.0"),
         ] {
-            assert_eq!(ipv4(spelling), Some(address.parse().unwrap()), "{spelling}");
+            assert_eq!(parse_ipv4(spelling), Some(address.parse().unwrap()), "{spelling}");
         }
         for name in [
             "example.com",
@@ -231,7 +302,7 @@ mod tests {
             "0x1.cafe",
         ] {
             let is_address = name == "1.2.3.";
-            assert_eq!(ipv4(name).is_some(), is_address, "{name}");
+            assert_eq!(parse_ipv4(name).is_some(), is_address, "{name}");
         }
     }
 }

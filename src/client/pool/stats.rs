@@ -1,8 +1,8 @@
-//! What a pool holds and has done, as data.
+//! [`PoolStats`]: the content of a pool, as data.
 
 use crate::route::Route;
 
-/// What a client's pool holds and has done.
+/// The content of a client's pool, and counters since the client was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -10,25 +10,25 @@ pub struct PoolStats {
     pub opened: u64,
     /// Requests that were given a connection that another request had been given before.
     pub reused: u64,
-    /// What there is now, by key. A key of which nothing is left is not listed.
+    /// The present content, by key. An empty key is not listed.
     pub keys: Vec<KeyStats>,
 }
 
 impl PoolStats {
-    /// Open connections, idle ones included.
+    /// Returns the number of open connections, idle ones included.
     #[must_use]
     pub fn open(&self) -> usize {
         self.keys.iter().map(|key| key.open).sum()
     }
 
-    /// Open connections that serve no request.
+    /// Returns the number of open connections that serve no request.
     #[must_use]
     pub fn idle(&self) -> usize {
         self.keys.iter().map(|key| key.idle).sum()
     }
 }
 
-/// The same for one key.
+/// The content of a client's pool for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyStats {

@@ -1,0 +1,96 @@
+//! [`ConnectFuture`]: a connection that is being made.
+//!
+//! A direct connection is polled in place. A proxied one is an `async` function in a box: one allocation beside a dial
+//! over the network, for code that reads from top to bottom.
+
+use std::{
+    fmt,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Uri;
+use pin_project_lite::pin_project;
+
+use super::ProxyStream;
+use crate::{
+    error::{BoxError, ConnectError},
+    target::Target,
+};
+
+type Proxied<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
+
+pin_project! {
+    /// Response future of a [`Proxy`](crate::Proxy) around a connector. Dropping it closes the socket.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ConnectFuture<F, T> {
+        #[pin]
+        state: State<F, T>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, T> {
+        Direct { #[pin] dial: F, uri: Uri },
+        Proxied { connection: Proxied<T> },
+        Failed { #[pin] error: Ready<ConnectError> },
+    }
+}
+
+impl<F, T> ConnectFuture<F, T> {
+    pub(super) fn direct(dial: F, uri: Uri) -> Self {
+        Self {
+            state: State::Direct { dial, uri },
+        }
+    }
+
+    pub(super) fn proxied(connection: Proxied<T>) -> Self {
+        Self {
+            state: State::Proxied { connection },
+        }
+    }
+
+    pub(super) fn failed(error: ConnectError) -> Self {
+        Self {
+            state: State::Failed { error: ready(error) },
+        }
+    }
+}
+
+impl<F, T, E> Future for ConnectFuture<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<ProxyStream<T>, ConnectError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Direct { dial, uri } => Poll::Ready(match ready!(dial.poll(cx)) {
+                Ok(stream) => Ok(ProxyStream::direct(stream)),
+                Err(error) => {
+                    let error = ConnectError::dial(error);
+                    Err(match Target::try_from(&*uri) {
+                        Ok(target) => error.to(target.authority()),
+                        Err(_) => error,
+                    })
+                }
+            }),
+            StateProj::Proxied { connection } => connection.as_mut().poll(cx),
+            StateProj::Failed { error } => error.poll(cx).map(Err),
+        }
+    }
+}
+
+impl<F, T> fmt::Debug for ConnectFuture<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Direct { .. } => "direct",
+            State::Proxied { .. } => "proxied",
+            State::Failed { .. } => "failed",
+        };
+        f.debug_tuple("ConnectFuture").field(&state).finish()
+    }
+}

@@ -1,0 +1,214 @@
+//! [`Proxy`](crate::Proxy) around a connector: `Service<Uri>`.
+//!
+//! On a direct route it is the inner connector. Through a proxy, it asks the inner connector for the proxy's address. On
+//! that connection it speaks TLS to the proxy and asks for a tunnel with CONNECT, as the route requires.
+//!
+//! - A client that takes connectors passes a `Uri`, and the settings decide its route.
+//! - A client that decides routes itself passes a [`Destination`].
+//! - The connection is a [`ProxyStream`], which knows its route and the proxy's response.
+//! - A [`Split`] of two connectors dials targets with one and proxies with the other.
+//!
+//! ```
+//! # use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+//! # use tower::{Layer, Service, ServiceExt};
+//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::Destination};
+//! # async fn run(proxy: ProxyLayer) -> Result<(), ConnectError> {
+//! let mut connector = proxy.layer(HttpConnector::new());
+//! let uri = http::Uri::from_static("http://example.com/");
+//! let stream = connector.call(Destination { uri, route: Route::Direct }).await?;
+//! assert_eq!(stream.route(), &Route::Direct);
+//! # Ok(())
+//! # }
+//! ```
+
+pub(crate) mod deadline;
+mod future;
+#[cfg(feature = "hyper-rustls")]
+mod https;
+mod inner;
+mod stream;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+mod tunnel;
+
+#[cfg(feature = "tls")]
+use std::io;
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::Uri;
+use hyper::rt::{Read, Write};
+use tower_service::Service;
+
+use self::{
+    deadline::Deadline,
+    stream::Io,
+    tunnel::{ConnectRequest, Tunnel},
+};
+pub use self::{
+    future::ConnectFuture,
+    inner::{Connector, Split},
+    stream::ProxyStream,
+};
+pub use crate::error::ConnectResponse;
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
+use crate::{
+    config::ProxyServer,
+    decide,
+    error::{ConnectError, Failure, Stage},
+    layer::{Proxy, Shared},
+    route::Route,
+    target::{Target, TargetError},
+    trace,
+};
+
+impl<S: Connector> Service<Uri> for Proxy<S> {
+    type Response = ProxyStream<S::Stream>;
+    type Error = ConnectError;
+    type Future = ConnectFuture<S::DirectFuture, S::Stream>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let route = match Target::try_from(&uri) {
+            Ok(target) => self.shared.config.route_connection(&target),
+            Err(error) => return ConnectFuture::failed(ConnectError::target(error)),
+        };
+        self.call(Destination { uri, route })
+    }
+}
+
+/// A target and the route to it.
+///
+/// It is for clients that take a route per request, from a layer outside for instance (see [`route`](crate::route)), and
+/// that keep the connections of different routes apart. A connector that is called with a `Uri` decides by its settings.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The target: scheme and authority.
+    pub uri: Uri,
+    /// The route to it.
+    pub route: Route,
+}
+
+impl<S: Connector> Service<Destination> for Proxy<S> {
+    type Response = ProxyStream<S::Stream>;
+    type Error = ConnectError;
+    type Future = ConnectFuture<S::DirectFuture, S::Stream>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, destination: Destination) -> Self::Future {
+        self.connect(destination)
+            .unwrap_or_else(|error| ConnectFuture::failed(ConnectError::target(error)))
+    }
+}
+
+impl<S: Connector> Proxy<S> {
+    fn connect(
+        &mut self,
+        Destination { uri, route }: Destination,
+    ) -> Result<ConnectFuture<S::DirectFuture, S::Stream>, TargetError> {
+        let target = Target::try_from(&uri)?;
+        let route = decide::safe(route, &target);
+        let Some(proxy) = route.proxy() else {
+            let uri = target.with_explicit_port(&uri)?.unwrap_or(uri);
+            return Ok(ConnectFuture::direct(self.inner.direct().call(uri.clone()), uri));
+        };
+        if target.port().is_none() {
+            return Err(TargetError::new("its scheme has no default port, and it names none"));
+        }
+        let mut authority = String::with_capacity(target.written().len() + "[]:65535".len());
+        // Writing to a string cannot fail.
+        let _ = write!(authority, "{}", target.authority());
+        let connection = ProxyConnection {
+            shared: self.shared.clone(),
+            proxy: proxy.clone(),
+            authority,
+            deadline: Deadline::after(self.shared.connect_timeout),
+            route,
+        };
+        let dial = self.inner.proxy().call(connection.proxy.dial_uri().clone());
+        let dial = async move { dial.await.map_err(|error| Failure::dial(error.into())) };
+        Ok(ConnectFuture::proxied(Box::pin(connection.establish(dial))))
+    }
+}
+
+/// A connection to a proxy that is to be made.
+struct ProxyConnection {
+    shared: Arc<Shared>,
+    route: Route,
+    proxy: ProxyServer,
+    authority: String,
+    deadline: Deadline,
+}
+
+impl ProxyConnection {
+    async fn establish<T>(self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, ConnectError>
+    where
+        T: Read + Write + Unpin,
+    {
+        self.steps(dial).await.map_err(|(stage, failure)| {
+            let error = ConnectError::new(stage, failure)
+                .through(&self.proxy)
+                .to(&self.authority);
+            trace::connect_failed(&error);
+            error
+        })
+    }
+
+    async fn steps<T>(&self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, (Stage, Failure)>
+    where
+        T: Read + Write + Unpin,
+    {
+        let dialled = self.deadline.run(dial, Failure::Timeout).await;
+        let stream = dialled.map_err(|failure| (Stage::Dial, failure))?;
+        let io = self.secure(stream).await.map_err(|failure| (Stage::Tls, failure))?;
+        match &self.route {
+            Route::Tunnel(_) => {
+                let request = ConnectRequest {
+                    authority: &self.authority,
+                    headers: &self.shared.connect_headers,
+                    auth: self.proxy.auth(),
+                };
+                let opened = tunnel::open(io, &request, self.deadline).await;
+                let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
+            }
+            Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
+        }
+    }
+
+    /// Speaks TLS to the proxy, if its address says so.
+    #[cfg(feature = "tls")]
+    async fn secure<T: Read + Write + Unpin>(&self, stream: T) -> Result<Io<T>, Failure> {
+        if !self.proxy.is_tls() {
+            return Ok(Io::Plain(stream));
+        }
+        let handshake = async {
+            let tls = match self.shared.config.tls() {
+                Some(tls) => tls.clone(),
+                // The settings name no such proxy: it came with a `Destination`.
+                None => TlsConfig::platform().map_err(io::Error::other)?,
+            };
+            // HTTP/1.1 is the version that this crate speaks to proxies, so it is the only one offered.
+            tls::handshake(stream, self.proxy.host_name(), &tls, vec![b"http/1.1".to_vec()]).await
+        };
+        let handshake = async { handshake.await.map_err(Failure::Tls) };
+        let tls = self.deadline.run(handshake, Failure::Timeout).await?;
+        Ok(Io::Tls(Box::new(tls)))
+    }
+
+    /// Reading the address of an `https://` proxy is an error in a build without TLS.
+    #[cfg(not(feature = "tls"))]
+    async fn secure<T>(&self, stream: T) -> Result<Io<T>, Failure> {
+        Ok(Io::Plain(stream))
+    }
+}

@@ -1,0 +1,39 @@
+//! TLS over a stream: to an `https://` proxy, and to a target.
+
+use std::io;
+
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio_rustls::{TlsConnector, client};
+
+use crate::{host::Host, tls::TlsConfig};
+
+/// TLS over a hyper stream, as a hyper stream.
+pub(crate) type TlsStream<T> = TokioIo<client::TlsStream<TokioIo<T>>>;
+
+/// Performs the handshake, and offers these protocols whatever the settings list.
+pub(crate) async fn handshake<T>(
+    stream: T,
+    host: &Host<'_>,
+    tls: &TlsConfig,
+    alpn: Vec<Vec<u8>>,
+) -> io::Result<TlsStream<T>>
+where
+    T: Read + Write + Unpin,
+{
+    TlsConnector::from(tls.client_config().clone())
+        .with_alpn(alpn)
+        .connect(server_name(host)?, TokioIo::new(stream))
+        .await
+        .map(TokioIo::new)
+}
+
+/// The name that the certificate must have: in lower case and without a trailing dot (RFC 6066 3).
+fn server_name(host: &Host<'_>) -> io::Result<ServerName<'static>> {
+    let name = match host {
+        Host::Ip(ip) => return Ok(ServerName::IpAddress((*ip).into())),
+        Host::Name(name) => name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(),
+    };
+    ServerName::try_from(name).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a valid TLS server name"))
+}

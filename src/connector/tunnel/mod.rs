@@ -1,0 +1,123 @@
+//! CONNECT: asks a proxy for a tunnel, in any version of HTTP (RFC 9110 9.3.6).
+//!
+//! A version is a file with an [`Exchange`]: it sends the request, reads the response's head, and then gives up either the
+//! tunnel or a refusal's body. [`open`] does the rest, which is the same in all of them. With HTTP/1.1 the connection
+//! itself becomes the tunnel; a version that multiplexes gives up one of the connection's streams instead.
+
+mod http1;
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hyper::rt::{Read, Write};
+
+use super::deadline::Deadline;
+use crate::{
+    auth::{Authenticator, parse_challenges},
+    error::{ConnectResponse, Failure, ResponseParts},
+};
+
+/// The bytes that are kept of a refusal's body.
+const MAX_BODY: usize = 4 * 1024;
+
+/// A CONNECT request.
+pub(super) struct ConnectRequest<'a> {
+    /// `host:port`
+    pub(super) authority: &'a str,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) auth: &'a Authenticator,
+}
+
+impl<'a> ConnectRequest<'a> {
+    /// The header fields besides `Host`, in order. The credentials are asked for here, when they are sent.
+    fn fields(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+        let authorization = self.auth.authorization();
+        let authorization = authorization.map(|value| (&header::PROXY_AUTHORIZATION, value));
+        authorization.into_iter().chain(self.headers)
+    }
+}
+
+/// A CONNECT request and its response, in one version of HTTP.
+trait Exchange {
+    /// The tunnel.
+    type Io;
+
+    /// Sends the request and reads the head of the final response.
+    async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure>;
+
+    /// Reads the first [`MAX_BODY`] bytes of a refusal's body. That it is a refusal is known by now, so the deadline ends
+    /// only the wait for the body.
+    async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> Bytes;
+
+    /// The tunnel, and its bytes that have come already.
+    fn into_tunnel(self) -> (Self::Io, Bytes);
+}
+
+/// An open tunnel.
+pub(super) struct Tunnel<T> {
+    pub(super) io: T,
+    pub(super) response: ConnectResponse,
+    /// The tunnel's first bytes, which came with the response.
+    pub(super) early: Bytes,
+}
+
+/// Asks for a tunnel on a connection to a proxy that speaks HTTP/1.1.
+pub(super) async fn open<T>(
+    connection: T,
+    request: &ConnectRequest<'_>,
+    deadline: Deadline,
+) -> Result<Tunnel<T>, Failure>
+where
+    T: Read + Write + Unpin,
+{
+    exchange(http1::Http1::new(connection), request, deadline).await
+}
+
+async fn exchange<E: Exchange>(
+    mut exchange: E,
+    request: &ConnectRequest<'_>,
+    deadline: Deadline,
+) -> Result<Tunnel<E::Io>, Failure> {
+    let mut head = deadline.run(exchange.connect(request), timed_out).await?;
+    redact(&mut head, request.auth);
+    if !head.status.is_success() {
+        let body = exchange.refusal_body(&head, deadline).await;
+        return Err(refusal(head, &body, request.auth));
+    }
+    let (io, early) = exchange.into_tunnel();
+    let response = ConnectResponse::new(head);
+    Ok(Tunnel { io, response, early })
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    Failure::Timeout(limit)
+}
+
+fn refusal(mut head: ResponseParts, body: &[u8], auth: &Authenticator) -> Failure {
+    head.body = auth.redact(body).into();
+    let field = match head.status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
+        _ => header::WWW_AUTHENTICATE,
+    };
+    Failure::Refused {
+        challenges: parse_challenges(head.headers.get_all(field)),
+        response: ConnectResponse::new(head),
+        authorized: auth.credentials().is_some(),
+    }
+}
+
+/// Hides the credentials in a head: a proxy that repeats the request must not bring them into an error.
+fn redact(head: &mut ResponseParts, auth: &Authenticator) {
+    if auth.credentials().is_none() {
+        return;
+    }
+    if let Cow::Owned(reason) = &mut head.reason {
+        *reason = String::from_utf8_lossy(&auth.redact(reason.as_bytes())).into_owned();
+    }
+    for value in head.headers.values_mut() {
+        if let Ok(redacted) = HeaderValue::from_bytes(&auth.redact(value.as_bytes())) {
+            *value = redacted;
+        }
+    }
+}

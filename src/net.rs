@@ -1,0 +1,203 @@
+//! One table of CIDR blocks, for `NO_PROXY` and for the guard.
+//!
+//! Two blocks are nested or disjoint, never overlapping. So among blocks sorted by their first address, the last one that
+//! begins at or before an address is the innermost one that can contain it, and the blocks around it follow by links.
+//! A look-up takes time by the depth of nesting and the logarithm of the number of blocks.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// Blocks of addresses, each with its rank. A look-up gives the lowest rank of those that contain the address.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NetTable {
+    v4: Blocks<u32>,
+    v6: Blocks<u128>,
+}
+
+impl NetTable {
+    pub(crate) fn new(networks: impl IntoIterator<Item = (IpNet, u32)>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (network, rank) in networks {
+            match network {
+                IpNet::V4(net) => v4.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), rank)),
+                IpNet::V6(net) => v6.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), rank)),
+            }
+        }
+        Self {
+            v4: Blocks::new(v4),
+            v6: Blocks::new(v6),
+        }
+    }
+
+    pub(crate) fn find_v4(&self, bits: u32) -> Option<u32> {
+        self.v4.find(bits)
+    }
+
+    pub(crate) fn find_v6(&self, bits: u128) -> Option<u32> {
+        self.v6.find(bits)
+    }
+}
+
+/// Networks without ranks. A look-up gives the widest one that contains the address.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NetSet {
+    networks: Vec<IpNet>,
+    table: NetTable,
+}
+
+impl NetSet {
+    /// Host bits may be set.
+    pub(crate) fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let mut networks: Vec<_> = networks.into_iter().map(to_canonical).collect();
+        networks.sort_unstable_by_key(|network| (network.prefix_len(), *network));
+        networks.dedup();
+        Self {
+            table: NetTable::new(networks.iter().copied().zip(0..)),
+            networks,
+        }
+    }
+
+    /// The address is not an IPv4-mapped one.
+    pub(crate) fn find(&self, ip: IpAddr) -> Option<IpNet> {
+        let rank = match ip {
+            IpAddr::V4(ip) => self.table.find_v4(ip.to_bits()),
+            IpAddr::V6(ip) => self.table.find_v6(ip.to_bits()),
+        };
+        Some(self.networks[rank? as usize])
+    }
+}
+
+/// The network without host bits; a network of IPv4-mapped IPv6 addresses is the IPv4 network it stands for.
+pub(crate) fn to_canonical(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    let IpNet::V6(v6) = network else { return network };
+    let mapped = v6.addr().to_ipv4_mapped();
+    match (mapped, v6.prefix_len().checked_sub(96)) {
+        (Some(ip), Some(length)) => Ipv4Net::new(ip, length).map_or(network, IpNet::V4),
+        _ => network,
+    }
+}
+
+/// Blocks of one family, sorted by their first address.
+#[derive(Debug, Clone)]
+struct Blocks<T>(Vec<Block<T>>);
+
+#[derive(Debug, Clone)]
+struct Block<T> {
+    first: T,
+    last: T,
+    rank: u32,
+    /// The smallest block around this one that is kept.
+    parent: Option<u32>,
+}
+
+impl<T> Default for Blocks<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Block<T> {
+    fn new(first: T, last: T, rank: u32) -> Self {
+        Self {
+            first,
+            last,
+            rank,
+            parent: None,
+        }
+    }
+}
+
+impl<T: Copy + Ord> Blocks<T> {
+    fn new(mut blocks: Vec<Block<T>>) -> Self {
+        // Outer blocks before inner ones, and of equal blocks the one of lowest rank.
+        blocks.sort_unstable_by(|a, b| (a.first, b.last, a.rank).cmp(&(b.first, a.last, b.rank)));
+        let mut kept: Vec<Block<T>> = Vec::with_capacity(blocks.len());
+        for mut block in blocks {
+            let mut around = kept.len().checked_sub(1);
+            while let Some(at) = around.filter(|at| kept[*at].last < block.first) {
+                around = kept[at].parent.map(|parent| parent as usize);
+            }
+            // A block within one of lower rank is never the answer.
+            if around.is_some_and(|at| kept[at].rank < block.rank) {
+                continue;
+            }
+            block.parent = around.map(|at| at as u32);
+            kept.push(block);
+        }
+        Self(kept)
+    }
+
+    fn find(&self, address: T) -> Option<u32> {
+        let after = self.0.partition_point(|block| block.first <= address);
+        let mut around = after.checked_sub(1);
+        while let Some(at) = around {
+            let block = &self.0[at];
+            // Inner blocks are kept only where their rank is lower.
+            if address <= block.last {
+                return Some(block.rank);
+            }
+            around = block.parent.map(|parent| parent as usize);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(list: &[&str]) -> NetSet {
+        NetSet::new(list.iter().map(|network| network.parse().unwrap()))
+    }
+
+    #[test]
+    fn the_widest_network_that_has_the_address_is_found() {
+        let set = networks(&[
+            "10.1.0.0/16",
+            "10.0.0.0/8",
+            "10.1.2.0/24",
+            "9.0.0.0/8",
+            "11.1.1.1/32",
+            "fd00::/8",
+            "10.200.0.0/16",
+            "::ffff:12.0.0.0/104",
+            "13.1.2.3/8",
+        ]);
+        for (ip, found) in [
+            ("9.255.255.255", Some("9.0.0.0/8")),
+            ("10.0.0.0", Some("10.0.0.0/8")),
+            ("10.1.2.3", Some("10.0.0.0/8")),
+            ("10.255.255.255", Some("10.0.0.0/8")),
+            ("11.1.1.0", None),
+            ("11.1.1.1", Some("11.1.1.1/32")),
+            ("11.1.1.2", None),
+            ("12.34.56.78", Some("12.0.0.0/8")),
+            ("13.0.0.0", Some("13.0.0.0/8")),
+            ("14.0.0.0", None),
+            ("0.0.0.0", None),
+            ("255.255.255.255", None),
+            ("::", None),
+            ("fcff::", None),
+            ("fd12::1", Some("fd00::/8")),
+            ("fe00::", None),
+        ] {
+            let expected = found.map(|network| network.parse().unwrap());
+            assert_eq!(set.find(ip.parse().unwrap()), expected, "{ip}");
+        }
+        assert_eq!(networks(&[]).find([10, 0, 0, 1].into()), None);
+    }
+
+    #[test]
+    fn a_network_of_one_family_has_no_address_of_the_other() {
+        let all_v6 = networks(&["::/0"]);
+        assert_eq!(all_v6.find([10, 0, 0, 1].into()), None);
+        let all_v4 = networks(&["0.0.0.0/0"]);
+        assert_eq!(all_v4.find("2000::".parse().unwrap()), None);
+        assert_eq!(
+            networks(&["::ffff:0:0/96"]).find([1, 2, 3, 4].into()),
+            Some("0.0.0.0/0".parse().unwrap())
+        );
+    }
+}

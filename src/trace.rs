@@ -1,0 +1,92 @@
+//! Every event and span of this crate, written here and nowhere else (feature `tracing`).
+//!
+//! | level | message | fields |
+//! |---|---|---|
+//! | `WARN` | a [`Warning`](crate::config::Warning), as its text | |
+//! | `WARN` | `certificates of targets are NOT verified: for testing only` | |
+//! | `ERROR` | `the new proxy settings cannot be used: the old ones stay` | `error` |
+//! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
+//! | `DEBUG` | `connecting through the proxy failed` | `error` |
+//! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
+//! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
+//!
+//! The values are texts that are safe to show: no password is among them.
+
+// Without the feature nothing is done with what is passed.
+#![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+
+use std::fmt::Display;
+
+/// An oddity of settings that take effect.
+pub(crate) fn warning(warning: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!("{warning}");
+}
+
+/// A client is built that verifies no certificate of a target.
+#[cfg(feature = "client")]
+pub(crate) fn targets_not_verified() {
+    #[cfg(feature = "tracing")]
+    tracing::warn!("certificates of targets are NOT verified: for testing only");
+}
+
+/// Settings that were to replace others cannot be used.
+#[cfg(feature = "client")]
+pub(crate) fn settings_rejected(error: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(%error, "the new proxy settings cannot be used: the old ones stay");
+}
+
+/// A route was decided.
+pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &impl Display, reason: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%target, purpose, %route, %reason, "proxy decision");
+}
+
+/// A connection through a proxy could not be made.
+pub(crate) fn connect_failed(error: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%error, "connecting through the proxy failed");
+}
+
+/// A policy denied an address. Strangers choose how many there are, so it is not a warning.
+pub(crate) fn denied(target: &str, address: &impl Display, denied: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target = %target, %address, "{denied}");
+}
+
+/// The span of a client's request, which says by which route it goes.
+#[cfg(feature = "client")]
+pub(crate) struct RequestSpan {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+#[cfg(feature = "client")]
+impl RequestSpan {
+    pub(crate) fn new(
+        method: &impl Display,
+        target: Option<&impl Display>,
+        purpose: Option<&str>,
+        route: &impl Display,
+    ) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: tracing::debug_span!(
+                "outbound request",
+                %method,
+                target = target.map(tracing::field::display),
+                purpose,
+                %route,
+            ),
+        }
+    }
+
+    /// Runs the request in the span.
+    pub(crate) fn run<F: Future>(self, request: F) -> impl Future<Output = F::Output> {
+        #[cfg(feature = "tracing")]
+        return tracing::Instrument::instrument(request, self.span);
+        #[cfg(not(feature = "tracing"))]
+        request
+    }
+}
