@@ -4,11 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-mod common;
-
 use std::time::Duration;
 
-use common::{CONNECT, Handing, OK, Then, Wire, connect, layer, tunnel};
+use crate::common::{CONNECT, Handing, OK, Then, Wire, connect, layer, tunnel};
 use http::{HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

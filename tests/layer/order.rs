@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-mod common;
-
-use common::{CONNECT, client, get, layer};
+use crate::common::{CONNECT, client, get, layer};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::Layer;

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
-mod common;
-
-use common::everything;
+use crate::common::{self, everything};
 use serde::{Deserialize, de::DeserializeOwned};
 use tower_outbound_proxy::{
     ConfigError, Dialect, NoProxy, Precedence, ProxyConfig, ProxySettings, Reason, TlsConfig, Warning,

@@ -51,7 +51,7 @@ impl Done {
 
 /// Runs it with these variables alone.
 pub async fn palpo(args: &[&str], variables: &[(&str, &str)]) -> Done {
-    let mut command = Command::from(built::program("palpo"));
+    let mut command = Command::from(built::program(env!("CARGO_BIN_EXE_palpo")));
     command
         .envs(variables.iter().copied())
         .args(args)

@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-mod common;
-
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::{CONNECT, Handing, Then, Wire, client, connect, everything, get, layer, tunnel};
 use bytes::Bytes;
-use common::{CONNECT, Handing, Then, Wire, client, connect, everything, get, layer, tunnel};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use tower::retry::Policy;
@@ -255,14 +253,7 @@ async fn it_is_found_under_clients_and_middlewares() {
         .await
         .unwrap_err();
 
-    let endpoint = tonic::transport::Endpoint::from_static("http://origin.test");
-    let channel = endpoint.connect_with_connector(tower::Layer::layer(
-        &layer(&proxy.url()).with_always_tunnel(true),
-        tower_outbound_proxy_lab::connector(),
-    ));
-    let tonic: BoxError = within(channel).await.unwrap_err().into();
-
-    for (wrapper, error) in [("hyper", hyper), ("tower", tower), ("buffer", buffer), ("tonic", tonic)] {
+    for (wrapper, error) in [("hyper", hyper), ("tower", tower), ("buffer", buffer)] {
         let found = ConnectError::find(&*error).unwrap_or_else(|| panic!("{wrapper}: {error:?}"));
         assert_eq!(found.response().unwrap().status(), 403, "{wrapper}");
         assert!(found.is_before_request() && !found.is_transient(), "{wrapper}");

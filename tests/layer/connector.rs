@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-mod common;
-
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
 
-use common::{CONNECT, Handing, Mark, OK, Then, Wire, client, connect, get, layer};
+use crate::common::{CONNECT, Handing, Mark, OK, Then, Wire, client, connect, get, layer};
 use http::{Extensions, Uri};
 use hyper::rt::Write;
 use hyper_util::client::legacy::connect::Connection;

@@ -21,7 +21,7 @@
 
 mod app;
 mod demo;
-#[path = "../shared/option.rs"]
+#[path = "../../shared/option.rs"]
 mod option;
 mod site;
 

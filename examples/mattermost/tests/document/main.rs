@@ -1,4 +1,4 @@
-//! Promise: the example `mattermost` does what Mattermost's document "Using an Outbound Proxy" says, sentence by sentence.
+//! Promise: `mattermost` does what Mattermost's document "Using an Outbound Proxy" says, sentence by sentence.
 //!
 //! In the document's order, each sentence that states a behaviour, and the tests that are named after it:
 //!
@@ -34,25 +34,19 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "../examples/mattermost/app/mod.rs"]
+#[path = "../../src/app/mod.rs"]
 #[allow(dead_code)] // what only the program uses
 mod app;
-#[path = "../examples/mattermost/site.rs"]
+#[path = "../../src/site.rs"]
 mod site;
 
-#[path = "mattermost/answers.rs"]
 mod answers;
-#[path = "common/built.rs"]
+#[path = "../../../shared/built.rs"]
 mod built;
-#[path = "mattermost/lab.rs"]
 mod lab;
-#[path = "mattermost/program.rs"]
 mod program;
-#[path = "mattermost/real.rs"]
 mod real;
-#[path = "mattermost/title.rs"]
 mod title;
-#[path = "mattermost/unit.rs"]
 mod unit;
 
 use std::sync::Arc;
@@ -64,7 +58,7 @@ use app::{Settings, unit::Unit};
 use lab::{Lab, environment, trusting};
 
 /// The document's own, to the letter.
-pub const SAMPLE: &str = include_str!("../examples/mattermost/sample.service");
+pub const SAMPLE: &str = include_str!("../../sample.service");
 /// Base64 of `mattermost:password`.
 const BASIC: &str = "Basic bWF0dGVybW9zdDpwYXNzd29yZA==";
 

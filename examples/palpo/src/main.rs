@@ -23,7 +23,7 @@
 
 mod app;
 mod demo;
-#[path = "../shared/option.rs"]
+#[path = "../../shared/option.rs"]
 mod option;
 mod redis;
 mod site;

@@ -22,7 +22,7 @@ use crate::{
 const USER: &str = "mattermost:password@";
 
 fn program(args: &[&str]) -> Command {
-    let mut command = Command::from(built::program("mattermost"));
+    let mut command = Command::from(built::program(env!("CARGO_BIN_EXE_mattermost")));
     command
         .args(args)
         .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! The same program through Squid and mitmproxy, set up by the document's sample with their ports.
 //!
-//! The tests are ignored because the servers have to be installed; `cargo test --test mattermost -- --ignored` runs them,
+//! The tests are ignored because the servers have to be installed; `cargo test -p mattermost -- --ignored` runs them,
 //! and fails where one is missing.
 
 use tower_outbound_proxy_lab::{

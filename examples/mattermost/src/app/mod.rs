@@ -1,6 +1,6 @@
 //! The application: its settings, and the server that answers with previews.
 
-#[path = "../../shared/causes.rs"]
+#[path = "../../../shared/causes.rs"]
 pub(crate) mod causes;
 pub(crate) mod outbound;
 pub(crate) mod preview;

@@ -2,7 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod call;
-#[path = "../../shared/causes.rs"]
+#[path = "../../../shared/causes.rs"]
 pub(crate) mod causes;
 pub(crate) mod connections;
 pub(crate) mod outbound;

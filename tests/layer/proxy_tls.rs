@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{CONNECT, client, connect, everything, get, layer};
+use crate::common::{CONNECT, client, connect, everything, get, layer};
 use rustls::ClientConfig;
 use tower_outbound_proxy::{ConfigError, ConnectError, ProxyConfig, ProxyLayer, Stage, TlsConfig, Warning};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity, Listening, Origin, ScriptedProxy, Step, connector, within};

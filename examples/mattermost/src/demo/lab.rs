@@ -7,7 +7,7 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin};
 use crate::site::{Site, page};
 
 /// The sample unit file of the document, to the letter.
-const SAMPLE: &str = include_str!("../sample.service");
+const SAMPLE: &str = include_str!("../../sample.service");
 const USER: &str = "mattermost";
 const PASSWORD: &str = "password";
 

@@ -2,19 +2,31 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "common/built.rs"]
+#[path = "../shared/built.rs"]
 mod built;
 
 use std::{
     ffi::OsStr,
     io::Write,
     os::unix::ffi::OsStrExt,
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy};
 
-use built::{Files, program};
+use built::Files;
+
+/// An example. (`cargo test` builds them beside the tests; with `--test` it leaves them as they are.)
+fn program(name: &str) -> Command {
+    let deps = std::env::current_exe().unwrap();
+    let path = deps.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --examples`",
+        path.display()
+    );
+    built::program(path)
+}
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -1,4 +1,4 @@
-//! Promise: the example `palpo` does what Palpo's document "Using Forward/Outbound Proxies" says, sentence by sentence.
+//! Promise: `palpo` does what Palpo's document "Using Forward/Outbound Proxies" says, sentence by sentence.
 //!
 //! In the document's order, each sentence that states a behaviour, and the tests that are named after it:
 //!
@@ -44,31 +44,23 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "../examples/palpo/app/mod.rs"]
+#[path = "../../src/app/mod.rs"]
 #[allow(dead_code)] // what only the program uses
 mod app;
-#[path = "../examples/palpo/redis.rs"]
+#[path = "../../src/redis.rs"]
 mod redis;
-#[path = "../examples/palpo/site.rs"]
+#[path = "../../src/site.rs"]
 mod site;
 
-#[path = "palpo/addresses.rs"]
 mod addresses;
-#[path = "common/built.rs"]
+#[path = "../../../shared/built.rs"]
 mod built;
-#[path = "palpo/certificates.rs"]
 mod certificates;
-#[path = "palpo/connections.rs"]
 mod connections;
-#[path = "palpo/lab.rs"]
 mod lab;
-#[path = "palpo/program.rs"]
 mod program;
-#[path = "palpo/real.rs"]
 mod real;
-#[path = "palpo/run.rs"]
 mod run;
-#[path = "palpo/settings.rs"]
 mod settings;
 
 use tower_outbound_proxy_lab::{Kind, Listening};
@@ -273,10 +265,10 @@ fn no_proxy_is_hosts_addresses_and_ranges() {
 #[test]
 fn each_sentence_names_its_tests() {
     let sources = [
-        include_str!("palpo.rs"),
-        include_str!("palpo/addresses.rs"),
-        include_str!("palpo/connections.rs"),
-        include_str!("palpo/certificates.rs"),
+        include_str!("main.rs"),
+        include_str!("addresses.rs"),
+        include_str!("connections.rs"),
+        include_str!("certificates.rs"),
     ];
     let list: String = sources[0].lines().take_while(|line| line.starts_with("//!")).collect();
     let named: Vec<_> = list

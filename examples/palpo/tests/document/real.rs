@@ -1,6 +1,6 @@
 //! The same program through Squid, over plain connections and over TLS, and through mitmproxy.
 //!
-//! The tests are ignored because the servers have to be installed; `cargo test --test palpo -- --ignored` runs them, and
+//! The tests are ignored because the servers have to be installed; `cargo test -p palpo -- --ignored` runs them, and
 //! fails where one is missing.
 
 use tower_outbound_proxy_lab::{
