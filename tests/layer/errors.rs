@@ -1,0 +1,369 @@
+//! An error of this crate is found under whatever wraps it, says in one line what happened and in its source why,
+//! answers whether another attempt is safe and may help, and never shows a credential.
+
+#![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::{CONNECT, Handing, Then, Wire, client, connect, everything, get, layer, tunnel};
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Full};
+use tower::retry::Policy;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_outbound_proxy::{ConnectError, ProxyLayer, Stage, TargetError};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, connector, within};
+
+const PROXY: &str = "http://user:pass%20word@proxy.test:3128";
+/// `user:pass word`
+const TOKEN: &str = "dXNlcjpwYXNzIHdvcmQ=";
+
+/// What is on the other side of the inner connector.
+enum Far {
+    Says(&'static str, Then),
+    /// It cannot be dialled.
+    Refuses,
+    /// It cannot be dialled in time.
+    Hangs,
+}
+
+impl Far {
+    async fn attempt(self, proxy: &str, uri: &str) -> ConnectError {
+        let mut far = Some(self);
+        let inner = tower::service_fn(move |_: Uri| {
+            let far = far.take().unwrap();
+            async move {
+                match far {
+                    Far::Says(answer, then) => Ok(Wire::saying([answer]).then(then)),
+                    Far::Refuses => Err(BoxError::from("nobody is listening")),
+                    Far::Hangs => std::future::pending().await,
+                }
+            }
+        });
+        let layer = layer(proxy).with_connect_timeout(Some(Duration::from_secs(5)));
+        within(connect(&layer, inner, uri)).await.unwrap_err()
+    }
+}
+
+/// Per failure: its text without the part that all have in common, the text of its source, and whether it may pass.
+#[tokio::test(start_paused = true)]
+async fn each_failure_has_its_text_source_and_prospects() {
+    use Far::{Hangs, Refuses, Says};
+    use Then::{Close, Hang, Reset};
+    let large: &'static str = format!("HTTP/1.1 200 {}", "x".repeat(70_000)).leak();
+    let fields: &'static str = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(101)).leak();
+    #[rustfmt::skip] // one row a line
+    let cases = [
+        (Refuses, Stage::Dial, "connecting failed", Some("nobody is listening"), true),
+        (Hangs, Stage::Dial, "connecting took longer than 5s", None, true),
+        (Says("", Hang), Stage::Tunnel, "waiting for the answer to CONNECT took longer than 5s", None, true),
+        (Says("", Reset), Stage::Tunnel, "the connection broke during CONNECT", Some("connection reset"), true),
+        (Says("", Close), Stage::Tunnel, "the connection was closed without an answer to CONNECT", None, true),
+        (Says("HTTP/1.1 200", Close), Stage::Tunnel, "the connection was closed within the answer to CONNECT", None, true),
+        (Says(large, Hang), Stage::Tunnel, "the answer to CONNECT has a head of over 64 KiB", None, false),
+        (Says(fields, Hang), Stage::Tunnel, "the answer to CONNECT has over 100 header fields", None, false),
+        (Says("SSH-2.0", Hang), Stage::Tunnel, "the answer to CONNECT is not HTTP/1", None, false),
+        (Says("\x15\x03", Hang), Stage::Tunnel, "the answer to CONNECT is not HTTP/1 but TLS (is it an `https://` proxy?)", None, false),
+        (Says("HTTP/1.1 403 No Way\r\n\r\n", Close), Stage::Tunnel, "the tunnel was refused: 403 No Way", None, false),
+        (Says("HTTP/1.0 503\r\nX-Squid-Error: ERR_DNS 0\r\n\r\n", Close), Stage::Tunnel, "the tunnel was refused: 503 (ERR_DNS 0)", None, true),
+        (
+            Says("HTTP/1.1 407 Log In\r\nProxy-Authenticate: Negotiate, Basic realm=\"l\\\"ab\"\r\n\r\n", Close), Stage::Tunnel,
+            "the tunnel was refused: 407 Log In; it asks for Negotiate or Basic (realm \"l\\\"ab\"), and did not accept the \
+             credentials it was sent", None, false,
+        ),
+        (
+            Says("HTTP/1.1 401 \r\n\r\n", Close), Stage::Tunnel,
+            "the tunnel was refused: 401; it names no way to authenticate, and did not accept the credentials it was sent",
+            None, false,
+        ),
+    ];
+    for (far, stage, text, source, transient) in cases {
+        let error = far.attempt(PROXY, "https://who:what@Origin.test/path?query").await;
+        let expected = format!("proxy http://user:***@proxy.test:3128, to origin.test:443: {text}");
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), source, "{text}");
+        assert_eq!(error.proxy(), Some("http://user:***@proxy.test:3128"));
+        assert_eq!(error.stage(), stage, "{text}");
+        assert_eq!(error.is_transient(), transient, "{text}");
+        assert!(error.is_before_request(), "{text}");
+        let seen = everything(&error);
+        for secret in ["pass word", "pass%20word", TOKEN, "what", "query"] {
+            assert!(!seen.contains(secret), "{secret} in {seen:.500}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_the_proxys_fault_does_not_name_it() {
+    let direct = Far::Refuses.attempt(PROXY, "http://127.0.0.1/").await;
+    assert_eq!(direct.to_string(), "127.0.0.1:80: connecting failed");
+    assert_eq!((direct.proxy(), direct.stage()), (None, Stage::Dial));
+    assert!(direct.is_before_request() && direct.is_transient());
+
+    let target = Far::Refuses.attempt(PROXY, "/path").await;
+    assert_eq!(
+        target.to_string(),
+        "not a target: it has no scheme (an absolute URI is needed)"
+    );
+    assert_eq!((target.proxy(), target.stage()), (None, Stage::Target));
+    assert!(target.is_before_request() && !target.is_transient() && target.source().is_none());
+
+    let none = "HTTP/1.1 407 \r\nProxy-Authenticate: Basic\r\n\r\n";
+    let asked = Far::Says(none, Then::Close)
+        .attempt("proxy.test", "https://[2001:db8::1]/")
+        .await;
+    let text = "proxy http://proxy.test:1080, to [2001:db8::1]:443: the tunnel was refused: 407; it asks for Basic, and none \
+                are configured for it";
+    assert_eq!(asked.to_string(), text);
+}
+
+/// The status alone decides whether a refusal may pass.
+#[tokio::test]
+async fn which_refusals_may_pass() {
+    for status in [
+        400, 401, 402, 403, 404, 405, 407, 408, 421, 425, 429, 451, 500, 501, 502, 503, 504, 505, 511,
+    ] {
+        let answer: &'static str = format!("HTTP/1.1 {status} Odd\r\nContent-Length: 0\r\n\r\n").leak();
+        let error = Far::Says(answer, Then::Hang)
+            .attempt(PROXY, "https://origin.test/")
+            .await;
+        let may_pass = [408, 425, 429, 500, 502, 503, 504].contains(&status);
+        assert_eq!(error.is_transient(), may_pass, "{status}");
+        assert!(error.is_before_request());
+    }
+}
+
+/// A certificate that does not verify is the same finding wherever TLS was made.
+#[tokio::test]
+async fn a_certificate_found_by_an_inner_connector_is_not_transient() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let origin = Origin::https(&ca, &["localhost"], &[]).await;
+    let unproxied = ProxyLayer::new(tower_outbound_proxy::ProxyConfig::builder().build().unwrap());
+    let inner = unproxied.https_connector_with(connector(), other.client_config(&[]));
+    let error = within(connect(&unproxied, inner, &origin.url("/"))).await.unwrap_err();
+    assert!(error.is_certificate(), "{error:?}");
+    assert!(!error.is_transient(), "{error:?}");
+}
+
+/// A proxy, hostile or helpful, that says the credentials back. What stands at the end of what is kept counts as well.
+#[tokio::test]
+async fn credentials_said_back_are_hidden() {
+    let pad = "x".repeat(4096 - 10);
+    #[rustfmt::skip] // one row a line
+    let cases = [
+        ("password in the reason", "403 for pass word\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("token in the reason", format!("403 for {TOKEN}\r\nContent-Length: 0\r\n\r\n")),
+        ("token in a field", format!("403 No\r\nX-Echo: Basic {TOKEN}\r\nContent-Length: 0\r\n\r\n")),
+        ("password in a field", "403 No\r\nX-Echo: user:pass word\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("password in the realm", "407 No\r\nProxy-Authenticate: Basic realm=\"pass word\"\r\n\r\n".to_owned()),
+        ("in X-Squid-Error", format!("403 No\r\nX-Squid-Error: {TOKEN}\r\n\r\n")),
+        ("in the body", format!("403 No\r\n\r\nproxy-authorization: Basic {TOKEN}, that is pass word")),
+        ("in two chunks", "403 No\r\nTransfer-Encoding: chunked\r\n\r\n6\r\npass w\r\n3\r\nord\r\n0\r\n\r\n".to_owned()),
+        ("in a 200", format!("200 OK\r\nX-Echo: {TOKEN} pass word\r\n\r\n")),
+        ("in the reason of a 200", "200 pass word\r\n\r\n".to_owned()),
+        ("at the end of the 4 KiB", format!("403 No\r\n\r\n{pad}{TOKEN}")),
+        ("at the end of a body cut off", format!("403 No\r\n\r\n{}", &TOKEN[..10])),
+    ];
+    for (place, answer) in cases {
+        let wire = Wire::saying([format!("HTTP/1.1 {answer}")]).then(Then::Close);
+        let (response, mut seen) = match within(tunnel(&layer(PROXY), wire)).await {
+            Ok(stream) => (stream.connect_response().unwrap().clone(), format!("{stream:?}")),
+            Err(error) => {
+                let seen = format!("{}{:?}", everything(&error), error.challenges());
+                (error.response().unwrap().clone(), seen)
+            }
+        };
+        let values = response.headers().values().map(http::HeaderValue::as_bytes);
+        for bytes in values.chain([response.reason().as_bytes(), response.body()]) {
+            seen.push_str(&String::from_utf8_lossy(bytes));
+        }
+        seen.push_str(&format!("{response} {response:?}"));
+        for secret in [&TOKEN[..8], "pass word"] {
+            assert!(!seen.contains(secret), "{place}: {secret} in {seen:.400}");
+        }
+        assert!(seen.contains("***"), "{place}: {seen:.400}");
+    }
+}
+
+/// Wraps as tonic's transport error does.
+#[derive(Debug)]
+struct Transport(Option<BoxError>);
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("transport error")
+    }
+}
+
+impl Error for Transport {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.as_deref().map(|error| error as _)
+    }
+}
+
+async fn forbidden() -> ConnectError {
+    let answer = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+    Far::Says(answer, Then::Hang)
+        .attempt(PROXY, "https://origin.test/")
+        .await
+}
+
+#[tokio::test]
+async fn it_is_found_under_what_wraps_it() {
+    let status = |error: &(dyn Error + 'static)| ConnectError::find(error)?.response().map(|r| r.status().as_u16());
+    let io = |error: BoxError| -> BoxError { io::Error::other(error).into() };
+    let transport = |error: BoxError| -> BoxError { Transport(Some(error)).into() };
+    let bare = || async { BoxError::from(forbidden().await) };
+    for (wrapped, found) in [
+        (bare().await, true),
+        (io(bare().await), true),
+        (io(io(bare().await)), true),
+        (transport(bare().await), true),
+        (transport(io(transport(transport(io(bare().await))))), true),
+        (Transport(None).into(), false),
+        (io(transport("other".into())), false),
+        (io::Error::from(io::ErrorKind::ConnectionRefused).into(), false),
+        (io::Error::from_raw_os_error(111).into(), false),
+    ] {
+        assert_eq!(status(&*wrapped), found.then_some(403), "{wrapped:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_found_under_clients_and_middlewares() {
+    const URL: &str = "https://origin.test/";
+    let proxy = ForwardProxy::builder().deny("origin.test").start().await;
+    let connector = layer(&proxy.url()).https_connector_with(connector(), Ca::new().client_config(&[]));
+    let client = client(connector);
+    let hyper: BoxError = within(get(&client, URL)).await.unwrap_err().into();
+
+    let stack = ServiceBuilder::new().buffer(1).timeout(Duration::from_secs(60));
+    let stack = stack.retry(Persist { proxy: None, left: 1 }).service(client);
+    let request = Request::get(URL).body(Full::new(Bytes::new())).unwrap();
+    let tower = within(stack.oneshot(request)).await.unwrap_err();
+
+    // A service that failed while not in use tells every caller, through tower's shared wrapper.
+    let (inner, mut handle) = tower_test::mock::pair::<(), ()>();
+    handle.send_error(forbidden().await);
+    let buffer = within(tower::buffer::Buffer::new(inner, 1).oneshot(()))
+        .await
+        .unwrap_err();
+
+    for (wrapper, error) in [("hyper", hyper), ("tower", tower), ("buffer", buffer)] {
+        let found = ConnectError::find(&*error).unwrap_or_else(|| panic!("{wrapper}: {error:?}"));
+        assert_eq!(found.response().unwrap().status(), 403, "{wrapper}");
+        assert!(found.is_before_request() && !found.is_transient(), "{wrapper}");
+    }
+}
+
+/// Past the connection there is no promise: the origin may have acted on what it was sent.
+#[tokio::test]
+async fn a_request_that_fails_after_it_was_sent_is_not_ours() {
+    const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    for (step, established) in [(Step::Close, false), (Step::Reset, false), (Step::send(HALF), true)] {
+        let steps = vec![step, Step::Close];
+        let forward = ScriptedProxy::start(steps.clone()).await;
+        let tunnelled = [vec![Step::established(), Step::ReadHead], steps].concat();
+        let tunnel = ScriptedProxy::start(tunnelled).await;
+        for (proxy, always) in [(&forward, false), (&tunnel, true)] {
+            let client = client(tower::Layer::layer(
+                &layer(&proxy.url()).with_always_tunnel(always),
+                connector(),
+            ));
+            let error: BoxError = match within(client.get("http://origin.test/".parse().unwrap())).await {
+                Ok(response) => {
+                    assert!(established);
+                    within(response.into_body().collect()).await.unwrap_err().into()
+                }
+                Err(error) => error.into(),
+            };
+            assert!(ConnectError::find(&*error).is_none(), "{error:?}");
+            let sent = proxy.connection(0).received_text();
+            assert!(sent.contains("GET ") && sent.ends_with("\r\n\r\n"), "{sent}");
+        }
+    }
+    let relative: TargetError = "/path".parse::<tower_outbound_proxy::Target<'_>>().unwrap_err();
+    assert!(ConnectError::find(&relative).is_none());
+}
+
+/// The policy that the documentation of `ConnectError` suggests; between attempts it starts the proxy again.
+#[derive(Clone)]
+struct Persist {
+    proxy: Option<Arc<ForwardProxy>>,
+    left: usize,
+}
+
+impl<R, E: Into<BoxError> + Error + 'static> Policy<Request<Full<Bytes>>, R, E> for Persist {
+    type Future = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn retry(&mut self, _: &mut Request<Full<Bytes>>, outcome: &mut Result<R, E>) -> Option<Self::Future> {
+        let error = ConnectError::find(outcome.as_ref().err()?)?;
+        self.left = self.left.checked_sub(1)?;
+        (error.is_before_request() && error.is_transient()).then_some(())?;
+        let proxy = self.proxy.clone();
+        Some(Box::pin(async move {
+            if let Some(proxy) = proxy {
+                proxy.restart().await;
+            }
+        }))
+    }
+
+    fn clone_request(&mut self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
+        Some(request.clone())
+    }
+}
+
+/// A POST: what is known not to have been sent can be sent again, whatever the method is.
+#[tokio::test]
+async fn a_retry_outlives_a_proxy_that_was_down() {
+    let (ca, body) = (Ca::new(), "once");
+    for (deny, attempts) in [("other.test", 1), ("origin.test", 0)] {
+        let origin = Origin::https(&ca, &["origin.test"], &[]).await;
+        let proxy = ForwardProxy::builder()
+            .map("origin.test:443", origin.addr())
+            .deny(deny)
+            .start()
+            .await;
+        let (proxy, left) = (Arc::new(proxy), 1);
+        let connector = layer(&proxy.url()).https_connector_with(connector(), ca.client_config(&[]));
+        let persist = Persist {
+            proxy: Some(proxy.clone()),
+            left,
+        };
+        let service = ServiceBuilder::new().retry(persist).service(client(connector));
+        // Down before the first attempt, unless it is to be a refusal, which no new attempt would change.
+        if attempts > 0 {
+            proxy.stop().await;
+        }
+        let request = Request::post("https://origin.test/echo")
+            .body(Full::from(body))
+            .unwrap();
+        match within(service.oneshot(request)).await {
+            Ok(response) => {
+                assert_eq!(within(response.into_body().collect()).await.unwrap().to_bytes(), body);
+                assert_eq!((attempts, origin.requests().len()), (1, 1));
+            }
+            Err(error) => {
+                assert_eq!(attempts, 0, "{error:?}");
+                assert_eq!(ConnectError::find(&error).unwrap().response().unwrap().status(), 403);
+            }
+        }
+        assert_eq!(proxy.connections_opened(), 1, "one connection, refused or not");
+        assert!(proxy.connection(0).received().starts_with(CONNECT.as_bytes()));
+    }
+}
+
+/// Whether to try again is the application's to say: a connector of one stream is asked once, even if it may pass.
+#[tokio::test]
+async fn a_failed_attempt_is_not_repeated_by_the_layer() {
+    let inner = Handing::new(Wire::saying(["HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n"]));
+    let error = within(connect(&layer(PROXY), inner.clone(), "https://origin.test/"))
+        .await
+        .unwrap_err();
+    assert!(error.is_transient());
+    assert_eq!(inner.asked().len(), 1);
+}
