@@ -1,8 +1,8 @@
 //! A decision that takes time: look the name up first, and match the networks of `NO_PROXY` against its addresses.
 //!
 //! `NO_PROXY=10.0.0.0/8` says nothing about names, since it is the proxy that resolves them. Where an application wants
-//! a name that resolves into such a network to be reached directly, it puts a resolving service before the layer, here
-//! with a deadline, which is an ordinary tower layer. Exits with 0 only if the intranet's name was reached directly, the
+//! a name that resolves into such a network to be reached directly, it puts tower's `AsyncFilterLayer` before the layer: a
+//! closure that resolves the name, here within a deadline, and puts a route into the request's extensions. Exits with 0 only if the intranet's name was reached directly, the
 //! other through the proxy, and the one whose look-up hangs failed.
 //!
 //! ```text
@@ -15,8 +15,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1};
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_outbound_proxy::{DecideLayer, Destination, ProxyConfig, ProxyLayer, Route, Target};
+use tokio::time::timeout;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
+use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, connector::Destination};
 use tower_outbound_proxy_lab::{ForwardProxy, Origin, connector};
 
 /// Looks names up. (A real one asks DNS; this one knows three names, and one takes forever.)
@@ -28,14 +29,17 @@ async fn resolve(name: &str) -> Vec<IpAddr> {
     }
 }
 
-/// The route by the settings, for the name or else for any of its addresses.
-async fn decide(settings: ProxyConfig, target: Target<'static>) -> Result<Route, BoxError> {
+/// Puts the route into the request's extensions: by the settings, for the name or else for any of its addresses.
+async fn decide<B>(settings: ProxyConfig, mut request: Request<B>) -> Result<Request<B>, BoxError> {
+    let target = Target::try_from(request.uri())?;
     let addresses = match target.name() {
-        Some(name) => resolve(name).await,
+        Some(name) => timeout(Duration::from_millis(200), resolve(name)).await?,
         None => vec![],
     };
     let exempt = addresses.iter().any(|ip| settings.no_proxy().matches(&target.at(*ip)));
-    Ok(if exempt { Route::Direct } else { settings.route(&target) })
+    let route = if exempt { Route::Direct } else { settings.route(&target) };
+    request.extensions_mut().insert(route);
+    Ok(request)
 }
 
 #[tokio::main]
@@ -48,13 +52,11 @@ async fn main() -> Result<(), BoxError> {
     ])?;
 
     let settings = config.clone();
-    let decider = ServiceBuilder::new()
-        .timeout(Duration::from_millis(200))
-        .service_fn(move |target| decide(settings.clone(), target));
+    let decide = move |request| decide(settings.clone(), request);
     let layer = ProxyLayer::new(config);
     let dial = layer.layer(connector());
     let service = ServiceBuilder::new()
-        .layer(DecideLayer::new(decider))
+        .layer(AsyncFilterLayer::new(decide))
         .layer(layer)
         .service(service_fn(move |request| send(dial.clone(), request)));
 
@@ -78,7 +80,7 @@ async fn main() -> Result<(), BoxError> {
         .await
         .expect_err("a look-up that hangs is given up");
     println!("http://slow.test/: {error}");
-    assert!(error.is::<tower::timeout::error::Elapsed>());
+    assert!(error.is::<tokio::time::error::Elapsed>());
     Ok(())
 }
 

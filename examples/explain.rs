@@ -22,7 +22,7 @@ use std::{
     process::ExitCode,
 };
 
-use tower_outbound_proxy::{Dialect, ProxyConfig, ProxyUse, Route, Target};
+use tower_outbound_proxy::{Dialect, ProxyConfig, Route, Target, purpose::ProxyUse};
 
 fn main() -> ExitCode {
     match run() {

@@ -34,8 +34,8 @@ use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use tower::{BoxError, ServiceExt, timeout::error::Elapsed};
 use tower_outbound_proxy::{
-    Client, ClientError, ConfigError, ConnectError, ConnectResponse, Dialect, NoProxy, ProxyConfig, ProxyLayer, Stage,
-    Target, TlsConfig,
+    Client, ClientError, ConfigError, ConnectError, Dialect, NoProxy, ProxyConfig, ProxyLayer, Target, TlsConfig,
+    connector::ConnectResponse, error::Stage,
 };
 
 use causes::{chain, is_certificate};

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy::error::BoxError;
 
 /// Which option it is, and in its source why.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
     Client, Inner,
-    connector::TargetConnector,
+    connector::{ClientConnector, TargetConnector},
     pool::{Limits, Pool},
 };
 use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
-    connector::{Connector, Split},
+    connector::Split,
     dialect::Dialect,
     error::ConfigError,
     guard::{Guard, IpPolicy},
@@ -18,7 +18,7 @@ use crate::{
     tls::TlsConfig,
     trace,
 };
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 
 /// Builds a [`Client`].
 #[derive(Clone)]
@@ -161,11 +161,7 @@ impl<C> ClientBuilder<C> {
     /// A setting that cannot be used.
     pub fn build<B>(self) -> Result<Client<B>, ConfigError>
     where
-        C: Connector<Stream: Connection, Direct: Clone + Send + Sync + 'static, Proxy: Clone + Send + Sync + 'static>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        C: ClientConnector,
     {
         let layer = match self.proxies {
             Proxies::Settings(builder) => ProxyLayer::new(builder.build()?),

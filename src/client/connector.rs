@@ -29,6 +29,26 @@ use crate::{
     tls::TlsConfig,
 };
 
+/// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that can be
+/// cloned and sent to other threads. It is implemented for each of them.
+pub trait ClientConnector:
+    Connector<Stream: Connection, Direct: Clone + Send + Sync + 'static, Proxy: Clone + Send + Sync + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<C> ClientConnector for C where
+    C: Connector<Stream: Connection, Direct: Clone + Send + Sync + 'static, Proxy: Clone + Send + Sync + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Makes connections for a pool, over an inner connector of any type.
 #[derive(Clone)]
 pub(super) struct TargetConnector(Arc<dyn Connect + Send + Sync>);
@@ -47,10 +67,7 @@ struct Stack<C> {
 }
 
 impl TargetConnector {
-    pub(super) fn new<C>(inner: C, tls: Option<TlsConfig>) -> Self
-    where
-        C: Connector<Stream: Connection> + Clone + Send + Sync + 'static,
-    {
+    pub(super) fn new(inner: impl ClientConnector, tls: Option<TlsConfig>) -> Self {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         Self(Arc::new(Stack {
             inner,
@@ -74,10 +91,7 @@ impl TargetConnector {
     }
 }
 
-impl<C> Connect for Stack<C>
-where
-    C: Connector<Stream: Connection> + Clone + Send + Sync + 'static,
-{
+impl<C: ClientConnector> Connect for Stack<C> {
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
         let (tls, key) = (self.tls.clone(), attempt.key.clone());
         let proxy = Proxy {

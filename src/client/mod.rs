@@ -55,6 +55,7 @@ use tower_service::Service;
 pub use self::{
     body::ClientBody,
     builder::ClientBuilder,
+    connector::ClientConnector,
     error::ClientError,
     pool::{KeyStats, PoolStats},
     settings::ConfigHandle,

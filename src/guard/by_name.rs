@@ -21,34 +21,27 @@ use crate::error::{BoxError, ConnectError};
 const FALLBACK_DELAY: Duration = Duration::from_millis(300);
 
 /// A dial to a name that is resolved here.
-pub(super) struct ByName<S, R> {
+pub(super) struct ByName<R> {
     pub(super) policy: IpPolicy,
     pub(super) resolver: R,
-    /// It is ready.
-    pub(super) inner: S,
     pub(super) asked: Asked,
     pub(super) uri: Uri,
 }
 
-impl<S, R> ByName<S, R>
+impl<R> ByName<R>
 where
-    S: Service<Uri, Error: Into<BoxError>> + Clone,
     R: Service<Name, Response: Iterator<Item = SocketAddr>, Error: Into<BoxError>>,
 {
-    pub(super) async fn dial(mut self) -> Result<S::Response, ConnectError> {
-        let dialled = self.resolve_and_race().await;
+    /// Dials with a connector that is ready.
+    pub(super) async fn dial<S>(mut self, inner: S) -> Result<S::Response, ConnectError>
+    where
+        S: Service<Uri, Error: Into<BoxError>> + Clone,
+    {
+        let dialled = match self.resolve().await {
+            Ok(addresses) => self.race(inner, &addresses).await,
+            Err(error) => Err(error),
+        };
         dialled.map_err(|error| error.to(self.asked.target.authority()))
-    }
-
-    async fn resolve_and_race(&mut self) -> Result<S::Response, ConnectError> {
-        let addresses = self.resolve().await?;
-        let first = addresses
-            .first()
-            .ok_or_else(|| ConnectError::dial(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))?;
-        let (preferred, others) = addresses
-            .iter()
-            .partition(|address| address.is_ipv4() == first.is_ipv4());
-        self.race(preferred, others).await
     }
 
     /// The allowed addresses of the name. If there are none but denied ones, the first of those is the error.
@@ -64,40 +57,59 @@ where
             .map_err(ConnectError::denied_by)
     }
 
-    /// Dials the addresses of one family in order, and those of the other after a delay, or once the first are exhausted.
-    async fn race(&self, preferred: Vec<SocketAddr>, others: Vec<SocketAddr>) -> Result<S::Response, ConnectError> {
-        let mut first = pin!(self.try_each(self.inner.clone(), preferred));
+    /// Dials the addresses of one family in order, and those of the other after a delay, or once the first have failed.
+    async fn race<S>(&self, inner: S, addresses: &[SocketAddr]) -> Result<S::Response, ConnectError>
+    where
+        S: Service<Uri, Error: Into<BoxError>> + Clone,
+    {
+        let Some(first) = addresses.first() else {
+            let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            return Err(ConnectError::dial(none));
+        };
+        let (preferred, others): (Vec<_>, Vec<_>) = addresses
+            .iter()
+            .partition(|address| address.is_ipv4() == first.is_ipv4());
+        let fallback = inner.clone();
+        let mut dialling = pin!(self.try_each(inner, preferred));
         if others.is_empty() {
-            return first.await;
+            return dialling.await;
         }
         let mut delay = pin!(sleep(FALLBACK_DELAY));
-        let failed = poll_fn(|cx| match first.as_mut().poll(cx) {
+        let early = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => delay.as_mut().poll(cx).map(|()| None),
         })
         .await;
-        let mut second = pin!(self.try_each(self.inner.clone(), others));
-        match failed {
+        let falling_back = pin!(self.try_each(fallback, others));
+        match early {
             Some(Ok(stream)) => Ok(stream),
-            Some(Err(_)) => second.await,
-            None => either(first, second.as_mut()).await,
+            Some(Err(_)) => falling_back.await,
+            None => either(dialling, falling_back).await,
         }
     }
 
-    async fn try_each(&self, mut inner: S, addresses: Vec<SocketAddr>) -> Result<S::Response, ConnectError> {
-        let mut failed = None;
+    /// There is at least one address. The error is that of the last one.
+    async fn try_each<S>(&self, mut inner: S, addresses: Vec<SocketAddr>) -> Result<S::Response, ConnectError>
+    where
+        S: Service<Uri, Error: Into<BoxError>>,
+    {
+        let mut result = None;
         for address in addresses {
             match self.try_address(&mut inner, address).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => failed = Some(error),
+                Err(error) => result = Some(error),
             }
         }
-        Err(failed.unwrap_or_else(|| ConnectError::dial("no address was dialled")))
+        Err(result.unwrap_or_else(|| unreachable!("there is at least one address")))
     }
 
-    async fn try_address(&self, inner: &mut S, address: SocketAddr) -> Result<S::Response, ConnectError> {
-        let target = self.asked.at(address).at(address.ip().to_canonical());
-        let uri = target.in_uri(&self.uri).map_err(ConnectError::target)?;
+    async fn try_address<S>(&self, inner: &mut S, address: SocketAddr) -> Result<S::Response, ConnectError>
+    where
+        S: Service<Uri, Error: Into<BoxError>>,
+    {
+        let target = self.asked.at(address);
+        let uri = target.at(address.ip().to_canonical()).in_uri(&self.uri);
+        let uri = uri.map_err(ConnectError::target)?;
         poll_fn(|cx| inner.poll_ready(cx)).await.map_err(ConnectError::dial)?;
         inner.call(uri).await.map_err(ConnectError::dial)
     }

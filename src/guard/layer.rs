@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connector::Split,
     error::{BoxError, ConnectError},
-    target::Target,
+    target::{Target, TargetError},
 };
 
 /// Keeps a connector from dialling addresses that an [`IpPolicy`] denies, on direct routes.
@@ -188,11 +188,8 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let asked = match Target::try_from(&uri) {
-            Ok(target) => Asked {
-                target: target.into_owned(),
-                port_is_explicit: uri.port().is_some(),
-            },
+        let (asked, uri) = match Asked::new(uri) {
+            Ok(asked) => asked,
             Err(error) => return GuardFuture::failed(ConnectError::target(error)),
         };
         if let Some(ip) = asked.target.ip() {
@@ -214,12 +211,12 @@ where
         let by_name = ByName {
             policy: self.policy.clone(),
             resolver: self.resolver.clone(),
-            inner: mem::replace(&mut self.inner, unready),
             asked,
             uri,
         };
+        let ready = mem::replace(&mut self.inner, unready);
         GuardFuture::new(State::ByName {
-            dial: Box::pin(by_name.dial()),
+            dial: Box::pin(by_name.dial(ready)),
         })
     }
 }
@@ -232,6 +229,28 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Reads a URI, and writes the port out where the inner connector would take another one than is checked.
+    fn new(uri: Uri) -> Result<(Self, Uri), TargetError> {
+        let target = Target::try_from(&uri)?.into_owned();
+        let uri = target.with_explicit_port(&uri)?.unwrap_or(uri);
+        let port_is_explicit = uri.port().is_some();
+        Ok((
+            Self {
+                target,
+                port_is_explicit,
+            },
+            uri,
+        ))
+    }
+
+    /// A name alone, as a resolver is asked for it.
+    pub(super) fn of_host(host: &str) -> Result<Self, TargetError> {
+        Ok(Self {
+            target: Target::of_host(host)?,
+            port_is_explicit: false,
+        })
+    }
+
     /// The target as it is dialled at an address of the resolver, whose port counts where the URI has none.
     pub(super) fn at(&self, address: SocketAddr) -> Target<'_> {
         match (self.port_is_explicit, address.port(), self.target.port()) {

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::policy::IpPolicy;
+use super::{layer::Asked, policy::IpPolicy};
 use crate::{
     error::{BoxError, DeniedError},
     target::{Target, TargetError},
@@ -28,8 +28,8 @@ use crate::{
 ///
 /// **A connector does not ask its resolver for a host that is an address: `http://127.0.0.1/` bypasses it.** A
 /// [`Guard`](super::Guard) around the connector checks those as well. A resolver also knows only the name it is asked for:
-/// of the [exceptions](super::IpPolicyBuilder::allow_hosts) none with a port applies, and a proxy's name is guarded like
-/// any other.
+/// [exceptions](super::IpPolicyBuilder::allow_hosts) with a port apply only where the answer has that port, and a proxy's
+/// name is guarded like any other.
 #[derive(Clone, Debug)]
 pub struct GuardedResolver<R = GaiResolver> {
     inner: R,
@@ -65,11 +65,11 @@ where
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let state = match Target::of_host(name.as_str()) {
-            Ok(target) => State::LookingUp {
+        let state = match Asked::of_host(name.as_str()) {
+            Ok(asked) => State::LookingUp {
                 look_up: self.inner.call(name),
                 policy: self.policy.clone(),
-                target,
+                asked,
             },
             // An address with a zone, for instance. No rule for names must be tried on it (CVE-2025-22870).
             Err(error) => State::Failed { error: ready(error) },
@@ -114,7 +114,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        LookingUp { #[pin] look_up: F, policy: IpPolicy, target: Target<'static> },
+        LookingUp { #[pin] look_up: F, policy: IpPolicy, asked: Asked },
         Failed { #[pin] error: Ready<TargetError> },
     }
 }
@@ -129,14 +129,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::LookingUp {
-                look_up,
-                policy,
-                target,
-            } => {
+            StateProj::LookingUp { look_up, policy, asked } => {
                 let addresses = ready!(look_up.poll(cx)).map_err(Into::into)?;
-                // The port of the answer is not the target's, which nobody knows here.
-                let addresses = policy.retain_allowed(addresses, |_| target.clone())?;
+                let addresses = policy.retain_allowed(addresses, |address| asked.at(address))?;
                 Poll::Ready(Ok(addresses.into_iter()))
             }
             StateProj::Failed { error } => error.poll(cx).map(|error| Err(error.into())),

@@ -25,7 +25,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::ServiceExt;
 use tower_outbound_proxy::{
-    Client, ClientBody, ClientBuilder, ClientError, ProxyConfig, ProxySetting, Route, TlsConfig,
+    Client, ClientError, ProxyConfig, Route, TlsConfig,
+    client::{ClientBody, ClientBuilder},
+    config::ProxySetting,
 };
 use tower_outbound_proxy_lab::{Ca, Listening, Resolver, connector, within};
 

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::task::JoinSet;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy};
 use tower_http::{decompression::DecompressionLayer, follow_redirect::FollowRedirectLayer, trace::TraceLayer};
-use tower_outbound_proxy::{ClientBody, ClientError, Route};
+use tower_outbound_proxy::{ClientError, Route, client::ClientBody};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, ScriptedProxy, Step, within};
 use tracing::Level;
 

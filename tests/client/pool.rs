@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceExt};
-use tower_outbound_proxy::{ConnectError, ProxyLayer, Stage};
+use tower_outbound_proxy::{ConnectError, ProxyLayer, error::Stage};
 use tower_outbound_proxy_lab::{
     Ca, Fault, ForwardProxy, Listening, Origin, Resolver, ScriptedProxy, Step, connector, within,
 };

@@ -4,7 +4,9 @@ use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
-use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, ProxyServer, ProxyUse, PurposePolicy, Reason, Route, Target};
+use tower_outbound_proxy::{
+    Bypass, NoProxy, ProxyConfig, ProxyServer, PurposePolicy, Route, Target, purpose::ProxyUse, route::Reason,
+};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, within};
 use tracing::Level;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use tower::Service;
-use tower_outbound_proxy::{ConfigHandle, ProxyConfig, ProxyLayer, Route, Target, TlsConfig};
+use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, TlsConfig, client::ConfigHandle};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, connector, within};
 
 use super::{

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
-use tower_outbound_proxy::{Client, ConnectResponse, ProxyLayer, Route};
+use tower_outbound_proxy::{Client, ProxyLayer, Route, connector::ConnectResponse};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, within};
 
 use super::{

@@ -20,7 +20,7 @@ use hyper_util::client::legacy::connect::{Connect, Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 use tower::{Layer, Service, ServiceExt};
-use tower_outbound_proxy::{ConnectError, Proxy, ProxyConfig, ProxyLayer, ProxyStream};
+use tower_outbound_proxy::{ConnectError, Proxy, ProxyConfig, ProxyLayer, connector::ProxyStream};
 
 /// What [`tunnel`] asks for.
 pub const CONNECT: &str = "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";

@@ -5,7 +5,11 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use tower_outbound_proxy::{Dialect, Precedence, ProxyConfig, ProxyConfigBuilder, ProxySettings, Reason, Target};
+use tower_outbound_proxy::{
+    Dialect, ProxyConfig, ProxySettings, Target,
+    config::{Precedence, ProxyConfigBuilder},
+    route::Reason,
+};
 
 fn builder(by_domain: serde_json::Value) -> ProxyConfigBuilder {
     let settings: ProxySettings = serde_json::from_value(json!({ "by_domain": by_domain })).unwrap();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 use http::Uri;
-use tower_outbound_proxy::{NoProxy, ProxyConfig, ProxyServer, Reason, Route, Target};
+use tower_outbound_proxy::{NoProxy, ProxyConfig, ProxyServer, Route, Target, route::Reason};
 
 fn decide(config: &ProxyConfig, url: &str) -> String {
     config.decide(&url.parse().unwrap()).to_string()
@@ -126,12 +126,15 @@ fn the_reason_is_data() {
     let Reason::NoProxy { setting, entry, .. } = decision.reason() else {
         panic!("{decision}")
     };
-    assert_eq!((*setting, entry.position(), entry.as_str()), ("no_proxy", 2, "b.test"));
+    assert_eq!(
+        (setting.as_str(), entry.position(), entry.as_str()),
+        ("no_proxy", 2, "b.test")
+    );
     let target: Target<'_> = "http://c.test".parse().unwrap();
     let Reason::Proxy { setting, .. } = *config.decide(&target).reason() else {
         panic!()
     };
-    assert_eq!(setting, "ALL_PROXY");
+    assert_eq!(setting.as_str(), "ALL_PROXY");
 }
 
 #[test]

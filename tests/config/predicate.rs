@@ -5,12 +5,17 @@
 use std::{convert::Infallible, net::IpAddr};
 
 use http::{Request, Response, Uri};
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, filter::FilterLayer, service_fn};
-use tower_outbound_proxy::{
-    Bypass, BypassService, DecideLayer, Destination, Exemption, NoProxy, NotDirect, ProxyConfig, ProxyLayer,
-    ProxyServer, Reason, Route, Target, TargetError,
+use tower::{
+    BoxError, Layer, ServiceBuilder, ServiceExt,
+    filter::{AsyncFilterLayer, FilterLayer},
+    service_fn,
 };
-use tower_test::mock;
+use tower_outbound_proxy::{
+    Bypass, NoProxy, ProxyConfig, ProxyLayer, ProxyServer, Route, Target, TargetError,
+    connector::Destination,
+    no_proxy::{BypassService, Exemption, NotDirectError},
+    route::Reason,
+};
 
 fn target(url: &str) -> Target<'static> {
     url.parse().unwrap()
@@ -164,7 +169,7 @@ fn different_targets_can_have_different_proxies() {
         }
     ));
 
-    let error = |builder: tower_outbound_proxy::ProxyConfigBuilder| builder.build().unwrap_err().to_string();
+    let error = |builder: tower_outbound_proxy::config::ProxyConfigBuilder| builder.build().unwrap_err().to_string();
     assert!(
         error(ProxyConfig::builder().proxy_for("x.test", "socks5://u:secret@p"))
             .starts_with("proxy_for=`socks5://u:***@p`:")
@@ -195,7 +200,7 @@ async fn a_predicate_is_a_filter() {
     let service = FilterLayer::new(BypassService::new(list("a.test"))).layer(inner);
     let send = |url: &str| service.clone().oneshot(Request::get(url).body(()).unwrap());
     assert!(send("http://a.test/").await.is_ok());
-    assert!(send("http://b.test/").await.unwrap_err().is::<NotDirect>());
+    assert!(send("http://b.test/").await.unwrap_err().is::<NotDirectError>());
     assert!(send("/path").await.unwrap_err().is::<TargetError>());
 }
 
@@ -223,17 +228,17 @@ async fn a_route_that_was_decided_outside_is_honoured() {
         ("https://two.test/", Route::Tunnel(proxy("http://two:pass@two")), None),
     ];
     let routes = decided.clone();
-    let decider = service_fn(move |target: Target<'static>| {
-        let route = routes
-            .iter()
-            .find(|(url, ..)| url.contains(target.name().unwrap()))
-            .unwrap()
-            .1
-            .clone();
-        async move { Ok::<_, Infallible>(route) }
-    });
+    let decide = move |mut request: Request<()>| {
+        let target = Target::try_from(request.uri()).unwrap();
+        let decided = routes.iter().find(|(url, ..)| url.contains(target.name().unwrap()));
+        let route = decided.unwrap().1.clone();
+        async move {
+            request.extensions_mut().insert(route);
+            Ok::<_, Infallible>(request)
+        }
+    };
     let service = ServiceBuilder::new()
-        .layer(DecideLayer::new(decider))
+        .layer(AsyncFilterLayer::new(decide))
         .layer(ProxyLayer::new(config.clone()))
         .service(inner);
     for (url, route, authorization) in decided {
@@ -258,62 +263,6 @@ async fn a_route_that_was_decided_outside_is_honoured() {
     let response = ProxyLayer::new(config).layer(inner).oneshot(request).await.unwrap();
     assert!(matches!(response.extensions().get(), Some(Route::Tunnel(_))));
     assert!(!response.body().headers.contains_key("proxy-authorization"));
-}
-
-#[tokio::test]
-async fn deciding_respects_readiness_and_errors() {
-    let (decider, mut decisions) = mock::pair::<Target<'static>, Route>();
-    let (inner, mut requests) = mock::pair::<Request<()>, Response<()>>();
-    let mut service = mock::Spawn::new(DecideLayer::new(decider).layer(inner));
-
-    // Both have to be ready.
-    decisions.allow(0);
-    requests.allow(1);
-    tokio_test::assert_pending!(service.poll_ready());
-    decisions.allow(1);
-    requests.allow(0);
-    tokio_test::assert_pending!(service.poll_ready());
-    requests.allow(1);
-    tokio_test::assert_ready_ok!(service.poll_ready());
-
-    // The inner service is called only with the decision.
-    let mut response = tokio_test::task::spawn(service.call(Request::get("http://x.test").body(()).unwrap()));
-    tokio_test::assert_pending!(response.poll());
-    tokio_test::assert_pending!(requests.poll_request());
-    let (asked, decide) = decisions.next_request().await.unwrap();
-    assert_eq!(asked, target("http://x.test"));
-    decide.send_response(Route::Direct);
-    tokio_test::assert_pending!(response.poll());
-    let (request, respond) = requests.next_request().await.unwrap();
-    assert_eq!(request.extensions().get(), Some(&Route::Direct));
-    respond.send_response(Response::new(()));
-    tokio_test::assert_ready_ok!(response.poll());
-
-    // An error of the decision is the request's, and goes no further.
-    decisions.allow(1);
-    requests.allow(1);
-    tokio_test::assert_ready_ok!(service.poll_ready());
-    let mut response = tokio_test::task::spawn(service.call(Request::get("http://x.test").body(()).unwrap()));
-    tokio_test::assert_pending!(response.poll());
-    decisions
-        .next_request()
-        .await
-        .unwrap()
-        .1
-        .send_error("the policy server is down");
-    assert_eq!(
-        tokio_test::assert_ready_err!(response.poll()).to_string(),
-        "the policy server is down"
-    );
-    tokio_test::assert_pending!(requests.poll_request());
-
-    // A request without a host is not even asked about.
-    decisions.allow(1);
-    requests.allow(1);
-    tokio_test::assert_ready_ok!(service.poll_ready());
-    let error = service.call(Request::get("/path").body(()).unwrap()).await.unwrap_err();
-    assert!(error.is::<TargetError>());
-    tokio_test::assert_pending!(decisions.poll_request());
 }
 
 #[tokio::test]

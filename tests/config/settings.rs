@@ -6,7 +6,7 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 use proptest::prelude::*;
-use tower_outbound_proxy::{DefaultPort, Dialect, NoProxy, ProxyConfig, ProxyServer, Route, Target};
+use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, ProxyServer, Route, Target, config::DefaultPort};
 
 fn route(config: &ProxyConfig, url: &str) -> String {
     let target: Target<'_> = url.parse().unwrap();
@@ -351,7 +351,7 @@ fn the_builder_goes_over_the_variables() {
     assert_eq!(route(&config, "http://x.test"), "direct");
     assert_eq!(route(&config, "https://x.test"), "tunnel http://a:1080");
 
-    let text = |builder: tower_outbound_proxy::ProxyConfigBuilder| builder.build().unwrap_err().to_string();
+    let text = |builder: tower_outbound_proxy::config::ProxyConfigBuilder| builder.build().unwrap_err().to_string();
     assert_eq!(
         text(ProxyConfig::builder().all("socks4://p")),
         "all=`socks4://p`: unsupported proxy scheme `socks4` (http and https are supported)"

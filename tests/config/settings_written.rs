@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_outbound_proxy::{
-    ConfigError, Dialect, NoProxy, Precedence, ProxyConfig, ProxyServer, ProxySettings, Target, TlsConfig,
+    ConfigError, Dialect, NoProxy, ProxyConfig, ProxyServer, ProxySettings, Target, TlsConfig, config::Precedence,
 };
 
 fn read(value: Value) -> ProxySettings {

@@ -6,12 +6,14 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::{Layer, ServiceExt};
 use tower_outbound_proxy::{
-    ConnectError, Denied, GuardLayer, GuardedResolver, IpPolicy, ProxyConfig, ProxyLayer, Stage, Target,
+    ConnectError, IpPolicy, ProxyConfig, ProxyLayer, Target,
+    error::{ConnectErrorKind, DeniedError, Stage},
+    guard::{GuardLayer, GuardedResolver},
 };
 use tower_outbound_proxy_lab::{Log, within};
 use tracing::Level;
 
-use super::{Names, Recorder, common, denied, ip};
+use super::{Names, Recorder, common, denied, guarded, ip};
 
 const TEXT: &str =
     "x.test:80: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)";
@@ -31,19 +33,19 @@ async fn a_refusal_is_the_same_with_and_without_a_proxy_layer_around_it() {
     let pair = policy.http_connector_with(names.clone());
     let around = GuardLayer::new(policy).with_resolver(names).layer(Recorder::default());
     let errors = [
-        within(pair.clone().oneshot(uri())).await.unwrap_err(),
-        within(around.clone().oneshot(uri())).await.unwrap_err(),
+        within(guarded(pair.clone()).oneshot(uri())).await.unwrap_err(),
+        within(guarded(around.clone()).oneshot(uri())).await.unwrap_err(),
         within(direct().layer(pair).oneshot(uri())).await.unwrap_err(),
         within(direct().layer(around).oneshot(uri())).await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.to_string(), TEXT);
         assert!(std::error::Error::source(&error).is_none());
-        assert!(error.is_denied() && error.is_before_request() && !error.is_transient());
-        assert!(!error.is_timeout() && !error.is_refused() && !error.is_auth());
+        assert!(error.kind() == ConnectErrorKind::Denied && error.is_before_request() && !error.is_transient());
+        assert!(!error.is_timeout() && error.response().is_none());
         assert_eq!((error.stage(), error.proxy()), (Stage::Dial, None));
-        assert_eq!(error.denied_address(), Some(ip("10.0.0.1")));
-        assert_eq!(error.denied().map(Denied::target), Some("x.test:80"));
+        assert_eq!(error.denied().map(DeniedError::address), Some(ip("10.0.0.1")));
+        assert_eq!(error.denied().map(DeniedError::target), Some("x.test:80"));
     }
 }
 
@@ -74,7 +76,7 @@ async fn a_refusal_by_another_dialler_is_found_in_what_it_returns() {
         error.to_string(),
         format!("proxy http://proxy.test:1080, to x.test:80: {TEXT}")
     );
-    assert!(error.is_denied() && !error.is_transient());
+    assert!(error.kind() == ConnectErrorKind::Denied && !error.is_transient());
 }
 
 #[tokio::test]
@@ -101,16 +103,15 @@ async fn a_failure_to_dial_below_a_guard_is_told_once() {
             io::ErrorKind::HostUnreachable
         );
         assert!(error.is_transient());
-        assert!(ConnectError::find(&error).is_some_and(|error| !error.is_denied()));
+        assert!(ConnectError::find(&error).is_some_and(|error| error.kind() != ConnectErrorKind::Denied));
     }
 }
 
 #[tokio::test]
 async fn each_refusal_is_an_event() {
     let log = Log::of_thread(Level::DEBUG);
-    let guard = GuardLayer::new(IpPolicy::special_purpose())
-        .with_resolver(Names::new(["10.0.0.1 1.1.1.1"]))
-        .layer(Recorder::default());
+    let layer = GuardLayer::new(IpPolicy::special_purpose()).with_resolver(Names::new(["10.0.0.1 1.1.1.1"]));
+    let guard = guarded(layer.layer(Recorder::default()));
     within(guard.clone().oneshot(uri())).await.unwrap();
     let literal = Uri::from_static("http://user:s3cret@127.1/?s3cret");
     within(guard.oneshot(literal)).await.unwrap_err();

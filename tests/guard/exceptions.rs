@@ -1,6 +1,6 @@
 //! Lists of the caller's own: what is denied besides or in place of the preset, and what is excepted.
 
-use tower_outbound_proxy::{Dialect, IpPolicy, IpPolicyBuilder, NoProxy, Target};
+use tower_outbound_proxy::{Dialect, IpPolicy, NoProxy, Target, guard::IpPolicyBuilder};
 
 use super::ip;
 

@@ -11,10 +11,10 @@ mod common;
 
 mod errors;
 mod exceptions;
-mod marks;
-mod pair;
+mod http;
 mod property;
 mod proxies;
+mod split;
 mod table;
 mod targets;
 
@@ -27,11 +27,11 @@ use std::{
     vec,
 };
 
-use http::Uri;
+use ::http::Uri;
 use hyper_util::{client::legacy::connect::dns::Name, rt::TokioIo};
 use tokio::io::DuplexStream;
 use tower::Service;
-use tower_outbound_proxy::{ConnectError, IpPolicy};
+use tower_outbound_proxy::{ConnectError, IpPolicy, connector::Split};
 
 /// Everything of special purpose but this list.
 fn except(hosts: &str) -> IpPolicy {
@@ -46,7 +46,12 @@ fn except(hosts: &str) -> IpPolicy {
 #[track_caller]
 fn denied(error: &(dyn std::error::Error + 'static)) -> IpAddr {
     let found = ConnectError::find(error).unwrap_or_else(|| panic!("{error:?}"));
-    found.denied_address().unwrap_or_else(|| panic!("{found:?}"))
+    found.denied().unwrap_or_else(|| panic!("{found:?}")).address()
+}
+
+/// The guarded connector of the two, for stacks without a proxy.
+fn guarded<D, P>(split: Split<D, P>) -> D {
+    split.into_parts().0
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -5,9 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt};
-use tower_outbound_proxy::{GuardLayer, GuardedResolver, IpPolicy, Target};
+use tower_outbound_proxy::{
+    IpPolicy, Target,
+    guard::{GuardLayer, GuardedResolver},
+};
 
-use super::{Names, Recorder};
+use super::{Names, Recorder, guarded};
 
 /// Around the edges of what is denied, more than anywhere.
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -87,7 +90,8 @@ proptest! {
         let names = Names::new([&*answer.join(" ")]);
         let connector = Recorder::default();
         let uri: http::Uri = format!("http://{host}{port}/").parse().unwrap();
-        let guard = GuardLayer::new(policy.clone()).with_resolver(names.clone()).layer(connector.clone());
+        let layer = GuardLayer::new(policy.clone()).with_resolver(names.clone());
+        let guard = guarded(layer.layer(connector.clone()));
         let dialled = tokio_test::block_on(guard.oneshot(uri.clone()));
 
         let target = Target::try_from(&uri).unwrap();

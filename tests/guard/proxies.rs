@@ -9,11 +9,12 @@ use hyper_util::{client::legacy, rt::TokioExecutor};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
 use tower_outbound_proxy::{
-    Client, ClientBuilder, GuardLayer, IpPolicy, NoProxySetting, ProxyConfig, ProxyLayer, TlsConfig,
+    Client, IpPolicy, ProxyConfig, ProxyLayer, TlsConfig, client::ClientBuilder, config::NoProxySetting,
+    guard::GuardLayer,
 };
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, Resolver, ScriptedProxy, Step, connector, within};
 
-use super::{Names, common, denied, except, ip};
+use super::{Names, common, denied, except, guarded, ip};
 
 type Answer = Pin<Box<dyn Future<Output = Result<StatusCode, BoxError>>>>;
 type Get = Box<dyn Fn(&str) -> Answer>;
@@ -182,7 +183,7 @@ async fn a_redirect_to_a_denied_address_is_refused() {
     ] {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
         let good = ScriptedProxy::start([Step::send(head), Step::Close]).await;
-        let connector = except("good.test").http_connector_with(Names::new(["127.0.0.1"]));
+        let connector = guarded(except("good.test").http_connector_with(Names::new(["127.0.0.1"])));
         let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
         let service = FollowRedirectLayer::new().layer(client);
         let request = Request::get(format!("http://good.test:{}/", good.port()));

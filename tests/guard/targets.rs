@@ -2,15 +2,19 @@
 
 use http::Uri;
 use tower::{Layer, ServiceExt};
-use tower_outbound_proxy::{ConnectError, Guard, GuardLayer, IpPolicy, Stage};
+use tower_outbound_proxy::{
+    ConnectError, IpPolicy,
+    error::ConnectErrorKind,
+    error::Stage,
+    guard::{Guard, GuardLayer},
+};
 use tower_outbound_proxy_lab::within;
 
-use super::{Names, Recorder, denied, except, ip};
+use super::{Names, Recorder, denied, except, guarded, ip};
 
 fn guard(policy: IpPolicy, names: &Names, connector: &Recorder) -> Guard<Recorder, Names> {
-    GuardLayer::new(policy)
-        .with_resolver(names.clone())
-        .layer(connector.clone())
+    let layer = GuardLayer::new(policy).with_resolver(names.clone());
+    guarded(layer.layer(connector.clone()))
 }
 
 /// Connects, and says what the inner connector was asked for.
@@ -175,7 +179,11 @@ async fn one_address_after_the_other_is_tried_until_one_connects() {
     assert_eq!(connector.asked().len(), 5);
     assert_eq!(error.to_string(), "x.test:80: connecting failed");
     assert_eq!(
-        (error.stage(), error.is_denied(), error.is_transient()),
+        (
+            error.stage(),
+            error.kind() == ConnectErrorKind::Denied,
+            error.is_transient()
+        ),
         (Stage::Dial, false, true)
     );
 }
@@ -185,7 +193,7 @@ async fn a_name_without_addresses_is_no_refusal() {
     let error = dial(IpPolicy::special_purpose(), &Names::new([""]), "http://x.test/")
         .await
         .unwrap_err();
-    assert!(!error.is_denied(), "{error:?}");
+    assert_ne!(error.kind(), ConnectErrorKind::Denied, "{error:?}");
     assert!(
         super::common::everything(&error).contains("the name has no address"),
         "{error:?}"

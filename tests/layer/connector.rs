@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok};
 use tower::Layer;
-use tower_outbound_proxy::{ConnectResponse, ProxyConfig, ProxyLayer, Route, Stage};
+use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, connector::ConnectResponse, error::Stage};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, Resolver, connector, connector_with, within};
 use tower_test::mock::{self, Spawn};
 

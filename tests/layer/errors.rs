@@ -15,7 +15,7 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use tower::retry::Policy;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_outbound_proxy::{ConnectError, ProxyLayer, Stage, TargetError};
+use tower_outbound_proxy::{ConnectError, ProxyLayer, TargetError, error::ConnectErrorKind, error::Stage};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, connector, within};
 
 const PROXY: &str = "http://user:pass%20word@proxy.test:3128";
@@ -145,7 +145,7 @@ async fn a_certificate_found_by_an_inner_connector_is_not_transient() {
     let unproxied = ProxyLayer::new(tower_outbound_proxy::ProxyConfig::builder().build().unwrap());
     let inner = unproxied.https_connector_with(connector(), other.client_config(&[]));
     let error = within(connect(&unproxied, inner, &origin.url("/"))).await.unwrap_err();
-    assert!(error.is_certificate(), "{error:?}");
+    assert_eq!(error.kind(), ConnectErrorKind::Certificate, "{error:?}");
     assert!(!error.is_transient(), "{error:?}");
 }
 

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use crate::common::{CONNECT, client, connect, everything, get, layer};
 use rustls::ClientConfig;
-use tower_outbound_proxy::{ConfigError, ConnectError, ProxyConfig, ProxyLayer, Stage, TlsConfig, Warning};
+use tower_outbound_proxy::{
+    ConfigError, ConnectError, ProxyConfig, ProxyLayer, TlsConfig, config::Warning, error::ConnectErrorKind,
+    error::Stage,
+};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity, Listening, Origin, ScriptedProxy, Step, connector, within};
 
 /// Everything through this proxy, with this trust in it.
@@ -93,7 +96,7 @@ async fn nothing_but_http1_is_offered() {
     let proxy = proxy(&ca.issue(&["proxy.test"]), &["h2", "http/1.0"], [&origin; 2]).await;
     let error = refused(&through(&proxy.url(), ca.client_config(&["h2", "http/1.0"]))).await;
     assert_eq!(error.stage(), Stage::Tls);
-    assert!(!error.is_certificate(), "{error}");
+    assert_ne!(error.kind(), ConnectErrorKind::Certificate, "{error}");
     assert!(heard_nothing(&proxy));
 }
 
@@ -123,7 +126,7 @@ async fn an_address_is_verified_as_an_address() {
         );
         match outcome {
             Ok(_) => assert_eq!(proxy.connection(0).tls().unwrap().sni, None),
-            Err(error) => assert!(error.is_certificate()),
+            Err(error) => assert_eq!(error.kind(), ConnectErrorKind::Certificate),
         }
     }
 }
@@ -152,7 +155,10 @@ async fn a_proxy_that_does_not_verify_hears_nothing() {
         };
         for uri in ["http://origin.test/", "https://origin.test/"] {
             let error = within(connect(&layer, connector(), uri)).await.unwrap_err();
-            assert!(error.is_certificate() && !error.is_transient(), "{case}: {error:?}");
+            assert!(
+                error.kind() == ConnectErrorKind::Certificate && !error.is_transient(),
+                "{case}: {error:?}"
+            );
             assert_eq!(error.stage(), Stage::Tls, "{case}");
             let text = error.to_string();
             assert!(
@@ -177,7 +183,7 @@ async fn a_client_certificate_is_shown_where_one_is_set() {
 
     // In TLS 1.3 the proxy's complaint comes after the handshake, in the place of an answer.
     let error = refused(&through(&proxy.url(), trusting(&ca))).await;
-    assert!(!error.is_refused() && !error.is_transient(), "{error:?}");
+    assert!(error.response().is_none() && !error.is_transient(), "{error:?}");
     assert!(heard_nothing(&proxy));
 
     let me = clients.issue_client("me");
@@ -242,7 +248,7 @@ async fn verification_can_be_switched_off_and_that_is_told() {
 
     let config = build(trusting(&ca));
     assert!(config.warnings().is_empty());
-    assert!(refused(&ProxyLayer::new(config)).await.is_certificate());
+    assert!(refused(&ProxyLayer::new(config)).await.kind() == ConnectErrorKind::Certificate);
 }
 
 /// The address says `http://` and the proxy speaks TLS, or the reverse: asking again does not help, and the text says
@@ -267,8 +273,11 @@ async fn a_wrong_scheme_is_told_from_other_faults() {
         let error = refused(&through(&swapped(proxy), trusting(&ca))).await;
         assert_eq!(error.stage(), stage, "{error:?}");
         assert!(error.to_string().ends_with(hint), "{error}");
-        assert_eq!(error.is_not_http(), stage == Stage::Tunnel);
-        assert!(!error.is_certificate() && !error.is_transient(), "{error:?}");
+        assert_eq!(error.kind() == ConnectErrorKind::NotHttp, stage == Stage::Tunnel);
+        assert!(
+            error.kind() != ConnectErrorKind::Certificate && !error.is_transient(),
+            "{error:?}"
+        );
         assert!(proxy.requests().is_empty());
     }
 }
@@ -291,7 +300,10 @@ async fn an_end_without_farewell_is_an_end() {
         let proxy = ScriptedProxy::builder().script([Step::send(said), then]);
         let proxy = proxy.tls(ca.issue(&["localhost"]).server_config(&[])).start().await;
         let error = refused(&through(&proxy.url(), trusting(&ca))).await;
-        assert!(error.is_unexpected_eof() && error.is_transient(), "{said:?}: {error:?}");
+        assert!(
+            error.kind() == ConnectErrorKind::UnexpectedEof && error.is_transient(),
+            "{said:?}: {error:?}"
+        );
         assert_eq!(proxy.connection(0).received_text(), CONNECT);
     }
 }

@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_outbound_proxy::{
-    ConnectError, IpPolicy, Precedence, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, ProxyUse, PurposePolicy,
-    Route, Target, TlsConfig,
+    ConnectError, IpPolicy, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, PurposePolicy, Route, Target,
+    TlsConfig, config::Precedence, purpose::ProxyUse,
 };
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Log, Origin, ScriptedProxy, connector, within};
 use tracing::Level;
@@ -41,11 +41,11 @@ fn no_public_type_shows_a_password() {
         .vars([("HTTPS_PROXY", &address), ("NO_PROXY", &address)]);
     assert_debug_clean(&builder, "ProxyConfigBuilder");
     assert_debug_clean(
-        &tower_outbound_proxy::ProxySetting::from(address.as_str()),
+        &tower_outbound_proxy::config::ProxySetting::from(address.as_str()),
         "ProxySetting",
     );
     assert_debug_clean(
-        &tower_outbound_proxy::NoProxySetting::from(address.as_str()),
+        &tower_outbound_proxy::config::NoProxySetting::from(address.as_str()),
         "NoProxySetting",
     );
     let config = builder.build().unwrap();

@@ -18,11 +18,17 @@ use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::io::DuplexStream;
 use tower::{BoxError, Layer, Service, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
-    Challenge, ConfigError, ConnectError, ConnectResponse, Connecting, Credentials, Decision, DefaultPort, Denied,
-    Dialect, Entry, EntryError, Guard, GuardLayer, GuardedResolver, Guarding, IpPolicy, IpPolicyBuilder, NoProxy,
-    NoProxySetting, Precedence, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer, ProxyServer, ProxySetting,
-    ProxySettings, ProxyStream, Reason, Resolving, ResponseFuture, Route, Scheme, Stage, Target, TargetError,
-    TlsConfig, TlsConfigBuilder, Warning,
+    ConfigError, ConnectError, Decision, Dialect, IpPolicy, NoProxy, Proxy, ProxyConfig, ProxyLayer, ProxyServer,
+    ProxySettings, Route, Scheme, Target, TargetError, TlsConfig,
+    auth::{Challenge, Credentials},
+    config::{DefaultPort, NoProxySetting, Precedence, ProxyConfigBuilder, ProxySetting, Warning},
+    connector::{ConnectFuture, ConnectResponse, ProxyStream},
+    error::{DeniedError, EntryError, Stage},
+    guard::{Guard, GuardFuture, GuardLayer, GuardedResolver, IpPolicyBuilder, ResolveFuture},
+    no_proxy::Entry,
+    route::Reason,
+    service::ResponseFuture,
+    tls::TlsConfigBuilder,
 };
 
 /// Asserts the same of several types.
@@ -38,7 +44,7 @@ type Dial = Ready<Result<Stream, BoxError>>;
 all!((Clone): ProxyLayer, ProxyConfig, ProxyConfigBuilder, ProxySetting, NoProxySetting, TlsConfig);
 all!((Clone): NoProxy);
 all!((Clone): IpPolicy, IpPolicyBuilder);
-all!((Clone, Eq): Denied);
+all!((Clone, Eq): DeniedError);
 all!((Clone, Eq): EntryError, Warning, Decision<'static>, Challenge);
 all!((Clone, Eq, Hash): ProxyServer, Credentials, Route);
 all!((Copy, Eq): Reason<'static>, Dialect, DefaultPort, Scheme);
@@ -56,7 +62,7 @@ assert_not_impl_any!(ProxyConfig: DeserializeOwned);
 assert_not_impl_any!(ProxyServer: DeserializeOwned);
 
 // Errors fit into a `BoxError`, and so into any tower stack.
-all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, Denied);
+all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, DeniedError);
 
 // A connection is what its inner stream is.
 assert_impl_all!(ProxyStream<Stream>: Send, Sync, Unpin, Debug, hyper::rt::Read, hyper::rt::Write);
@@ -65,11 +71,11 @@ assert_not_impl_any!(ProxyStream<Cell<u8>>: Sync);
 assert_not_impl_any!(ProxyStream<Rc<u8>>: Send, Sync);
 
 // The futures need no allocation to be moved between tasks, and can be moved while they run if the inner ones can.
-assert_impl_all!(Connecting<Dial, Stream>: Send, Unpin, Debug);
+assert_impl_all!(ConnectFuture<Dial, Stream>: Send, Unpin, Debug);
 assert_impl_all!(ResponseFuture<Pending<Result<Response<()>, BoxError>>>: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(ResponseFuture<PhantomPinned>: Unpin);
 assert_not_impl_any!(ResponseFuture<Rc<u8>>: Send);
-assert_not_impl_any!(Connecting<PhantomPinned, Stream>: Unpin);
+assert_not_impl_any!(ConnectFuture<PhantomPinned, Stream>: Unpin);
 
 // The service can be cloned when the inner one can, and not otherwise.
 assert_impl_all!(Proxy<HttpConnector>: Clone, Send, Sync, Unpin, Debug);
@@ -87,11 +93,11 @@ assert_impl_all!(HttpsConnector<Proxy<Guard<HttpConnector<GuardedResolver>>>>: S
 assert_not_impl_any!(Guard<Cell<u8>>: Sync);
 assert_not_impl_any!(Guard<NotClone>: Clone);
 assert_impl_all!(GuardedResolver: Clone, Send, Sync, Unpin, Debug, Service<Name>);
-assert_impl_all!(Guarding<Dial, Stream>: Send, Unpin, Debug);
-assert_not_impl_any!(Guarding<PhantomPinned, Stream>: Unpin);
-assert_impl_all!(Resolving<Dial>: Send, Sync, Unpin, Debug);
-assert_not_impl_any!(Resolving<PhantomPinned>: Unpin);
-assert_not_impl_any!(Resolving<Rc<u8>>: Send);
+assert_impl_all!(GuardFuture<Dial, Stream>: Send, Unpin, Debug);
+assert_not_impl_any!(GuardFuture<PhantomPinned, Stream>: Unpin);
+assert_impl_all!(ResolveFuture<Dial>: Send, Sync, Unpin, Debug);
+assert_not_impl_any!(ResolveFuture<PhantomPinned>: Unpin);
+assert_not_impl_any!(ResolveFuture<Rc<u8>>: Send);
 
 // It is a connector where the inner service is one, and a client where that is one, with any body.
 struct AnyBody(#[allow(dead_code)] Rc<u8>);

@@ -11,7 +11,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tower::{Layer, ServiceExt};
-use tower_outbound_proxy::{BoxError, Proxy, ProxyConfig, ProxyConfigBuilder, ProxyLayer, TlsConfig};
+use tower_outbound_proxy::{Proxy, ProxyConfig, ProxyLayer, TlsConfig, config::ProxyConfigBuilder, error::BoxError};
 use tower_outbound_proxy_lab::{
     Ca, Origin, Resolver, connector_with,
     servers::{RealProxy, Setup},

@@ -28,7 +28,7 @@ mod site;
 use std::{io, path::Path, process::ExitCode, time::Duration};
 
 use tokio::net::TcpListener;
-use tower_outbound_proxy::{BoxError, ConfigError, TlsConfig};
+use tower_outbound_proxy::{ConfigError, TlsConfig, error::BoxError};
 use tracing_subscriber::filter::LevelFilter;
 
 use self::{

@@ -32,7 +32,7 @@ mod table;
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use http::Uri;
-use tower_outbound_proxy::{BoxError, ConfigError, Scheme, Target, TlsConfig};
+use tower_outbound_proxy::{ConfigError, Scheme, Target, TlsConfig, error::BoxError};
 
 use self::{
     app::{

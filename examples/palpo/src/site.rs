@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy::error::BoxError;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Host, Identity, Listening, Network, Origin};
 
 use crate::{app::connections::Connection, redis::Redis};

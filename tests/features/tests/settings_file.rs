@@ -3,7 +3,7 @@
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
-use tower_outbound_proxy::{ConfigError, Precedence, ProxyConfig, ProxySettings};
+use tower_outbound_proxy::{ConfigError, ProxyConfig, ProxySettings, config::Precedence};
 
 const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use";
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use libfuzzer_sys::{arbitrary::Arbitrary, fuzz_target};
-use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, Reason, Target};
+use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, Target, route::Reason};
 
 const SECRET: &str = "Zq7Xk";
 

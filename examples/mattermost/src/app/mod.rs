@@ -19,7 +19,7 @@ use axum::{
 use http::{StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use tower_outbound_proxy::{BoxError, ConfigError, NoProxy, ProxyConfig, Target, TlsConfig};
+use tower_outbound_proxy::{ConfigError, NoProxy, ProxyConfig, Target, TlsConfig, error::BoxError};
 
 use self::{causes::chain, preview::Previews};
 

@@ -1,12 +1,14 @@
 //! The client that fetches what strangers name.
 
 use bytes::Bytes;
-use http::Uri;
 use http_body_util::Empty;
-use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::Connection;
-use tower::{Layer, Service};
-use tower_outbound_proxy::{BoxError, Client, ClientBuilder, ConfigError, ConnectError, Guard, GuardLayer, IpPolicy};
+use tower::Layer;
+use tower_outbound_proxy::{
+    Client, ConfigError, IpPolicy,
+    client::{ClientBuilder, ClientConnector},
+    connector::Split,
+    guard::{Guard, GuardLayer},
+};
 
 use super::{
     Settings,
@@ -30,9 +32,8 @@ pub(crate) fn over_the_network(settings: &Settings) -> Result<Previews, ConfigEr
 /// A setting that cannot be used.
 pub(crate) fn over<R, C>(settings: &Settings, resolver: R, connector: C) -> Result<Previews, ConfigError>
 where
-    Guard<C, R>:
-        Service<Uri, Response = C::Response, Error = ConnectError, Future: Send> + Clone + Send + Sync + 'static,
-    C: Service<Uri, Response: Read + Write + Connection + Unpin + Send + 'static>,
+    Split<Guard<C, R>, C>: ClientConnector,
+    C: Clone,
     R: Clone,
 {
     let guarded = GuardLayer::new(guard(settings)?)
@@ -52,10 +53,7 @@ fn guard(settings: &Settings) -> Result<IpPolicy, ConfigError> {
 
 fn build<C>(settings: &Settings, builder: ClientBuilder<C>) -> Result<Previews, ConfigError>
 where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Connection + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
+    C: ClientConnector,
 {
     let config = settings.config()?;
     let mut builder = builder.config(config.clone());

@@ -13,7 +13,9 @@ use tower_http::follow_redirect::{
     FollowRedirectLayer, RequestUri,
     policy::{Action, Attempt, Limited, PolicyExt, redirect_fn},
 };
-use tower_outbound_proxy::{Client, ClientBody, ClientError, ConnectError, ProxyConfig, Route, Target};
+use tower_outbound_proxy::{
+    Client, ClientError, ConnectError, ProxyConfig, Route, Target, client::ClientBody, error::ConnectErrorKind,
+};
 
 use super::{
     causes::{chain, is_certificate},
@@ -159,7 +161,7 @@ impl Error for Answered {}
 pub(crate) fn status(error: &(dyn Error + 'static)) -> StatusCode {
     let connect = ConnectError::find(error);
     match connect {
-        Some(error) if error.is_denied() => StatusCode::FORBIDDEN,
+        Some(error) if error.kind() == ConnectErrorKind::Denied => StatusCode::FORBIDDEN,
         _ if took_too_long(error) => StatusCode::GATEWAY_TIMEOUT,
         _ if chain(error).any(|cause| cause.is::<Overloaded>()) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
@@ -180,7 +182,7 @@ pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
     }
     let connect = ConnectError::find(error);
     let text = match connect {
-        Some(error) if error.is_denied() => "its address is none that is fetched",
+        Some(error) if error.kind() == ConnectErrorKind::Denied => "its address is none that is fetched",
         _ if took_too_long(error) => "it timed out",
         _ if chain(error).any(|cause| cause.is::<Overloaded>()) => "overloaded; try again later",
         _ if is_certificate(error) => match connect {

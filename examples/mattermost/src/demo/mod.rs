@@ -14,7 +14,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tower_outbound_proxy::{BoxError, NoProxy};
+use tower_outbound_proxy::{NoProxy, error::BoxError};
 use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use tower_outbound_proxy::ConnectError;
+use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
 
 use super::causes::{chain, is_certificate};
 
@@ -23,7 +23,7 @@ pub(crate) fn report(error: &(dyn Error + 'static)) -> String {
 fn advice(error: &(dyn Error + 'static)) -> Option<String> {
     let connect = ConnectError::find(error);
     match connect.and_then(ConnectError::proxy) {
-        Some(proxy) if connect.is_some_and(ConnectError::is_certificate) => Some(format!(
+        Some(proxy) if connect.map(ConnectError::kind) == Some(ConnectErrorKind::Certificate) => Some(format!(
             "the certificate that the proxy {proxy} shows does not verify. If the proxy is the right one, give the root \
              certificate that vouches for it with --proxy-ca FILE, or install it in the operating system. To see whether \
              there is nothing else wrong, and for testing only, validation can be switched off in the settings file \

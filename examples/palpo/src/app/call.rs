@@ -4,7 +4,7 @@ use http::{Request, StatusCode, Uri, header, uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tower::ServiceExt;
-use tower_outbound_proxy::{BoxError, ClientBody, Destination, Route};
+use tower_outbound_proxy::{Route, client::ClientBody, connector::Destination, error::BoxError};
 
 use super::{connections::Connection, outbound::Outbound};
 

@@ -3,7 +3,7 @@
 //! A kind is the purpose of a request. That the compiler wants each in every `match` is what keeps a new one from being
 //! forgotten, and from going through the proxy, or around it, by accident.
 
-use tower_outbound_proxy::{ProxyUse, PurposePolicy};
+use tower_outbound_proxy::{PurposePolicy, purpose::ProxyUse};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,16 +7,15 @@
 use bytes::Bytes;
 use http::{Extensions, Uri};
 use http_body_util::Empty;
-use hyper::rt::{Read, Write};
-use hyper_util::{
-    client::legacy::connect::{Connection as Connected, HttpConnector},
-    rt::TokioIo,
-};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
-    BoxError, Client, ClientBuilder, ConfigError, ConnectError, Destination, Guard, GuardLayer, IpPolicy, ProxyConfig,
-    ProxyLayer, ProxyStream, PurposePolicy, Route, Target, TlsConfig,
+    Client, ConfigError, ConnectError, IpPolicy, ProxyConfig, ProxyLayer, PurposePolicy, Route, Target, TlsConfig,
+    client::{ClientBuilder, ClientConnector},
+    connector::{Destination, ProxyStream, Split},
+    error::BoxError,
+    guard::{Guard, GuardLayer},
 };
 
 use super::{
@@ -68,10 +67,8 @@ pub(crate) fn over_the_network(settings: &Settings) -> Result<Outbound, ConfigEr
 /// A setting that cannot be used.
 pub(crate) fn over<N>(settings: &Settings, network: N) -> Result<Outbound, ConfigError>
 where
-    N: Service<Uri, Response: Read + Write + Connected + Unpin + Send, Error: Into<BoxError>, Future: Send>,
-    N: Clone + Send + Sync + 'static,
-    Guard<N, N>:
-        Service<Uri, Response = N::Response, Error = ConnectError, Future: Send> + Clone + Send + Sync + 'static,
+    N: ClientConnector,
+    Split<Guard<N, N>, N>: ClientConnector,
 {
     let guard = GuardLayer::new(IpPolicy::special_purpose()).with_resolver(network.clone());
     let guarded = Client::builder().connector(guard.layer(network.clone()));
@@ -80,14 +77,12 @@ where
 
 fn build<G, C>(settings: &Settings, guarded: ClientBuilder<G>, connector: C) -> Result<Outbound, ConfigError>
 where
-    G: Service<Uri, Response: Read + Write + Connected + Unpin + Send, Error: Into<BoxError>, Future: Send>,
-    G: Clone + Send + Sync + 'static,
-    C: Service<Uri, Response: Read + Write + Connected + Unpin + Send, Error: Into<BoxError>, Future: Send>,
-    C: Clone + Send + Sync + 'static,
+    G: ClientConnector,
+    C: ClientConnector,
 {
     let layer = ProxyLayer::new(settings.config()?);
     let target_tls = settings.target_tls()?;
-    let opened = |stream: ProxyStream<C::Response>| -> Opened {
+    let opened = |stream: ProxyStream<C::Stream>| -> Opened {
         let route = stream.route().clone();
         (route, Box::new(TokioIo::new(stream)))
     };
@@ -106,8 +101,7 @@ fn client<C>(
     target_tls: Option<TlsConfig>,
 ) -> Result<HttpClient, ConfigError>
 where
-    C: Service<Uri, Response: Read + Write + Connected + Unpin + Send, Error: Into<BoxError>, Future: Send>,
-    C: Clone + Send + Sync + 'static,
+    C: ClientConnector,
 {
     let builder = builder.layer(layer.clone()).purposes(policy());
     match target_tls {

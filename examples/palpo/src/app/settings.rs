@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, fs, path::Path};
 
-use tower_outbound_proxy::{ConfigError, Precedence, ProxyConfig, ProxySettings, TlsConfig};
+use tower_outbound_proxy::{ConfigError, ProxyConfig, ProxySettings, TlsConfig, config::Precedence};
 
 #[derive(Clone, Default)]
 pub(crate) struct Settings {

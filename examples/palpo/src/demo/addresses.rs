@@ -1,6 +1,6 @@
 //! What the document says of variables, of addresses of proxies, and of what uses them.
 
-use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy::error::BoxError;
 
 use super::{check::Demo, environment, outbound};
 use crate::site::EXAMPLES;

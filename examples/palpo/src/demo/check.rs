@@ -1,7 +1,7 @@
 //! Checks rows: makes the call, and asks the servers who was called by whom.
 
 use http::Uri;
-use tower_outbound_proxy::{BoxError, ProxyServer};
+use tower_outbound_proxy::{ProxyServer, error::BoxError};
 
 use crate::{
     app::{advice::report, connections::Connection, outbound::Outbound},

@@ -9,7 +9,7 @@ mod settings;
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
-use tower_outbound_proxy::BoxError;
+use tower_outbound_proxy::error::BoxError;
 use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 

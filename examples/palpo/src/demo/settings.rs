@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::timeout;
-use tower_outbound_proxy::{BoxError, Warning};
+use tower_outbound_proxy::{config::Warning, error::BoxError};
 use tower_outbound_proxy_lab::Listening;
 
 use super::{check::Demo, environment, outbound, write};

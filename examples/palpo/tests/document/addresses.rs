@@ -1,6 +1,6 @@
 //! Sentences 6 to 12: what an address of a proxy says, and the document's examples.
 
-use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyServer, Stage};
+use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyServer, error::ConnectErrorKind, error::Stage};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity};
 
 use crate::{
@@ -114,7 +114,7 @@ async fn a_proxy_with_an_invalid_certificate_is_rejected() {
             let (by_whom, error) = lab.failed(&outbound, Connection::Push, url).await;
             assert_eq!(by_whom, "nobody", "{what}");
             let connect = ConnectError::find(&*error).unwrap();
-            assert!(connect.is_certificate(), "{what}: {connect:?}");
+            assert_eq!(connect.kind(), ConnectErrorKind::Certificate, "{what}: {connect:?}");
             assert_eq!(connect.stage(), Stage::Tls, "{what}");
         }
         // Of the password it has not seen a byte.
@@ -124,7 +124,7 @@ async fn a_proxy_with_an_invalid_certificate_is_rejected() {
     let proxy = showing(lab.site.public.issue(&["127.0.0.1"])).await;
     let outbound = lab.outbound(&[("https_proxy", &proxy.url())]);
     let (_, error) = lab.failed(&outbound, Connection::Push, HTTPS).await;
-    assert!(ConnectError::find(&*error).unwrap().is_certificate());
+    assert!(ConnectError::find(&*error).unwrap().kind() == ConnectErrorKind::Certificate);
 
     let proxy = showing(known.issue(&["127.0.0.1"])).await;
     let settings = Settings {
@@ -191,7 +191,7 @@ async fn user_name_and_password_authenticate() {
         );
         let (by_whom, error) = lab.failed(&outbound, Connection::Push, HTTPS).await;
         assert_eq!(by_whom, "plain.example.com, not the target");
-        assert!(ConnectError::find(&*error).unwrap().is_auth());
+        assert!(ConnectError::find(&*error).unwrap().kind() == ConnectErrorKind::AuthenticationRequired);
         assert!(!report(&*error).contains("another"), "{}", report(&*error));
     }
 }

@@ -1,6 +1,6 @@
 //! Sentences 16 and 17: a proxy's certificate that does not verify, and the switch that is for testing only.
 
-use tower_outbound_proxy::{ConnectError, Warning};
+use tower_outbound_proxy::{ConnectError, config::Warning, error::ConnectErrorKind};
 use tower_outbound_proxy_lab::Ca;
 
 use crate::{
@@ -105,7 +105,7 @@ async fn only_true_switches_validation_off() {
     };
     assert_eq!(settings.config().unwrap().warnings(), []);
     let (_, error) = lab.failed(&lab.outbound_with(&settings), Connection::Push, HTTPS).await;
-    assert!(ConnectError::find(&*error).unwrap().is_certificate());
+    assert!(ConnectError::find(&*error).unwrap().kind() == ConnectErrorKind::Certificate);
     for value in ["'true'", "1", "[true]"] {
         let settings = Settings {
             file: Some(file("palpo.yaml", &format!("{SWITCH}: {value}\n"))),

@@ -1,6 +1,6 @@
 //! Sentences 13 to 15: what the IP blacklist applies to, and which kinds of connections use the proxy.
 
-use tower_outbound_proxy::ConnectError;
+use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
 
 use crate::{HTTP, HTTPS, app::connections::Connection, asked, lab::Lab, site::EXAMPLES};
 
@@ -71,7 +71,11 @@ async fn ip_blacklists_are_applied_to_direct_connections() {
             for connection in GUARDED {
                 let error = outbound.call(connection, &url.parse().unwrap()).await.unwrap_err();
                 let connect = ConnectError::find(&*error).unwrap();
-                assert!(connect.is_denied(), "{connection:?}: {url}: {connect}");
+                assert_eq!(
+                    connect.kind(),
+                    ConnectErrorKind::Denied,
+                    "{connection:?}: {url}: {connect}"
+                );
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The servers of these tests, and the application among them.
 
 use http::Uri;
-use tower_outbound_proxy::{BoxError, ProxySettings};
+use tower_outbound_proxy::{ProxySettings, error::BoxError};
 use tower_outbound_proxy_lab::within;
 
 use crate::{

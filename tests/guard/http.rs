@@ -1,13 +1,13 @@
-//! hyper-util's `HttpConnector` with a guard on both of its sides, on real sockets; and the guarded resolver by itself.
+//! hyper-util's `HttpConnector` under a guard, on real sockets; and the guarded resolver by itself.
 
 use std::{io, net::TcpListener};
 
 use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use tower::{Service, ServiceExt};
-use tower_outbound_proxy::{Denied, GuardedResolver, IpPolicy, Target};
+use tower_outbound_proxy::{IpPolicy, Target, error::DeniedError, guard::GuardedResolver};
 use tower_outbound_proxy_lab::{Origin, Resolver, within};
 
-use super::{Names, common, denied, except, ip};
+use super::{Names, common, denied, except, guarded, ip};
 
 /// A listener on this address and this origin's port, which is never to be connected to.
 fn trap(address: &str, origin: &Origin) -> TcpListener {
@@ -23,10 +23,10 @@ fn assert_untouched(trap: &TcpListener) {
 async fn get<R>(policy: &IpPolicy, resolver: R, uri: &str) -> Result<u16, hyper_util::client::legacy::Error>
 where
     R: Service<Name, Error = io::Error> + Clone + Send + Sync + 'static,
-    R::Response: Iterator<Item = std::net::SocketAddr>,
+    R::Response: Iterator<Item = std::net::SocketAddr> + Send,
     R::Future: Send,
 {
-    let client = common::client(policy.http_connector_with(resolver));
+    let client = common::client(guarded(policy.http_connector_with(resolver)));
     within(common::get(&client, uri))
         .await
         .map(|response| response.status().as_u16())
@@ -127,7 +127,7 @@ async fn the_port_that_is_checked_is_the_one_connected_to() {
     let names = Names::new(["127.0.0.1"]);
     // To an `HttpConnector` everything but `https` is port 80.
     let dial = async |list| {
-        let connector = except(list).http_connector_with(names.clone());
+        let connector = guarded(except(list).http_connector_with(names.clone()));
         within(connector.oneshot("wss://x.test/".parse().unwrap())).await
     };
     assert_eq!(denied(&dial("x.test:80").await.unwrap_err()), ip("127.0.0.1"));
@@ -151,7 +151,7 @@ async fn an_exception_for_one_port_opens_no_other() {
             .scheme(scheme)
             .authority("x.test")
             .path_and_query("/");
-        let connector = except(list).http_connector_with(Names::new([answer]));
+        let connector = guarded(except(list).http_connector_with(Names::new([answer])));
         let dialled = within(connector.oneshot(uri.build().unwrap())).await;
         let case = format!("{scheme} {list} {answer}");
         match (dialled, allowed) {
@@ -170,18 +170,18 @@ async fn an_exception_for_one_port_opens_no_other() {
 async fn the_systems_resolver_is_guarded_too() {
     let origin = Origin::http().await;
     let uri = format!("http://localhost:{}/status/299", origin.port());
-    let client = common::client(IpPolicy::special_purpose().http_connector());
+    let client = common::client(guarded(IpPolicy::special_purpose().http_connector()));
     let error = within(common::get(&client, &uri)).await.unwrap_err();
     assert!(denied(&error).is_loopback(), "{error:?}");
     assert_eq!(origin.connections_opened(), 0);
-    let client = common::client(except("localhost").http_connector());
+    let client = common::client(guarded(except("localhost").http_connector()));
     assert_eq!(within(common::get(&client, &uri)).await.unwrap().status(), 299);
 }
 
-async fn resolve(resolver: GuardedResolver<Names>, name: &str) -> Result<Vec<String>, Denied> {
+async fn resolve(resolver: GuardedResolver<Names>, name: &str) -> Result<Vec<String>, DeniedError> {
     match within(resolver.oneshot(name.parse::<Name>().unwrap())).await {
         Ok(addresses) => Ok(addresses.map(|address| address.to_string()).collect()),
-        Err(error) => Err(*error.downcast::<Denied>().unwrap()),
+        Err(error) => Err(*error.downcast::<DeniedError>().unwrap()),
     }
 }
 
