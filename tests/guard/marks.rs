@@ -19,7 +19,8 @@ use tower_outbound_proxy::{
 };
 use tower_outbound_proxy_lab::{ForwardProxy, Resolver, within};
 
-use super::{Names, Recorder, common, denied, ip};
+use super::{Names, Recorder, denied, ip};
+use crate::common;
 
 const PROXY: &str = "http://127.0.0.1:3128/";
 

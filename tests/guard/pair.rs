@@ -7,7 +7,8 @@ use tower::{Service, ServiceExt};
 use tower_outbound_proxy::{Denied, GuardedResolver, IpPolicy, Target};
 use tower_outbound_proxy_lab::{Origin, Resolver, within};
 
-use super::{Names, common, denied, except, ip};
+use super::{Names, denied, except, ip};
+use crate::common;
 
 /// A listener on this address and this origin's port, which is never to be connected to.
 fn trap(address: &str, origin: &Origin) -> TcpListener {

@@ -187,7 +187,7 @@ async fn a_name_without_addresses_is_no_refusal() {
         .unwrap_err();
     assert!(!error.is_denied(), "{error:?}");
     assert!(
-        super::common::everything(&error).contains("the name has no address"),
+        crate::common::everything(&error).contains("the name has no address"),
         "{error:?}"
     );
 }

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use tower_outbound_proxy::{BoxError, ConnectError, ConnectResponse, Route, Stage};
 use tower_outbound_proxy_lab::{Kind, Origin, pattern};
 
-use crate::{
+use super::{
     lab::{Client, DENIED, Lab, PASSWORD, PROXY, chain, trust},
     server::Server,
 };
