@@ -1,8 +1,5 @@
 //! A layer for a proxy, a client, and a wire that does exactly as it is told.
 
-#![allow(dead_code, unreachable_pub)] // every test binary uses some of it
-#![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
-
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error;

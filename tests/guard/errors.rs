@@ -13,7 +13,8 @@ use tower_outbound_proxy::{
 use tower_outbound_proxy_lab::{Log, within};
 use tracing::Level;
 
-use super::{Names, Recorder, common, denied, guarded, ip};
+use super::{Names, Recorder, denied, guarded, ip};
+use crate::common;
 
 const TEXT: &str =
     "x.test:80: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)";

@@ -7,7 +7,8 @@ use tower::{Service, ServiceExt};
 use tower_outbound_proxy::{IpPolicy, Target, error::DeniedError, guard::GuardedResolver};
 use tower_outbound_proxy_lab::{Origin, Resolver, within};
 
-use super::{Names, common, denied, except, guarded, ip};
+use super::{Names, denied, except, guarded, ip};
+use crate::common;
 
 /// A listener on this address and this origin's port, which is never to be connected to.
 fn trap(address: &str, origin: &Origin) -> TcpListener {

@@ -14,7 +14,8 @@ use tower_outbound_proxy::{
 };
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, Resolver, ScriptedProxy, Step, connector, within};
 
-use super::{Names, common, denied, except, guarded, ip};
+use super::{Names, denied, except, guarded, ip};
+use crate::common;
 
 type Answer = Pin<Box<dyn Future<Output = Result<StatusCode, BoxError>>>>;
 type Get = Box<dyn Fn(&str) -> Answer>;

@@ -21,7 +21,8 @@ use tower_outbound_proxy::{
 };
 use tower_outbound_proxy_lab::{ForwardProxy, Origin, Resolver, within};
 
-use super::{Names, Recorder, common, denied, except, guarded, ip};
+use super::{Names, Recorder, denied, except, guarded, ip};
+use crate::common;
 
 const PROXY: &str = "http://127.0.0.1:3128/";
 

@@ -195,7 +195,7 @@ async fn a_name_without_addresses_is_no_refusal() {
         .unwrap_err();
     assert_ne!(error.kind(), ConnectErrorKind::Denied, "{error:?}");
     assert!(
-        super::common::everything(&error).contains("the name has no address"),
+        crate::common::everything(&error).contains("the name has no address"),
         "{error:?}"
     );
 }

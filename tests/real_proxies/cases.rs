@@ -11,7 +11,7 @@ use tower_outbound_proxy::{
 };
 use tower_outbound_proxy_lab::{Kind, Origin, pattern};
 
-use crate::{
+use super::{
     lab::{Client, DENIED, Lab, PASSWORD, PROXY, chain, trust},
     server::Server,
 };

@@ -18,7 +18,7 @@ use tower_outbound_proxy_lab::{
     within,
 };
 
-use crate::server::Server;
+use super::server::Server;
 
 /// The name under which clients know the proxy.
 pub const PROXY: &str = "proxy.test";

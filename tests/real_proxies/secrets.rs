@@ -8,7 +8,7 @@ use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyLayer};
 use tower_outbound_proxy_lab::{Log, connector};
 use tracing::Level;
 
-use crate::{
+use super::{
     lab::{DENIED, Lab, PASSWORD, USER, chain, trust},
     server::Server,
 };

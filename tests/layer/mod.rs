@@ -1,11 +1,6 @@
 //! What the layer does around a service and around a connector, and what its types and errors promise. One file per
 //! promise.
 
-#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
-
-#[path = "../common/mod.rs"]
-mod common;
-
 mod connector;
 mod errors;
 mod handshake;

@@ -2,8 +2,6 @@
 //!
 //! What is opened and closed is counted at the servers; what the client says of itself has to agree with it.
 
-#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
-
 mod bodies;
 mod cancel;
 mod http2;

@@ -6,10 +6,8 @@
 //! that the crate's documentation shows: `ProxyLayer` around hyper-util's client, around
 //! `ProxyLayer::https_connector_with`.
 //!
-//! The tests are ignored because the servers have to be installed; `cargo test --test real_proxies -- --ignored` runs
+//! The tests are ignored because the servers have to be installed; `cargo test --test promises -- --ignored` runs
 //! them, and fails where one is missing.
-
-#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
 mod cases;
 mod lab;
@@ -46,8 +44,8 @@ macro_rules! tests {
         #[tokio::test]
         #[ignore = $needs]
         async fn $case() {
-            use crate::server::Server;
-            crate::cases::$case($make).await;
+            use super::server::Server;
+            super::cases::$case($make).await;
         }
     )+};
 }

@@ -4,11 +4,6 @@
 //! What is dialled is seen by a connector that writes down what it is asked for, and by servers on loopback, which every
 //! policy here denies unless the test excepts it.
 
-#![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
-
-#[path = "../common/mod.rs"]
-mod common;
-
 mod errors;
 mod exceptions;
 mod http;
