@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What one run found: printed at once and, if a directory is given, written there at the end.
+/// The results of one run: printed at once and, if a directory is given, written there at the end.
 ///
 /// A section replaces what stands in the directory's `README.md` between the lines `<!-- begin NAME -->` and
 /// `<!-- end NAME -->`. A chart becomes the file `charts/NAME.svg`.

@@ -137,7 +137,7 @@ where
     })
 }
 
-/// How a request gets to its origin.
+/// The route of a request to its origin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Direct,
@@ -145,7 +145,7 @@ enum Way {
     Tunnel,
 }
 
-/// What a client did.
+/// The result of one client's request.
 struct Outcome {
     /// `None` for an error.
     status: Option<u16>,
@@ -342,7 +342,7 @@ impl Lab {
         })
     }
 
-    /// Whether a host is reached directly with this list, `PORT` standing for the origin's port.
+    /// Observes whether a host is reached directly with this list, in which `PORT` stands for the origin's port.
     async fn no_proxy(&self, peer: Peer, list: &str, host: &str) -> Observed {
         if !peer.has_no_proxy() && !list.is_empty() {
             return Ok(NO_SETTING.to_owned());
@@ -377,7 +377,7 @@ impl Lab {
         })
     }
 
-    /// Whether the password stays away from the origin.
+    /// Observes whether the password stays away from the origin.
     async fn leak(&self, peer: Peer, way: Way) -> Observed {
         let (origin, scheme) = match way {
             Way::Tunnel => (self.https_origin().await, "https"),
