@@ -1,6 +1,6 @@
-//! The clients: each is set up from the environment, makes one request, and prints all that its caller gets to know.
+//! The clients: each reads the environment, makes one request, and prints all that its caller gets to know.
 //!
-//! They run in processes of their own, since that is where an environment is read.
+//! Each runs in a process of its own, since a process has one environment.
 
 use std::{
     env,
@@ -44,7 +44,7 @@ pub(crate) const ROOTS: &str = "LAB_ROOTS";
 /// The variable that asks for a tunnel to `http` targets, too.
 pub(crate) const TUNNEL: &str = "LAB_TUNNEL";
 
-/// Who is compared.
+/// The clients that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     ThisCrate,
@@ -75,7 +75,7 @@ impl Peer {
         self != Self::Reqwest
     }
 
-    /// Makes one request and prints what came of it: the status, or "error", and on further lines what it knows more.
+    /// Makes one request and prints its status, or "error" and, on further lines, what the error tells.
     pub(crate) async fn run(self, url: &str) {
         let outcome = match self {
             Self::ThisCrate => this_crate(url).await,
@@ -102,7 +102,7 @@ impl Peer {
     }
 }
 
-/// What is set up, as `Debug` shows it.
+/// Prints the `Debug` output of a client's settings.
 fn show(configured: &dyn Debug) {
     eprintln!("{configured:?}\n{configured:#?}");
 }

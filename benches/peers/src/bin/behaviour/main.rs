@@ -1,13 +1,13 @@
-//! What clients do behind a proxy, each row observed: this crate, hyper-util's `Matcher` and `Tunnel`, hyper-http-proxy and
-//! reqwest, against the laboratory of this crate's tests.
+//! Observes clients behind a proxy: this crate, hyper-util's `Matcher` and `Tunnel`, hyper-http-proxy and reqwest, against
+//! the proxy and the origins of this crate's tests.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/peers/Cargo.toml --bin behaviour
+//! cargo run --release --manifest-path benches/peers/Cargo.toml --bin behaviour -- [--report DIR]
 //! ```
 //!
-//! Every client is set up by the environment variables that an operator would set, in a process of its own. A cell says
-//! what happened; only "no such setting" is knowledge of a client's interface. Takes 40 seconds, because one row waits for
-//! a default time-out.
+//! Each client is set up by the environment variables that an operator would set, in a process of its own. Each cell is
+//! an observation; only "no such setting" is knowledge of a client's interface. Takes 40 seconds, because one row waits
+//! for a default time-out. `--report benches` writes the table of `benches/README.md`.
 
 mod clients;
 mod stream;
@@ -18,29 +18,36 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, ForwardProxyBuilder, Origin, Script, Step};
+use tower_outbound_proxy_peers::{Page, Table};
 
 use crate::clients::{Peer, ROOTS, TUNNEL};
 
-/// How long a client may take, where it is not about time.
+/// The limit for a client where time is not the question.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client is observed that has no answer from its proxy.
+/// The time for which a client is observed whose proxy does not answer.
 const LONG: Duration = Duration::from_secs(35);
 
-/// The credentials that nobody but the proxy should see: as written, decoded, and in Base64.
+/// The credentials that only the proxy should see: as written, decoded, and in Base64.
 const USERINFO: &str = "user:hunt%40er2@";
 const PASSWORD: &str = "hunt@er2";
 const SECRETS: [&str; 3] = ["hunt%40er2", "hunt@er2", "dXNlcjpodW50QGVyMg"];
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The same one for all.
+    // All clients use the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<_> = env::args().skip(1).collect();
-    if let [peer, url] = &arguments[..] {
-        let peer = Peer::ALL.into_iter().find(|known| format!("{known:?}") == *peer);
-        peer.ok_or("an unknown client")?.run(url).await;
-        return Ok(());
-    }
+    let directory = match &arguments[..] {
+        [] => None,
+        [option, directory] if option == "--report" => Some(directory.into()),
+        [peer, url] => {
+            let peer = Peer::ALL.into_iter().find(|known| format!("{known:?}") == *peer);
+            peer.ok_or("an unknown client")?.run(url).await;
+            return Ok(());
+        }
+        _ => return Err("usage: behaviour [--report DIR]".into()),
+    };
+    let mut page = Page::new(directory)?;
     let lab = Lab::new()?;
     let rows: Vec<LocalBoxFuture<'_, Row>> = vec![
         row("a 2xx other than 200 opens the tunnel", |p| {
@@ -98,13 +105,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         row("`Debug` of what is set up does not show it", |p| lab.debug(p)),
     ];
     let rows = join_all(rows).await;
-    print!("| |");
-    Peer::ALL.iter().for_each(|peer| print!(" {} |", peer.name()));
-    println!("\n|---|{}", "---|".repeat(Peer::ALL.len()));
+    let header = [""].into_iter().chain(Peer::ALL.map(Peer::name));
+    let mut table = Table::new(0..1 + Peer::ALL.len(), header);
     for row in rows {
-        println!("| {} | {} |", row.title, row.cells.join(" | "));
+        table.row([row.title.to_owned()].into_iter().chain(row.cells));
     }
-    Ok(())
+    page.section("behaviour", "What works", table);
+    Ok(page.write()?)
 }
 
 type Observed = Result<String, Box<dyn Error>>;
@@ -130,7 +137,7 @@ where
     })
 }
 
-/// How a request gets to its origin.
+/// The route of a request to its origin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Direct,
@@ -138,7 +145,7 @@ enum Way {
     Tunnel,
 }
 
-/// What a client did.
+/// The result of one client's request.
 struct Outcome {
     /// `None` for an error.
     status: Option<u16>,
@@ -335,7 +342,7 @@ impl Lab {
         })
     }
 
-    /// Whether a host is reached directly with this list, `PORT` standing for the origin's port.
+    /// Observes whether a host is reached directly with this list, in which `PORT` stands for the origin's port.
     async fn no_proxy(&self, peer: Peer, list: &str, host: &str) -> Observed {
         if !peer.has_no_proxy() && !list.is_empty() {
             return Ok(NO_SETTING.to_owned());
@@ -370,7 +377,7 @@ impl Lab {
         })
     }
 
-    /// Whether the password stays away from the origin.
+    /// Observes whether the password stays away from the origin.
     async fn leak(&self, peer: Peer, way: Way) -> Observed {
         let (origin, scheme) = match way {
             Way::Tunnel => (self.https_origin().await, "https"),

@@ -1,4 +1,4 @@
-//! A connection of those who put hyper-util's `Matcher` and `Tunnel` together: it tells hyper how requests are written.
+//! The connection that hyper-util's `Matcher` and `Tunnel` need around them: it tells hyper which form requests take.
 
 use std::{
     io::{self, IoSlice},

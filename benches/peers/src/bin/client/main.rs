@@ -1,17 +1,18 @@
-//! `Client`, measured on its peers, end to end on loopback: clients on one core, the proxy and the origins on another.
+//! Measures `Client` and its peers end to end on loopback: the clients on one core, the proxy and the origins on another.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/peers/Cargo.toml --bin client
-//!     [--squid] [--without-go] [--rounds N] [--mib N] [--only TEXT]
+//! cargo run --release --manifest-path benches/peers/Cargo.toml --bin client --
+//!     [--squid] [--without-go] [--rounds N] [--mib N] [--only TEXT] [--report DIR]
 //! ```
 //!
-//! Each client is a process of its own, all on the same core, each Rust one with a runtime of one thread. They take
-//! turns: in a round each does a row's job once, and what is told is the best of the rounds. Every measurement starts
-//! with a new client, and so with an empty pool; keep-alive rows warm it up first.
+//! Each client is a process of its own. All of them share one core, and each Rust client has a runtime of one thread. The
+//! clients take turns: in a round each does a row's job once, and the tables show the best of the rounds. Every
+//! measurement starts with a new client, and so with an empty pool. Keep-alive rows warm it up first.
 //!
-//! The proxy answers in the name of the origins (see `serve.rs`), so that the clients are measured and not the proxy.
-//! `--squid` puts Squid in its place, with its own way to the origins, and with credentials. `--only` leaves the rows out
-//! whose name has not that text, `--mib` makes the long responses as long.
+//! The proxy answers in the origins' place (see `serve.rs`), so that the clients are measured and not the proxy.
+//! `--squid` replaces it by Squid, which connects to the origins and asks for credentials. `--only` runs the rows whose
+//! names contain the text, `--mib` sets the length of the long responses, and `--report benches` writes the tables and
+//! charts of `benches/README.md`.
 
 #[path = "../decision/counting.rs"]
 mod counting;
@@ -30,6 +31,8 @@ use std::{
     process::Command,
 };
 
+use tower_outbound_proxy_peers::Page;
+
 use crate::{
     peers::{diy, hyper_http_proxy, ours, reqwest},
     process::{Cores, Go, Process, output},
@@ -42,13 +45,16 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The origins are `h0.bench.test` and so on.
 pub(crate) const DOMAIN: &str = "bench.test";
-/// How many there are.
+/// The number of origins.
 pub(crate) const HOSTS: usize = 100;
-/// For Squid.
+/// The credentials for Squid.
 pub(crate) const USER: &str = "user";
 pub(crate) const PASSWORD: &str = "password";
 
 const GO: &str = "Go";
+
+/// The most rounds of a row with long responses.
+const BULK_ROUNDS: usize = 5;
 
 struct Options {
     squid: bool,
@@ -56,6 +62,7 @@ struct Options {
     rounds: usize,
     mib: usize,
     only: String,
+    report: Option<PathBuf>,
 }
 
 fn main() -> Result<(), BoxError> {
@@ -75,6 +82,7 @@ fn options(arguments: Vec<String>) -> Result<Options, BoxError> {
         rounds: 10,
         mib: 1024,
         only: String::new(),
+        report: None,
     };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
@@ -85,18 +93,22 @@ fn options(arguments: Vec<String>) -> Result<Options, BoxError> {
             "--rounds" => options.rounds = value()?.parse()?,
             "--mib" => options.mib = value()?.parse()?,
             "--only" => options.only = value()?,
+            "--report" => options.report = Some(value()?.into()),
             _ => return Err(format!("unknown argument `{argument}`").into()),
         }
+    }
+    if options.report.is_some() && (options.squid || !options.only.is_empty()) {
+        return Err("--report is for all rows through the built-in proxy: it excludes --squid and --only".into());
     }
     Ok(options)
 }
 
-/// The server's process, and what there is to know of it.
+/// The server's process, its ports and its root certificate.
 struct Server {
     process: Process,
     ports: Ports,
     credentials: String,
-    /// The root that it wrote down.
+    /// The file of its root certificate.
     root: PathBuf,
 }
 
@@ -126,13 +138,14 @@ impl Server {
         })
     }
 
-    /// How many connections the proxy has had.
+    /// Returns the number of connections that the proxy has accepted.
     fn connections(&mut self) -> Result<usize, BoxError> {
         Ok(self.process.ask("connections")?.trim().parse()?)
     }
 }
 
 fn measure(options: &Options) -> Result<(), BoxError> {
+    let mut page = Page::new(options.report.clone())?;
     let cores = Cores::find()?;
     let directory = process::directory()?;
     let go = match options.go {
@@ -152,7 +165,7 @@ fn measure(options: &Options) -> Result<(), BoxError> {
 
     let mut report = Report::default();
     for row in rows::all(options.mib << 20) {
-        // Direct, there is no difference.
+        // Direct requests do not see the proxy.
         if row.name.contains(&options.only) && !(options.squid && row.way == Way::Direct) {
             eprintln!("{} …", row.name);
             report.add(row, compare(&row, options.rounds, &mut clients, &mut server)?);
@@ -164,15 +177,27 @@ fn measure(options: &Options) -> Result<(), BoxError> {
         )?),
         false => None,
     };
-    report.print(
-        options.rounds,
-        squid.as_deref(),
-        go.as_ref().map(|go| go.version.as_str()),
-    );
-    Ok(())
+    page.section("client-run", "The run", run_of(options, squid.as_deref(), go.as_ref()));
+    report.write(&mut page)?;
+    Ok(page.write()?)
 }
 
-/// The best of the rounds, for each client.
+/// Says what the numbers are of.
+fn run_of(options: &Options, squid: Option<&str>, go: Option<&Go>) -> String {
+    let (rounds, bulk_rounds) = (options.rounds, options.rounds.min(BULK_ROUNDS));
+    let mib = options.mib;
+    let proxy = squid.unwrap_or("a server of this program that answers in the origins' place");
+    let go = go
+        .map(|go| format!(", {go} (`net/http`)", go = go.version))
+        .unwrap_or_default();
+    format!(
+        "The best of {rounds} rounds, of the long responses ({mib} MiB) of {bulk_rounds}. The proxy is {proxy}. The clients \
+         are this crate, hyper-util 0.1.21 (`legacy::Client` with `Matcher` and `Tunnel`), hyper-http-proxy 1.2.0 (on the \
+         same `legacy::Client`), reqwest 0.13.5{go}."
+    )
+}
+
+/// Takes the best of the rounds for each client.
 fn compare(
     row: &Row,
     rounds: usize,
@@ -181,8 +206,8 @@ fn compare(
 ) -> Result<Vec<Cell>, BoxError> {
     let job = row.job(server.ports, &server.credentials).to_string();
     let mut cells: Vec<_> = clients.iter().map(|(name, _)| Cell::new(name)).collect();
-    for round in 0..if row.is_bulk() { rounds.min(5) } else { rounds } {
-        // Each is first in turn: what one leaves behind burdens the next.
+    for round in 0..if row.is_bulk() { rounds.min(BULK_ROUNDS) } else { rounds } {
+        // Each goes first in its turn: one client's remains burden the next.
         for turn in 0..clients.len() {
             let turn = (round + turn) % clients.len();
             let ((name, client), cell) = (&mut clients[turn], &mut cells[turn]);

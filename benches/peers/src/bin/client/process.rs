@@ -1,4 +1,4 @@
-//! The processes: each on its core, asked by a line on its standard input, answering by a line on its output.
+//! The processes: each is bound to a core and answers each line of its input with a line.
 
 use std::{
     env, fs,
@@ -19,7 +19,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The first and the last that this process may run on.
+    /// Returns the first and the last core that this process may run on.
     pub(crate) fn find() -> Result<Self, BoxError> {
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
@@ -38,7 +38,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// This program, as one of its other processes.
+    /// Starts this program in another role.
     pub(crate) fn this(arguments: &[&str], root: &Path, core: usize) -> Result<Self, BoxError> {
         let mut command = Command::new(env::current_exe()?);
         command.args(arguments).arg(root);
@@ -87,10 +87,10 @@ impl Drop for Process {
     }
 }
 
-/// The Go program, built with the Go that the variable `GO` names, else with the one on the path.
+/// The Go program, built with the Go that the variable `GO` names, or else with the one on the path.
 pub(crate) struct Go {
     path: PathBuf,
-    /// `go version` of the toolchain, the version alone.
+    /// The toolchain's version, such as `go1.27.3`.
     pub(crate) version: String,
 }
 
@@ -116,7 +116,7 @@ impl Go {
     }
 }
 
-/// What a program prints.
+/// Runs a program and returns its output.
 pub(crate) fn output(command: &mut Command) -> io::Result<String> {
     let output = command.stderr(Stdio::inherit()).output()?;
     match output.status.success() {
@@ -125,7 +125,7 @@ pub(crate) fn output(command: &mut Command) -> io::Result<String> {
     }
 }
 
-/// A directory beside this program, for what is built.
+/// Returns a directory beside this program, for the files of a run.
 pub(crate) fn directory() -> io::Result<PathBuf> {
     let program = env::current_exe()?;
     let directory = program.parent().unwrap_or(Path::new(".")).join("client-files");

@@ -1,8 +1,8 @@
-//! What is measured.
+//! The rows of the tables.
 
 use crate::run::Job;
 
-/// By which way the requests go.
+/// The route of the requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Direct,
@@ -20,15 +20,15 @@ pub(crate) struct Row {
     pub(crate) hosts: usize,
     pub(crate) concurrency: usize,
     pub(crate) requests: usize,
-    /// With a new client each.
+    /// The number of times that all of it is done, each time with a new client.
     pub(crate) repeats: usize,
     pub(crate) warm: usize,
     pub(crate) bytes: usize,
-    /// The most connections that are needed.
+    /// The number of connections that suffices.
     pub(crate) connections: usize,
 }
 
-/// Where the processes listen.
+/// The ports of the server's process.
 #[derive(Clone, Copy)]
 pub(crate) struct Ports {
     pub(crate) http: u16,
@@ -56,12 +56,12 @@ impl Row {
         }
     }
 
-    /// All requests of a measurement.
+    /// Returns the number of requests in one measurement.
     pub(crate) fn count(&self) -> f64 {
         (self.requests * self.repeats) as f64
     }
 
-    /// Whether it is told in bytes, not in requests.
+    /// Returns `true` if the row is measured in bytes, not in requests.
     pub(crate) fn is_bulk(&self) -> bool {
         self.bytes > 1 << 20
     }
@@ -80,7 +80,7 @@ const KEEP_ALIVE: Row = Row {
     connections: 1,
 };
 
-/// All of them; a bulk response is so long.
+/// Returns all rows. `bulk` is the length of a long response in bytes.
 pub(crate) fn all(bulk: usize) -> Vec<Row> {
     let at_50 = Row {
         name: "http, keep-alive, 50 at a time",

@@ -1,4 +1,4 @@
-//! The process of one client: does the jobs that it reads, and says what they took.
+//! The process of one client: does the jobs that it reads and prints their cost.
 
 use std::{
     fmt, fs,
@@ -23,15 +23,15 @@ use crate::{
     peers::{Setup, diy, hyper_http_proxy, ours, reqwest},
 };
 
-/// What a client is to do, `repeats` times, each time with a new one. A line of text; the Go program reads it as well.
+/// A job for a client, done `repeats` times, each time with a new client. It is sent as a line of text, to the Go program too.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     /// A URL, or `-` for direct requests to `127.0.0.1`.
     pub(crate) proxy: String,
     pub(crate) scheme: String,
-    /// Of the origins.
+    /// The port of the origins.
     pub(crate) port: u16,
-    /// How many origins the requests go to, in turn.
+    /// The number of origins that the requests go to, in turn.
     pub(crate) hosts: usize,
     pub(crate) requests: usize,
     pub(crate) concurrency: usize,
@@ -80,17 +80,17 @@ impl FromStr for Job {
     }
 }
 
-/// What a job took, its building of clients and warming up not included. A line of text, as well.
+/// The cost of a job, without building and warming up its clients. It is sent as a line of text, too.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Took {
     pub(crate) nanos: u64,
-    /// Of processor time, the system's included.
+    /// CPU time in nanoseconds, the system's included.
     pub(crate) cpu: u64,
     pub(crate) allocations: u64,
 }
 
 impl Took {
-    /// The clocks.
+    /// Reads the clocks.
     fn now(start: Instant) -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
@@ -148,13 +148,13 @@ pub(crate) struct Target {
 
 /// One of the clients. Clones share its pool.
 pub(crate) trait Fetch: Clone + Send + Sync + 'static {
-    /// GETs it, and says how long the body was.
+    /// Gets the target and returns the length of the body.
     fn fetch(&self, target: &Target) -> impl Future<Output = Result<usize, BoxError>> + Send;
 }
 
-/// Does each job that comes in by standard input, until that ends.
+/// Does each job that standard input brings, until it ends.
 pub(crate) fn run(client: &str, root: &Path) -> Result<(), BoxError> {
-    // reqwest takes the process's.
+    // reqwest uses the process's default provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let pem = fs::read(root)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -210,7 +210,7 @@ fn targets(job: &Job) -> Result<Arc<[Target]>, BoxError> {
     targets.collect()
 }
 
-/// Makes so many requests, and so many of them at a time.
+/// Makes that many requests, `job.concurrency` of them at a time.
 async fn drive<F: Fetch>(client: &F, targets: &Arc<[Target]>, requests: usize, job: &Job) -> Result<(), BoxError> {
     let bytes = job.bytes;
     if job.concurrency == 1 {

@@ -1,10 +1,10 @@
-//! The process on the other core: a proxy that is every origin as well.
+//! The process on the other core: a proxy that answers in the origins' place.
 //!
-//! It answers a request in absolute-form itself, and ends a tunnel in itself, in TLS with a certificate for every name
-//! that is asked for. So what is measured is the client, not the proxy's way on. It is no server for anything else:
-//! requests have no bodies, and `/bytes/N` is the only path.
+//! It answers requests in absolute-form itself. A tunnel ends in this process too, in TLS with a certificate for all the
+//! origins' names. So the client is measured, and not the proxy's connections to origins. Requests have no bodies, and
+//! `/bytes/N` is the only path.
 //!
-//! With `--squid` the proxy is Squid, as the laboratory starts it, and the origins are here.
+//! With `--squid` the proxy is Squid, started as for this crate's tests, and the origins are here.
 
 use std::{
     fs,
@@ -39,8 +39,8 @@ use crate::{BoxError, DOMAIN, HOSTS, PASSWORD, USER};
 const CHUNK: usize = 64 << 10;
 static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
-/// Serves until its standard input ends; each line that it reads there asks for the number of connections that the proxy
-/// has had so far. Its first line says where what listens.
+/// Serves until its standard input ends. It first prints its ports, and answers each line of input with the number of
+/// connections that the proxy has accepted so far.
 pub(crate) fn run(root: &Path, squid: bool) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(root, squid))
@@ -106,7 +106,7 @@ async fn serve(root: &Path, squid: bool) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// One cipher for all, since Go and rustls prefer different ones, and their speed is no property of a client.
+/// Returns TLS with a single cipher suite, since Go and rustls prefer different ones and these differ in speed.
 fn tls(identity: &Identity) -> Result<Arc<ServerConfig>, BoxError> {
     let mut provider = CryptoProvider::clone(&provider());
     provider.cipher_suites = vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256];
@@ -122,8 +122,8 @@ fn read_line() -> io::Result<bool> {
     Ok(io::stdin().lock().read_line(&mut String::new())? > 0)
 }
 
-/// Squid logs the client's port with every request. Of two connections from one port in the time between two questions
-/// one is missed.
+/// Counts connections in Squid's log, which has the client's port with every request. Two connections from one port
+/// between two questions count as one.
 fn distinct_ports(log: &[String]) -> usize {
     let mut ports: Vec<_> = log.iter().filter_map(|line| line.rsplit(' ').next()).collect();
     ports.sort_unstable();
@@ -200,13 +200,13 @@ async fn end_of_tunnel<T: AsyncRead + AsyncWrite + Unpin>(mut io: T) -> io::Resu
 
 enum Asked {
     Tunnel,
-    /// So many bytes, in absolute-form.
+    /// A number of bytes, asked for in absolute-form.
     Absolute(usize),
-    /// So many bytes, in origin-form.
+    /// A number of bytes, asked for in origin-form.
     Origin(usize),
 }
 
-/// The next request.
+/// Reads the next request.
 async fn next<T: AsyncRead + Unpin>(io: &mut T, buffer: &mut BytesMut) -> io::Result<Option<Asked>> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {

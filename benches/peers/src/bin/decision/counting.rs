@@ -1,4 +1,4 @@
-//! The system's allocator, with a count of what it was asked for.
+//! The system's allocator, which counts the calls of each thread.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -9,7 +9,7 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many allocations this thread has made so far; growing one in place or elsewhere is one too.
+/// Returns the number of this thread's allocations so far. Growing an allocation counts as one.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
 }

@@ -1,4 +1,4 @@
-//! Go's `net/http`, in a process that decides when asked to: see `go/main.go`.
+//! Go's `net/http`, in a process that decides on request: see `go/main.go`.
 
 use std::{
     env, fs,
@@ -9,15 +9,15 @@ use std::{
 
 use crate::{Answer, Batch};
 
-/// The program, built.
+/// The built program.
 pub(crate) struct Program {
     path: PathBuf,
-    /// `go version` of the toolchain, the version alone.
+    /// The toolchain's version, such as `go1.27.3`.
     pub(crate) version: String,
 }
 
 impl Program {
-    /// Builds it with the Go that the variable `GO` names, else with the one on the path.
+    /// Builds it with the Go that the variable `GO` names, or else with the one on the path.
     pub(crate) fn build() -> io::Result<Self> {
         let go = env::var_os("GO").unwrap_or("go".into());
         let run = |command: &mut Command| {
@@ -41,10 +41,10 @@ impl Program {
         Ok(Self { path, version })
     }
 
-    /// Starts it with this list.
+    /// Starts a process with this list.
     pub(crate) fn start(&self, list: &str) -> io::Result<Process> {
         let mut child = Command::new(&self.path)
-            // It gets the list from its input: a long one is too long for an environment handed on.
+            // The list goes through its input: a long one does not fit into the environment of a new process.
             .env_remove("no_proxy")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -61,7 +61,7 @@ impl Program {
     }
 }
 
-/// A process with one list.
+/// A process that decides with one list.
 pub(crate) struct Process {
     child: Child,
     input: Option<ChildStdin>,
@@ -74,7 +74,7 @@ impl Process {
         writeln!(input, "{count} {url}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        let not_understood = || io::Error::other(format!("the Go program answered `{}`", line.trim()));
+        let not_understood = || io::Error::other(format!("unexpected answer of the Go program: `{}`", line.trim()));
         let mut words = line.split_whitespace();
         let mut number = || words.next()?.parse::<u64>().ok();
         let (nanos, allocations) = number().zip(number()).ok_or_else(not_understood)?;

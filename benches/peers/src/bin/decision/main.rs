@@ -1,15 +1,17 @@
-//! The decision, measured on this crate and its peers: the same lists, the same targets, one process, in turn.
+//! Measures the decision of this crate and its peers: the same lists and the same targets, in one process, in turns.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/peers/Cargo.toml --bin decision [--without-go] [--batches N]
+//! cargo run --release --manifest-path benches/peers/Cargo.toml --bin decision -- [--without-go] [--batches N] [--report DIR]
 //! ```
 //!
 //! Each number is nanoseconds per decision, the least of 25 batches of about a millisecond. The batches are interleaved:
-//! one of each contender, then the next of each. Go's are run by a second program that waits meanwhile.
+//! one of each contender, then the next of each. Go's batches run in a second process, which is idle otherwise.
 //!
-//! Where a contender starts from decides what its work is. hyper-util, Go, proxyvars and `env_proxy` take a URL, already
-//! parsed to their own type; for those ours is `Target::try_from(&Uri)` and `ProxyConfig::route`. `no-proxy` takes a
-//! host; for that one ours is `NoProxy::matches(&Target)`.
+//! The input decides how much work there is. hyper-util, Go, proxyvars and `env_proxy` take a URL, already parsed to
+//! their own type; ours beside them is `Target::try_from(&Uri)` and `ProxyConfig::route`. `no-proxy` takes a host; ours
+//! beside it is `NoProxy::matches(&Target)`.
+//!
+//! `--report benches` writes the tables and charts of `benches/README.md`.
 
 mod counting;
 mod go;
@@ -27,17 +29,20 @@ use std::{
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, Route, Target};
+use tower_outbound_proxy_peers::{Page, Table};
 use url::Url;
 
 use crate::report::{Cell, Report};
 
-/// How long a batch takes, about.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The duration of a batch, roughly.
 const BATCH: Duration = Duration::from_millis(1);
 
 const URI: &str = "this crate, from `&Uri`";
 const TARGET: &str = "this crate, from `&Target`";
 
-/// What came out, as far as all of them can say it.
+/// A decision, as far as all contenders can tell it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Direct,
@@ -53,23 +58,23 @@ impl Answer {
     }
 }
 
-/// Some decisions in a row.
+/// Some decisions in a row, and their cost.
 pub(crate) struct Batch {
     nanos: u64,
     allocations: u64,
     answer: Answer,
 }
 
-type Run<'a> = Box<dyn FnMut(u64) -> Result<Batch, Box<dyn Error>> + 'a>;
+type Run<'a> = Box<dyn FnMut(u64) -> Result<Batch, BoxError> + 'a>;
 
-/// Somebody who decides.
+/// A library, or one of its entry points.
 struct Contender<'a> {
     name: &'static str,
     run: Run<'a>,
 }
 
 impl<'a> Contender<'a> {
-    /// In this process.
+    /// A contender in this process.
     fn new(name: &'static str, decide: impl Fn() -> Answer + 'a) -> Self {
         let run = move |count| {
             let (before, start) = (counting::allocations(), Instant::now());
@@ -94,17 +99,20 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), BoxError> {
     let mut batches = 25;
     let mut without_go = false;
+    let mut directory = None;
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--without-go" => without_go = true,
             "--batches" => batches = arguments.next().ok_or("--batches needs a number")?.parse()?,
+            "--report" => directory = Some(arguments.next().ok_or("--report needs a directory")?.into()),
             _ => return Err(format!("unknown argument `{argument}`").into()),
         }
     }
+    let mut page = Page::new(directory)?;
     let go = match without_go {
         true => None,
         false => Some(go::Program::build().map_err(|error| {
@@ -116,9 +124,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     for entries in lists::SIZES {
         measure_decisions(entries, batches, go.as_ref(), &mut report)?;
     }
-    report.print(batches, go.as_ref().map(|go| go.version.as_str()));
-    build(batches);
-    Ok(())
+    page.section("decision-run", "The run", run(batches, go.as_ref()));
+    report.write(&mut page)?;
+    page.section("decision-building", "Building the list (µs)", build(batches));
+    Ok(page.write()?)
+}
+
+/// Says what the numbers are of.
+fn run(batches: usize, go: Option<&go::Program>) -> String {
+    let go = go.map(|go| format!(" Go is {}.", go.version)).unwrap_or_default();
+    format!("The least of {batches} batches.{go}")
 }
 
 fn measure_decisions(
@@ -126,7 +141,7 @@ fn measure_decisions(
     batches: usize,
     go: Option<&go::Program>,
     report: &mut Report,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<(), BoxError> {
     let list = lists::list(entries);
     let no_proxy = NoProxy::lenient(&list, Dialect::Standard);
     let config = ProxyConfig::builder()
@@ -174,11 +189,11 @@ fn measure_decisions(
     Ok(())
 }
 
-/// The least of so many batches of each, in turn.
-fn measure(contenders: &mut [Contender<'_>], batches: usize) -> Result<Vec<Cell>, Box<dyn Error>> {
+/// Takes the least of so many batches of each contender, in turns.
+fn measure(contenders: &mut [Contender<'_>], batches: usize) -> Result<Vec<Cell>, BoxError> {
     let mut cells = Vec::new();
     for contender in contenders.iter_mut() {
-        // As many decisions as fill a batch.
+        // Finds the number of decisions that fills a batch.
         let mut count = 1;
         let mut batch = (contender.run)(count)?;
         while batch.nanos < nanos(BATCH) / 4 {
@@ -198,18 +213,23 @@ fn measure(contenders: &mut [Contender<'_>], batches: usize) -> Result<Vec<Cell>
         for (contender, cell) in contenders.iter_mut().zip(&mut cells) {
             let batch = (contender.run)(cell.count)?;
             cell.nanos = cell.nanos.min(batch.nanos as f64 / cell.count as f64);
-            // Whole numbers, but for the few that a runtime makes beside.
+            // Rounded down, since a runtime makes a few of its own.
             cell.allocations = cell.allocations.min(batch.allocations / cell.count);
         }
     }
     Ok(cells)
 }
 
-/// Building a list, dropping it not included.
-fn build(batches: usize) {
-    println!("\n## Building the list (µs, and allocations)\n");
-    println!("| entries | this crate | hyper-util 0.1.21 | no-proxy 0.3.7 | proxyvars 0.2.0 |");
-    println!("|---:|---:|---:|---:|---:|");
+/// Measures building a list, without dropping it.
+fn build(batches: usize) -> Table {
+    let header = [
+        "entries",
+        "this crate",
+        "hyper-util 0.1.21",
+        "no-proxy 0.3.7",
+        "proxyvars 0.2.0",
+    ];
+    let mut table = Table::new(0..0, header);
     for entries in lists::SIZES {
         let list = lists::list(entries);
         let mut least = [(u64::MAX, 0); 4];
@@ -229,15 +249,13 @@ fn build(batches: usize) {
                 *least = measured.min(*least);
             }
         }
-        print!("| {entries} |");
-        for (nanos, allocations) in least {
-            print!(" {:.1} ({allocations}) |", nanos as f64 / 1e3);
-        }
-        println!();
+        let cells = least.map(|(nanos, allocations)| format!("{:.1} ({allocations})", nanos as f64 / 1e3));
+        table.row([entries.to_string()].into_iter().chain(cells));
     }
+    table
 }
 
-/// Nanoseconds and allocations.
+/// Runs `build` and returns its nanoseconds and allocations.
 fn timed<T>(build: impl FnOnce() -> T) -> (u64, u64) {
     let (before, start) = (counting::allocations(), Instant::now());
     let built = black_box(build());
@@ -246,7 +264,7 @@ fn timed<T>(build: impl FnOnce() -> T) -> (u64, u64) {
     measured
 }
 
-/// For `env_proxy`, which reads the environment anew for every decision.
+/// Sets the variables for `env_proxy`, which reads them anew for every decision.
 fn set_environment(list: &str) {
     let vars = [
         ("http_proxy", lists::PROXY),

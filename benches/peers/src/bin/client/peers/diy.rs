@@ -1,4 +1,4 @@
-//! What one writes by hand with hyper-util alone: its `legacy::Client`, its `Matcher` and its `Tunnel`.
+//! A client written by hand with hyper-util alone: its `legacy::Client`, its `Matcher` and its `Tunnel`.
 
 use std::{
     pin::Pin,
@@ -71,7 +71,7 @@ type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
 #[derive(Clone)]
 struct Connector {
     matcher: Arc<Matcher>,
-    /// To the proxy.
+    /// Connects to the proxy.
     dial: HttpsConnector<HttpConnector>,
     direct: HttpConnector,
 }

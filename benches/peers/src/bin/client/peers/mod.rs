@@ -21,7 +21,7 @@ use crate::BoxError;
 
 pub(crate) type NoBody = Empty<Bytes>;
 
-/// What a client is built with.
+/// The settings of a client.
 pub(crate) struct Setup {
     pub(crate) proxy: Option<String>,
     roots: Arc<RootCertStore>,
@@ -39,7 +39,7 @@ impl Setup {
         })
     }
 
-    /// Trust in the one root, for targets and for the proxy; new, so that no client resumes another's sessions.
+    /// Returns a new configuration that trusts the one root. It is new so that no client resumes another's sessions.
     pub(crate) fn tls(&self) -> ClientConfig {
         ClientConfig::builder()
             .with_root_certificates(self.roots.clone())
@@ -47,7 +47,7 @@ impl Setup {
     }
 }
 
-/// Every client's, but for reqwest's and Go's, which have their own.
+/// Returns the connector of every client but reqwest and Go, which have their own.
 pub(crate) fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
