@@ -467,7 +467,7 @@ async fn fetch_exits_with_the_code_that_it_documents() {
         (56, "403", &["-x", &proxy, "--cacert", &ca, &denied]),
         (56, "407", &["-x", &wrong, "--cacert", &ca, &secure]),
         (56, "is not HTTP/1", &["-x", &garbage, "--cacert", &ca, &secure]),
-        (60, "its certificate does not verify", &["-x", &tls, &clear]),
+        (60, "the certificate does not verify", &["-x", &tls, &clear]),
         (
             60,
             "invalid peer certificate",

@@ -178,9 +178,9 @@ impl<C> ClientBuilder<C> {
             None => TargetConnector::new(self.connector, self.target_tls),
             Some(policy) if self.default_connector => TargetConnector::new(policy.http_connector(), self.target_tls),
             Some(policy) => {
-                let mut connector = self.connector;
-                let direct = Guard::new(policy, connector.direct().clone());
-                TargetConnector::new(Split::new(direct, connector.proxy().clone()), self.target_tls)
+                let (direct, proxy) = self.connector.split();
+                let guarded = Split::new(Guard::new(policy, direct.clone()), proxy.clone());
+                TargetConnector::new(guarded, self.target_tls)
             }
         };
         Ok(Client {

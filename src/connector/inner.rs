@@ -1,12 +1,16 @@
 //! The connectors below the layer: one for all connections, or one for each kind.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use http::Uri;
 use hyper::rt::{Read, Write};
 use tower_service::Service;
 
-use crate::error::{BoxError, ConnectError};
+use crate::error::BoxError;
 
 /// A connector that [`Proxy`](crate::Proxy) can use: it dials targets on direct routes, and proxies on the others.
 ///
@@ -20,21 +24,23 @@ use crate::error::{BoxError, ConnectError};
 pub trait Connector: sealed::Sealed {
     /// A connection.
     type Stream: Read + Write + Unpin + Send + 'static;
+    /// The error of a connection that could not be made.
+    type Error: Into<BoxError>;
+    /// A connection that is being made.
+    type Future: Future<Output = Result<Self::Stream, Self::Error>> + Send + 'static;
     /// The connector for targets on direct routes.
-    type Direct: Service<Uri, Response = Self::Stream, Error: Into<BoxError>, Future = Self::DirectFuture>;
-    /// A direct connection that is being made.
-    type DirectFuture: Future<Output = Result<Self::Stream, <Self::Direct as Service<Uri>>::Error>> + Send + 'static;
+    type Direct: Service<Uri, Response = Self::Stream, Error: Into<BoxError>, Future: Send>;
     /// The connector for proxies.
-    type Proxy: Service<Uri, Response = Self::Stream, Error: Into<BoxError>, Future = Self::ProxyFuture>;
-    /// A connection to a proxy that is being made.
-    type ProxyFuture: Future<Output = Result<Self::Stream, <Self::Proxy as Service<Uri>>::Error>> + Send + 'static;
+    type Proxy: Service<Uri, Response = Self::Stream, Error: Into<BoxError>, Future: Send>;
 
     #[doc(hidden)]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>>;
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
     #[doc(hidden)]
-    fn direct(&mut self) -> &mut Self::Direct;
+    fn dial_target(&mut self, target: Uri) -> Self::Future;
     #[doc(hidden)]
-    fn proxy(&mut self) -> &mut Self::Proxy;
+    fn dial_proxy(&mut self, proxy: Uri) -> Self::Future;
+    #[doc(hidden)]
+    fn split(&self) -> (&Self::Direct, &Self::Proxy);
 }
 
 mod sealed {
@@ -50,28 +56,35 @@ where
     T: Read + Write + Unpin + Send + 'static,
 {
     type Stream = T;
+    type Error = S::Error;
+    type Future = S::Future;
     type Direct = S;
-    type DirectFuture = S::Future;
     type Proxy = S;
-    type ProxyFuture = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Service::poll_ready(self, cx).map_err(ConnectError::dial)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Service::poll_ready(self, cx)
     }
 
-    fn direct(&mut self) -> &mut S {
-        self
+    fn dial_target(&mut self, target: Uri) -> S::Future {
+        self.call(target)
     }
 
-    fn proxy(&mut self) -> &mut S {
-        self
+    fn dial_proxy(&mut self, proxy: Uri) -> S::Future {
+        self.call(proxy)
+    }
+
+    fn split(&self) -> (&S, &S) {
+        (self, self)
     }
 }
 
 /// Two connectors for one [`Proxy`](crate::Proxy): one dials targets on direct routes, the other dials proxies.
 ///
 /// A [`GuardLayer`](crate::guard::GuardLayer) makes one, whose first connector is guarded and whose second is not. It is
-/// not a `Service<Uri>` itself: only `Proxy` knows which of the two a connection needs. It is ready when both are.
+/// not a `Service<Uri>` itself: only `Proxy` knows which of the two a connection needs.
+///
+/// It is always ready. A connection is made by a clone of the connector that it needs, once that one is ready. (To wait for
+/// both beforehand could wait for ever, where the two share a limit.)
 ///
 /// ```
 /// # use std::time::Duration;
@@ -110,26 +123,37 @@ impl<D, P> sealed::Sealed for Split<D, P> {}
 
 impl<D, P, T> Connector for Split<D, P>
 where
-    D: Service<Uri, Response = T, Error: Into<BoxError>, Future: Send + 'static>,
-    P: Service<Uri, Response = T, Error: Into<BoxError>, Future: Send + 'static>,
+    D: Service<Uri, Response = T, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
+    P: Service<Uri, Response = T, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
     T: Read + Write + Unpin + Send + 'static,
 {
     type Stream = T;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
     type Direct = D;
-    type DirectFuture = D::Future;
     type Proxy = P;
-    type ProxyFuture = P::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        ready!(self.direct.poll_ready(cx)).map_err(ConnectError::dial)?;
-        self.proxy.poll_ready(cx).map_err(ConnectError::dial)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn direct(&mut self) -> &mut D {
-        &mut self.direct
+    fn dial_target(&mut self, target: Uri) -> Self::Future {
+        Box::pin(once_ready(self.direct.clone(), target))
     }
 
-    fn proxy(&mut self) -> &mut P {
-        &mut self.proxy
+    fn dial_proxy(&mut self, proxy: Uri) -> Self::Future {
+        Box::pin(once_ready(self.proxy.clone(), proxy))
     }
+
+    fn split(&self) -> (&D, &P) {
+        (&self.direct, &self.proxy)
+    }
+}
+
+async fn once_ready<S>(mut connector: S, uri: Uri) -> Result<S::Response, BoxError>
+where
+    S: Service<Uri, Error: Into<BoxError>>,
+{
+    poll_fn(|cx| connector.poll_ready(cx)).await.map_err(Into::into)?;
+    connector.call(uri).await.map_err(Into::into)
 }

@@ -69,10 +69,10 @@ use crate::{
 impl<S: Connector> Service<Uri> for Proxy<S> {
     type Response = ProxyStream<S::Stream>;
     type Error = ConnectError;
-    type Future = ConnectFuture<S::DirectFuture, S::Stream>;
+    type Future = ConnectFuture<S::Future, S::Stream>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.inner.poll_ready(cx)
+        self.inner.poll_ready(cx).map_err(ConnectError::dial)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
@@ -99,10 +99,10 @@ pub struct Destination {
 impl<S: Connector> Service<Destination> for Proxy<S> {
     type Response = ProxyStream<S::Stream>;
     type Error = ConnectError;
-    type Future = ConnectFuture<S::DirectFuture, S::Stream>;
+    type Future = ConnectFuture<S::Future, S::Stream>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.inner.poll_ready(cx)
+        self.inner.poll_ready(cx).map_err(ConnectError::dial)
     }
 
     fn call(&mut self, destination: Destination) -> Self::Future {
@@ -115,12 +115,12 @@ impl<S: Connector> Proxy<S> {
     fn connect(
         &mut self,
         Destination { uri, route }: Destination,
-    ) -> Result<ConnectFuture<S::DirectFuture, S::Stream>, TargetError> {
+    ) -> Result<ConnectFuture<S::Future, S::Stream>, TargetError> {
         let target = Target::try_from(&uri)?;
         let route = decide::safe(route, &target);
         let Some(proxy) = route.proxy() else {
             let uri = target.with_explicit_port(&uri)?.unwrap_or(uri);
-            return Ok(ConnectFuture::direct(self.inner.direct().call(uri.clone()), uri));
+            return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
         };
         if target.port().is_none() {
             return Err(TargetError::new("its scheme has no default port, and it names none"));
@@ -135,7 +135,7 @@ impl<S: Connector> Proxy<S> {
             deadline: Deadline::after(self.shared.connect_timeout),
             route,
         };
-        let dial = self.inner.proxy().call(connection.proxy.dial_uri().clone());
+        let dial = self.inner.dial_proxy(connection.proxy.dial_uri().clone());
         let dial = async move { dial.await.map_err(|error| Failure::dial(error.into())) };
         Ok(ConnectFuture::proxied(Box::pin(connection.establish(dial))))
     }

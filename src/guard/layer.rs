@@ -168,12 +168,8 @@ impl<S, R> Guard<S, R> {
 
 impl<S, R> Service<Uri> for Guard<S, R>
 where
-    S: Service<Uri, Response: Send + 'static, Error: Into<BoxError>, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    R: Service<Name, Response: Iterator<Item = SocketAddr> + Send, Error: Into<BoxError>, Future: Send + 'static>
+    S: Service<Uri, Response: Send, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static,
+    R: Service<Name, Response: Iterator<Item = SocketAddr> + Send, Error: Into<BoxError>, Future: Send>
         + Clone
         + Send
         + Sync

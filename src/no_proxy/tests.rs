@@ -304,11 +304,11 @@ fn the_first_entry_that_matches_is_found() {
 }
 
 const NO_HOST: &str = "there is no host before the port";
-const NO_PORT: &str = "its port is not a number from 1 to 65535";
+const NO_PORT: &str = "the port is not a number from 1 to 65535";
 const NO_NETWORK: &str = "what stands before the `/` is not an IP address";
 const NO_LENGTH: &str = "the prefix length is not a number";
 const TOO_LONG: &str = "the prefix is longer than the address";
-const NO_V6: &str = "what stands in brackets is not an IPv6 address";
+const NO_V6: &str = "the text in brackets is not an IPv6 address";
 const NEITHER: &str = "it is neither an IPv6 address nor a host with a port";
 const STAR: &str = "`*` can only stand alone or as the first label (`*.example.com`)";
 const NUMBER: &str = "it ends in a number, but is not an IPv4 address";

@@ -101,7 +101,7 @@ fn a_request_whose_runtime_ends_is_told() {
             for request in requests {
                 let error = other.block_on(within(request)).unwrap_err();
                 assert!(error.is_before_request() && error.is_connect(), "{error:?}");
-                assert_eq!(error.to_string(), "no connection: opening it was broken off");
+                assert_eq!(error.to_string(), "no connection: the connection attempt was aborted");
             }
             assert_eq!((now(&client), client.stats().keys.len()), ([0, 0, 0, 0], 0));
         }

@@ -103,7 +103,10 @@ async fn an_added_root_is_trusted_and_no_other() {
                     error.is_before_request() && error.is_connect() && !error.is_timeout(),
                     "{error:?}"
                 );
-                assert_eq!(error.to_string(), "no connection: TLS with the target failed");
+                assert_eq!(
+                    error.to_string(),
+                    "no connection: the TLS handshake with the target failed"
+                );
                 assert!(ConnectError::find(&error).is_none(), "it is not the proxy's");
                 assert_eq!((origin.requests().len(), now(&client)), (0, [0, 0, 0, 0]));
             }

@@ -233,8 +233,8 @@ fn no_trust() -> tower_outbound_proxy::TlsConfig {
 #[test]
 fn a_pattern_that_can_match_nothing_is_an_error() {
     let star = "`*` can only stand alone or as the first label (`*.example.com`)";
-    let port = "a pattern has no port";
-    let network = "a network is no pattern here (`no_proxy` can have one)";
+    let port = "a pattern cannot have a port";
+    let network = "a network is not a pattern (`no_proxy` can have one)";
     let number = "it ends in a number, but is not an IPv4 address";
     for (pattern, shown, reason) in [
         ("", "", "the pattern is empty"),
@@ -277,7 +277,7 @@ fn a_pattern_that_can_match_nothing_is_an_error() {
         ("*.1", "*.1", number),
         ("1.2.3.256", "1.2.3.256", number),
         ("[::1", "[::1", "the bracket around the IPv6 address is not closed"),
-        ("[x]", "[x]", "what stands in brackets is not an IPv6 address"),
+        ("[x]", "[x]", "the text in brackets is not an IPv6 address"),
         ("a b", "a b", "the name has a character that no host name can have"),
         ("a,b", "a,b", "the name has a character that no host name can have"),
         (
@@ -300,7 +300,7 @@ fn a_pattern_that_can_match_nothing_is_an_error() {
             let setting = format!("by_domain[1].{key}[2]");
             assert_eq!(
                 error.to_string(),
-                format!("{setting}=`{shown}` in the settings file: it matches nothing: {reason}")
+                format!("{setting}=`{shown}` in the settings file: the pattern matches nothing: {reason}")
             );
             assert_eq!(error.setting(), Some(&*setting));
         }

@@ -219,8 +219,8 @@ fn proxy_addresses() {
 #[test]
 fn proxy_addresses_that_cannot_be_used() {
     const PORT: &str = "the port is not a number from 1 to 65535";
-    const ENCODE: &str = "a `/`, `?` or `#` in the user name or password has to be percent-encoded (%2F, %3F, %23)";
-    const BLANK: &str = "the address has a blank or a control character in it";
+    const ENCODE: &str = "a `/`, `?` or `#` in the user name or password must be percent-encoded (%2F, %3F, %23)";
+    const BLANK: &str = "the address contains a blank or a control character";
     for (raw, shown, reason) in [
         (
             "socks5://proxy",
@@ -242,36 +242,52 @@ fn proxy_addresses_that_cannot_be_used() {
         (
             "http://proxy/path",
             "http://proxy/path",
-            "a proxy's address has no path",
+            "a proxy's address cannot have a path",
         ),
-        ("http://proxy//", "http://proxy//", "a proxy's address has no path"),
-        ("http://proxy?q", "http://proxy?q", "a proxy's address has no query"),
-        ("http://proxy/?q", "http://proxy/?q", "a proxy's address has no path"),
-        ("http://proxy#f", "http://proxy#f", "a proxy's address has no fragment"),
+        (
+            "http://proxy//",
+            "http://proxy//",
+            "a proxy's address cannot have a path",
+        ),
+        (
+            "http://proxy?q",
+            "http://proxy?q",
+            "a proxy's address cannot have a query",
+        ),
+        (
+            "http://proxy/?q",
+            "http://proxy/?q",
+            "a proxy's address cannot have a path",
+        ),
+        (
+            "http://proxy#f",
+            "http://proxy#f",
+            "a proxy's address cannot have a fragment",
+        ),
         ("http://user:sec/ret@proxy", "http://user:***@proxy", ENCODE),
         ("http://user:sec?ret@proxy", "http://user:***@proxy", ENCODE),
         ("http://user:sec#ret@proxy", "http://user:***@proxy", ENCODE),
         (
             "http://us%3Aer:secret@proxy",
             "http://us%3Aer:***@proxy",
-            "the user name has a `:` in it, which Basic authentication cannot carry (RFC 7617)",
+            "the user name contains a `:`, which Basic authentication cannot carry (RFC 7617)",
         ),
         (
             "http://user:sec%0Aret@proxy",
             "http://user:***@proxy",
-            "the user name or password has a control character in it (RFC 7617)",
+            "the user name or password contains a control character (RFC 7617)",
         ),
         (
             "http://user:sec ret@proxy",
             "http://user:***@proxy",
-            "a blank or control character in the user name or password has to be percent-encoded",
+            "a blank or control character in the user name or password must be percent-encoded",
         ),
         ("http://pro xy", "http://pro xy", BLANK),
         ("http://pro\u{7f}xy", "http://pro\\u{7f}xy", BLANK),
         (
             "http://2001:db8::1",
             "http://2001:db8::1",
-            "an IPv6 address has to stand in brackets",
+            "an IPv6 address must be in brackets",
         ),
         (
             "http://[::1",
@@ -281,17 +297,17 @@ fn proxy_addresses_that_cannot_be_used() {
         (
             "http://[::1]3128",
             "http://[::1]3128",
-            "after the bracket only a port can follow",
+            "only a port can follow the closing bracket",
         ),
         (
             "http://[proxy]",
             "http://[proxy]",
-            "what stands in brackets is not an IPv6 address",
+            "the text in brackets is not an IPv6 address",
         ),
         (
             "http://[fe80::1%25eth0]",
             "http://[fe80::1%25eth0]",
-            "what stands in brackets is not an IPv6 address",
+            "the text in brackets is not an IPv6 address",
         ),
         (
             "http://1.2.3.256",
@@ -379,7 +395,7 @@ fn dialects_have_names() {
         assert_eq!(dialect.to_string(), name.to_lowercase());
     }
     let error = "wget".parse::<Dialect>().unwrap_err().to_string();
-    assert_eq!(error, "`wget`: unknown dialect (standard, go and curl are known)");
+    assert_eq!(error, "`wget`: unknown dialect (expected standard, go or curl)");
 }
 
 proptest! {

@@ -184,8 +184,8 @@ fn the_settings_are_part_of_an_applications_own() {
     assert_eq!(build(flat.proxy).unwrap_err().setting(), Some("http_proxy"));
 }
 
-const KNOWN: &str = "(http_proxy, https_proxy, all_proxy, no_proxy, no_proxy_hosts, by_domain and \
-                     use_insecure_ssl_client_just_for_testing_do_not_use are known)";
+const KNOWN: &str = "(expected one of http_proxy, https_proxy, all_proxy, no_proxy, no_proxy_hosts, by_domain, \
+                     use_insecure_ssl_client_just_for_testing_do_not_use)";
 
 #[test]
 fn each_mistake_names_its_key() {
@@ -194,67 +194,67 @@ fn each_mistake_names_its_key() {
         (
             r#"{"http_proxy": 3128}"#,
             "http_proxy",
-            "http_proxy in the settings file: a number, where a text is needed",
+            "http_proxy in the settings file: expected a string, found a number",
         ),
         (
             r#"{"https_proxy": ["p"]}"#,
             "https_proxy",
-            "https_proxy in the settings file: a list, where a text is needed",
+            "https_proxy in the settings file: expected a string, found a list",
         ),
         (
             r#"{"all_proxy": {"url": "p"}}"#,
             "all_proxy",
-            "all_proxy in the settings file: a table, where a text is needed",
+            "all_proxy in the settings file: expected a string, found a table",
         ),
         (
             r#"{"http_proxy": true}"#,
             "http_proxy",
-            "http_proxy in the settings file: true or false, where a text is needed",
+            "http_proxy in the settings file: expected a string, found a boolean",
         ),
         (
             r#"{"no_proxy": 1}"#,
             "no_proxy",
-            "no_proxy in the settings file: a number, where a text or a list of texts is needed",
+            "no_proxy in the settings file: expected a string or a list of strings, found a number",
         ),
         (
             r#"{"no_proxy": ["a", null]}"#,
             "no_proxy[1]",
-            "no_proxy[1] in the settings file: no value, where a text is needed",
+            "no_proxy[1] in the settings file: expected a string, found no value",
         ),
         (
             r#"{"no_proxy_hosts": [["a"]]}"#,
             "no_proxy_hosts[0]",
-            "no_proxy_hosts[0] in the settings file: a list, where a text is needed",
+            "no_proxy_hosts[0] in the settings file: expected a string, found a list",
         ),
         (
             r#"{"by_domain": {"url": "p"}}"#,
             "by_domain",
-            "by_domain in the settings file: a table, where a list of proxies is needed",
+            "by_domain in the settings file: expected a list of proxies, found a table",
         ),
         (
             r#"{"by_domain": ["p"]}"#,
             "by_domain[0]",
-            "by_domain[0] in the settings file: a text, where a table of keys is needed",
+            "by_domain[0] in the settings file: expected a table, found a string",
         ),
         (
             r#"{"by_domain": [null]}"#,
             "by_domain[0]",
-            "by_domain[0] in the settings file: no value, where a table of keys is needed",
+            "by_domain[0] in the settings file: expected a table, found no value",
         ),
         (
             r#"{"by_domain": [{"url": "p", "include": "a"}]}"#,
             "by_domain[0].include",
-            "by_domain[0].include in the settings file: a text, where a list of texts is needed",
+            "by_domain[0].include in the settings file: expected a list of strings, found a string",
         ),
         (
             r#"{"by_domain": [{"url": "p"}, {"url": "p", "exclude": ["a", 1.5]}]}"#,
             "by_domain[1].exclude[1]",
-            "by_domain[1].exclude[1] in the settings file: a number, where a text is needed",
+            "by_domain[1].exclude[1] in the settings file: expected a string, found a number",
         ),
         (
             r#"{"use_insecure_ssl_client_just_for_testing_do_not_use": "true"}"#,
             "use_insecure_ssl_client_just_for_testing_do_not_use",
-            "use_insecure_ssl_client_just_for_testing_do_not_use in the settings file: a text, where true or false is needed",
+            "use_insecure_ssl_client_just_for_testing_do_not_use in the settings file: expected a boolean, found a string",
         ),
         // Keys.
         (
@@ -270,7 +270,7 @@ fn each_mistake_names_its_key() {
         (
             r#"{"by_domain": [{"url": "p", "excludes": []}]}"#,
             "by_domain[0].excludes",
-            "by_domain[0].excludes in the settings file: unknown key (url, include and exclude are known)",
+            "by_domain[0].excludes in the settings file: unknown key (expected one of url, include, exclude)",
         ),
         (
             r#"{"http_proxy": "p", "http_proxy": "p"}"#,
@@ -285,17 +285,17 @@ fn each_mistake_names_its_key() {
         (
             r#"{"no_proxy": "", "no_proxy_hosts": []}"#,
             "no_proxy_hosts",
-            "no_proxy_hosts in the settings file: `no_proxy` is set as well, and both are names of the same list",
+            "no_proxy_hosts in the settings file: `no_proxy` is set as well, and both name the same list",
         ),
         (
             r#"{"by_domain": [{"include": ["x.test"]}]}"#,
             "by_domain[0].url",
-            "by_domain[0].url in the settings file: it is not set, and every proxy of by_domain needs one",
+            "by_domain[0].url in the settings file: it is missing, and every proxy of by_domain needs one",
         ),
         (
             r#"{"by_domain": [{"url": " "}]}"#,
             "by_domain[0].url",
-            "by_domain[0].url in the settings file: it is not set, and every proxy of by_domain needs one",
+            "by_domain[0].url in the settings file: it is missing, and every proxy of by_domain needs one",
         ),
         // Values.
         (
@@ -311,7 +311,7 @@ fn each_mistake_names_its_key() {
         (
             r#"{"by_domain": [{"url": "http://p/x"}]}"#,
             "by_domain[0].url",
-            "by_domain[0].url=`http://p/x` in the settings file: a proxy's address has no path",
+            "by_domain[0].url=`http://p/x` in the settings file: a proxy's address cannot have a path",
         ),
         (
             r#"{"no_proxy": "x.test, 10.0.0.0/33"}"#,
@@ -326,27 +326,27 @@ fn each_mistake_names_its_key() {
         (
             r#"{"no_proxy": ["x.test", "a.test,b.test"]}"#,
             "no_proxy",
-            "no_proxy in the settings file: entry 2 `a.test,b.test` matches nothing: an item of a list is one entry, and this has a comma or a blank in it",
+            "no_proxy in the settings file: entry 2 `a.test,b.test` matches nothing: an item of a list is one entry, and this one contains a comma or a blank",
         ),
         (
             r#"{"no_proxy": ["a.test b.test"]}"#,
             "no_proxy",
-            "no_proxy in the settings file: entry 1 `a.test b.test` matches nothing: an item of a list is one entry, and this has a comma or a blank in it",
+            "no_proxy in the settings file: entry 1 `a.test b.test` matches nothing: an item of a list is one entry, and this one contains a comma or a blank",
         ),
         (
             r#"{"no_proxy": ["x.test", " "]}"#,
             "no_proxy",
-            "no_proxy in the settings file: entry 2 ` ` matches nothing: it is blank",
+            "no_proxy in the settings file: entry 2 ` ` matches nothing: the entry is blank",
         ),
         (
             r#"{"https_proxy": "http://user:***@p"}"#,
             "https_proxy",
-            "https_proxy=`http://user:***@p` in the settings file: the password is `***`, which is what stands for a password in what was written out",
+            "https_proxy=`http://user:***@p` in the settings file: the password is `***`, which stands for a password in settings that were written out",
         ),
         (
             r#"{"by_domain": [{"url": " ***@p"}]}"#,
             "by_domain[0].url",
-            "by_domain[0].url=`***@p` in the settings file: the password is `***`, which is what stands for a password in what was written out",
+            "by_domain[0].url=`***@p` in the settings file: the password is `***`, which stands for a password in settings that were written out",
         ),
     ] {
         let error = error(text);
@@ -366,15 +366,15 @@ fn each_mistake_names_its_key() {
 fn settings_that_are_no_table_are_an_error_of_the_whole_file() {
     assert!(build(json("null")).unwrap().http().is_none());
     for (text, found) in [
-        ("\"p\"", "a text"),
+        ("\"p\"", "a string"),
         ("3128", "a number"),
         ("[\"p\"]", "a list"),
-        ("false", "true or false"),
+        ("false", "a boolean"),
     ] {
         let error = error(text);
         assert_eq!(
             error.to_string(),
-            format!("the settings file: {found}, where a table of keys is needed")
+            format!("the settings file: expected a table, found {found}")
         );
         assert_eq!((error.setting(), error.is_in_settings_file()), (None, true));
     }

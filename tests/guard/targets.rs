@@ -170,13 +170,13 @@ async fn one_address_after_the_other_is_tried_until_one_connects() {
     within(guard.clone().oneshot(Uri::from_static("http://x.test/")))
         .await
         .unwrap();
-    let tried = ["http://1.1.1.1:80/", "http://[2606:4700::1]:80/", "http://1.0.0.1:80/"];
-    assert_eq!(connector.asked(), tried);
+    // Addresses of the first one's family come before those of the other.
+    assert_eq!(connector.asked(), ["http://1.1.1.1:80/", "http://1.0.0.1:80/"]);
 
     let error = within(guard.oneshot(Uri::from_static("http://x.test/")))
         .await
         .unwrap_err();
-    assert_eq!(connector.asked().len(), 5);
+    assert_eq!(connector.asked().len(), 4);
     assert_eq!(error.to_string(), "x.test:80: connecting failed");
     assert_eq!(
         (

@@ -60,24 +60,24 @@ async fn each_failure_has_its_text_source_and_prospects() {
     let cases = [
         (Refuses, Stage::Dial, "connecting failed", Some("nobody is listening"), true),
         (Hangs, Stage::Dial, "connecting took longer than 5s", None, true),
-        (Says("", Hang), Stage::Tunnel, "waiting for the answer to CONNECT took longer than 5s", None, true),
+        (Says("", Hang), Stage::Tunnel, "waiting for the response to CONNECT took longer than 5s", None, true),
         (Says("", Reset), Stage::Tunnel, "the connection broke during CONNECT", Some("connection reset"), true),
-        (Says("", Close), Stage::Tunnel, "the connection was closed without an answer to CONNECT", None, true),
-        (Says("HTTP/1.1 200", Close), Stage::Tunnel, "the connection was closed within the answer to CONNECT", None, true),
-        (Says(large, Hang), Stage::Tunnel, "the answer to CONNECT has a head of over 64 KiB", None, false),
-        (Says(fields, Hang), Stage::Tunnel, "the answer to CONNECT has over 100 header fields", None, false),
-        (Says("SSH-2.0", Hang), Stage::Tunnel, "the answer to CONNECT is not HTTP/1", None, false),
-        (Says("\x15\x03", Hang), Stage::Tunnel, "the answer to CONNECT is not HTTP/1 but TLS (is it an `https://` proxy?)", None, false),
+        (Says("", Close), Stage::Tunnel, "the proxy closed the connection without a response to CONNECT", None, true),
+        (Says("HTTP/1.1 200", Close), Stage::Tunnel, "the proxy closed the connection within its response to CONNECT", None, true),
+        (Says(large, Hang), Stage::Tunnel, "the head of the response to CONNECT is longer than 64 KiB", None, false),
+        (Says(fields, Hang), Stage::Tunnel, "the response to CONNECT has more than 100 header fields", None, false),
+        (Says("SSH-2.0", Hang), Stage::Tunnel, "the response to CONNECT is not HTTP/1", None, false),
+        (Says("\x15\x03", Hang), Stage::Tunnel, "the response to CONNECT is TLS, not HTTP/1 (is it an `https://` proxy?)", None, false),
         (Says("HTTP/1.1 403 No Way\r\n\r\n", Close), Stage::Tunnel, "the tunnel was refused: 403 No Way", None, false),
         (Says("HTTP/1.0 503\r\nX-Squid-Error: ERR_DNS 0\r\n\r\n", Close), Stage::Tunnel, "the tunnel was refused: 503 (ERR_DNS 0)", None, true),
         (
             Says("HTTP/1.1 407 Log In\r\nProxy-Authenticate: Negotiate, Basic realm=\"l\\\"ab\"\r\n\r\n", Close), Stage::Tunnel,
-            "the tunnel was refused: 407 Log In; it asks for Negotiate or Basic (realm \"l\\\"ab\"), and did not accept the \
+            "the tunnel was refused: 407 Log In; the proxy asks for Negotiate or Basic (realm \"l\\\"ab\"), and did not accept the \
              credentials it was sent", None, false,
         ),
         (
             Says("HTTP/1.1 401 \r\n\r\n", Close), Stage::Tunnel,
-            "the tunnel was refused: 401; it names no way to authenticate, and did not accept the credentials it was sent",
+            "the tunnel was refused: 401; the proxy offers no authentication scheme, and rejected the configured credentials",
             None, false,
         ),
     ];
@@ -116,7 +116,7 @@ async fn what_is_not_the_proxys_fault_does_not_name_it() {
     let asked = Far::Says(none, Then::Close)
         .attempt("proxy.test", "https://[2001:db8::1]/")
         .await;
-    let text = "proxy http://proxy.test:1080, to [2001:db8::1]:443: the tunnel was refused: 407; it asks for Basic, and none \
+    let text = "proxy http://proxy.test:1080, to [2001:db8::1]:443: the tunnel was refused: 407; the proxy asks for Basic, and none \
                 are configured for it";
     assert_eq!(asked.to_string(), text);
 }

@@ -72,8 +72,8 @@ https_proxy = 'https://USERNAME:PASSWORD@tls.example.com'
         ..environment(demo.site, &[])?
     };
     let rows = "
-        url-preview         |  | nobody | its certificate does not verify
-        push                |  | nobody | its certificate does not verify";
+        url-preview         |  | nobody | the certificate does not verify
+        push                |  | nobody | the certificate does not verify";
     let title = "a proxy that is reached over TLS, whose root certificate is not known";
     let reports = demo.rows(title, &outbound(demo.site, &settings)?, rows).await?;
     demo.show(reports.lines().nth(1).unwrap_or_default());

@@ -267,7 +267,7 @@ async fn what_is_not_as_documented_is_wrong() {
             &wrong,
             &https,
             "failed",
-            "407 Proxy Authentication Required; it asks for Basic",
+            "407 Proxy Authentication Required; the proxy asks for Basic",
         ),
         (
             &config,
