@@ -34,7 +34,7 @@ use crate::{
 /// [`ProxyConfig::from_settings`](crate::ProxyConfig::from_settings) make a [`ProxyConfig`](crate::ProxyConfig) of it.
 ///
 /// ```
-/// # use tower_outbound_proxy::{Precedence, ProxyConfig, ProxySettings};
+/// # use tower_outbound_proxy::{ProxyConfig, ProxySettings, config::Precedence};
 /// #[derive(serde::Deserialize)]
 /// struct Settings {
 ///     #[serde(default)]
