@@ -133,8 +133,3 @@ pub use self::{
     route::{Decision, Route},
     target::{Scheme, Target, TargetError},
 };
-
-/// The README's examples, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}

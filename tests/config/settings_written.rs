@@ -186,13 +186,13 @@ fn settings_that_cannot_be_written_are_an_error() {
         ),
         (
             json!({ "http_proxy": ["s3cret"] }),
-            "http_proxy in the settings file: a list",
+            "http_proxy in the settings file: expected a string, found a list",
         ),
         (
             json!({ "by_domain": [{ "url": "p", "s": "s3cret" }] }),
             "by_domain[0].s in the settings file: unknown key",
         ),
-        (json!("s3cret"), "the settings file: a text"),
+        (json!("s3cret"), "the settings file: expected a table, found a string"),
     ] {
         let error = serde_json::to_string(&read(settings)).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");

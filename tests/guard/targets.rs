@@ -1,7 +1,7 @@
 //! A guard around a connector of any kind: what it is asked for, spelling by spelling and name by name.
 
 use http::Uri;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_outbound_proxy::{
     ConnectError, IpPolicy,
     error::ConnectErrorKind,
@@ -157,6 +157,33 @@ async fn exceptions_hold_for_the_name_the_address_and_the_port_that_are_dialled(
             None => assert_eq!(denied(&dial.unwrap_err()), ip("10.0.0.1"), "{list} {uri}"),
         }
     }
+}
+
+/// RFC 8305: a family that does not answer holds the other one up for a moment only.
+#[tokio::test(start_paused = true)]
+async fn a_family_that_hangs_does_not_keep_the_other_from_connecting() {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let record = asked.clone();
+    let connector = service_fn(move |uri: Uri| {
+        record.lock().unwrap().push(uri.to_string());
+        async move {
+            match uri.host().unwrap().starts_with('[') {
+                true => Ok::<_, std::io::Error>(()),
+                false => std::future::pending().await,
+            }
+        }
+    });
+    let names = Names::new(["1.1.1.1 1.0.0.1 2606:4700::1"]);
+    let layer = GuardLayer::new(IpPolicy::special_purpose()).with_resolver(names);
+    let started = tokio::time::Instant::now();
+    within(guarded(layer.layer(connector)).oneshot(Uri::from_static("http://x.test/")))
+        .await
+        .unwrap();
+    assert_eq!(
+        *asked.lock().unwrap(),
+        ["http://1.1.1.1:80/", "http://[2606:4700::1]:80/"]
+    );
+    assert_eq!(started.elapsed().as_millis(), 300);
 }
 
 #[tokio::test]

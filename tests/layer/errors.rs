@@ -72,8 +72,8 @@ async fn each_failure_has_its_text_source_and_prospects() {
         (Says("HTTP/1.0 503\r\nX-Squid-Error: ERR_DNS 0\r\n\r\n", Close), Stage::Tunnel, "the tunnel was refused: 503 (ERR_DNS 0)", None, true),
         (
             Says("HTTP/1.1 407 Log In\r\nProxy-Authenticate: Negotiate, Basic realm=\"l\\\"ab\"\r\n\r\n", Close), Stage::Tunnel,
-            "the tunnel was refused: 407 Log In; the proxy asks for Negotiate or Basic (realm \"l\\\"ab\"), and did not accept the \
-             credentials it was sent", None, false,
+            "the tunnel was refused: 407 Log In; the proxy asks for Negotiate or Basic (realm \"l\\\"ab\"), and rejected the \
+             configured credentials", None, false,
         ),
         (
             Says("HTTP/1.1 401 \r\n\r\n", Close), Stage::Tunnel,
@@ -116,8 +116,8 @@ async fn what_is_not_the_proxys_fault_does_not_name_it() {
     let asked = Far::Says(none, Then::Close)
         .attempt("proxy.test", "https://[2001:db8::1]/")
         .await;
-    let text = "proxy http://proxy.test:1080, to [2001:db8::1]:443: the tunnel was refused: 407; the proxy asks for Basic, and none \
-                are configured for it";
+    let text = "proxy http://proxy.test:1080, to [2001:db8::1]:443: the tunnel was refused: 407; the proxy asks for Basic, and no \
+                credentials are configured for it";
     assert_eq!(asked.to_string(), text);
 }
 

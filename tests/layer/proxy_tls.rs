@@ -267,8 +267,8 @@ async fn a_wrong_scheme_is_told_from_other_faults() {
         None => unreachable!("a URL has a scheme"),
     };
     for (proxy, stage, hint) in [
-        (&tls, Stage::Tunnel, "TLS (is it an `https://` proxy?)"),
-        (&plain, Stage::Tls, "(does it speak TLS on this port?)"),
+        (&tls, Stage::Tunnel, "is TLS, not HTTP/1 (is it an `https://` proxy?)"),
+        (&plain, Stage::Tls, "(does the proxy speak TLS on this port?)"),
     ] {
         let error = refused(&through(&swapped(proxy), trusting(&ca))).await;
         assert_eq!(error.stage(), stage, "{error:?}");

@@ -175,7 +175,7 @@ pub async fn no_credentials(server: Server) {
     let error = refusal(&error, StatusCode::PROXY_AUTHENTICATION_REQUIRED);
     assert_eq!(error.kind(), ConnectErrorKind::AuthenticationRequired);
     assert_eq!(error.challenges()[0].realm(), Some(lab.proxy.realm()));
-    assert!(error.to_string().contains("none are configured"), "{error}");
+    assert!(error.to_string().contains("no credentials are configured"), "{error}");
     assert_untouched([http, https]);
 }
 
