@@ -1,4 +1,4 @@
-//! [`Proxy`](crate::Proxy) around an HTTP client: `Service<Request<B>>`.
+//! [`Proxy`] around an HTTP client: `Service<Request<B>>`.
 //!
 //! It decides the route and owns `Proxy-Authorization`: a forwarded request carries the proxy's, any other carries none,
 //! so that it can never reach an origin. It does not dial, which is the work of the [connector](crate::connector) half.

@@ -1,4 +1,4 @@
-//! [`Proxy`](crate::Proxy) around a connector: `Service<Uri>`.
+//! [`Proxy`] around a connector: `Service<Uri>`.
 //!
 //! On a direct route it is the inner connector. Through a proxy, it asks the inner connector for the proxy's address. On
 //! that connection it speaks TLS to the proxy and asks for a tunnel with CONNECT, as the route requires.

@@ -1,7 +1,9 @@
 //! The decision: a list's size and the place of the match against the time it takes, and building the list.
 //!
-//! `cargo bench --bench decision`. What other libraries take for the same is in `benches/peers/`.
+//! `cargo bench -p tower-outbound-proxy-benches --bench decision`. What other libraries take for the same is in
+//! `benches/peers/`.
 
+#[path = "../lists/mod.rs"]
 mod lists;
 
 use std::{hint::black_box, time::Duration};

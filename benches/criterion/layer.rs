@@ -1,8 +1,10 @@
 //! What `Proxy<S>` adds to a request: over a no-op service, against that service alone.
 //!
-//! `cargo bench --bench layer`. It prints the allocations of one request first, then the times. The service alone is
-//! `alone`, the decision alone `decision`; what the layer costs besides the decision is the rest.
+//! `cargo bench -p tower-outbound-proxy-benches --bench layer`. It prints the allocations of one request first, then
+//! the times. The service alone is `alone`, the decision alone `decision`; what the layer costs besides the decision is
+//! the rest.
 
+#[path = "../lists/mod.rs"]
 mod lists;
 
 use std::{

@@ -1,7 +1,8 @@
 //! What `Client` costs, against hyper-util's client with the same layer around it and under it.
 //!
-//! `cargo bench --bench client`. Over loopback, the proxy in a thread of its own; it answers in the name of the origins.
-//! Clients in processes of their own, and other libraries, are compared by `benches/peers`.
+//! `cargo bench -p tower-outbound-proxy-benches --bench client`. Over loopback, the proxy in a thread of its own; it
+//! answers in the name of the origins. Clients in processes of their own, and other libraries, are compared by
+//! `benches/peers`.
 
 use std::{cell::Cell, io, net::SocketAddr, thread, time::Duration};
 
