@@ -1,4 +1,4 @@
-//! Decides: from a target, and the request's purpose, to a route and its reason. No other file does.
+//! Decides the route and its reason from a target and the request's purpose. No other file does.
 
 use std::fmt;
 
@@ -15,15 +15,15 @@ use crate::{
     trace,
 };
 
-/// Names for reasons, besides those of variables and methods.
+/// Setting names for reasons that come from neither a variable nor a method.
 static PREDICATE: SettingName = SettingName::code("the application's predicate");
 static BY_DOMAIN: SettingName = SettingName::key_name("by_domain");
 
-/// A request, as far as a decision depends on it.
+/// The parts of a request that a decision depends on.
 pub(crate) struct Subject<'r> {
     pub(crate) target: &'r Target<'r>,
     pub(crate) extensions: &'r Extensions,
-    /// The request asks for another protocol (RFC 9110 7.8), which a proxy that forwards does not pass on.
+    /// True if the request asks for another protocol (RFC 9110 7.8). A forwarding proxy does not pass this on.
     pub(crate) is_upgrade: bool,
 }
 
@@ -33,8 +33,8 @@ impl ProxyConfig {
         logged(self.decide(target), target).0
     }
 
-    /// Decides the route of a request, and its purpose: by the route in its extensions, else by its purpose, else by the
-    /// settings.
+    /// Decides the route of a request, and returns it with the request's purpose. The route in the request's extensions
+    /// comes first, then its purpose, then the settings.
     pub(crate) fn route_request(
         &self,
         purposes: Option<&PurposePolicy>,
@@ -58,7 +58,7 @@ fn logged(decision: Decision<'_>, target: &Target<'_>) -> (Route, Option<String>
     decision.into_parts()
 }
 
-/// Makes a route that was chosen elsewhere safe: only `http` is ever forwarded, so that no proxy reads what TLS protects.
+/// Makes a route that was chosen elsewhere safe: only `http` is ever forwarded, so no proxy reads data meant for TLS.
 pub(crate) fn safe(route: Route, target: &Target<'_>) -> Route {
     match route {
         Route::Forward(proxy) if target.scheme() != Scheme::Http => Route::Tunnel(proxy),
@@ -71,7 +71,7 @@ impl PurposePolicy {
     ///
     /// # Errors
     ///
-    /// The request must go through a proxy, and none is set for it.
+    /// Returns an error if the request must go through a proxy and none is set for it.
     pub fn decide<'c>(
         &self,
         config: &'c ProxyConfig,
@@ -126,8 +126,8 @@ impl ProxyConfig {
         }
     }
 
-    /// Returns the route to a target for requests of this purpose, and the reason for it: the decision of a
-    /// [`PurposePolicy`] that maps the purpose to this use.
+    /// Returns the route to a target for requests of this purpose, and the reason for it. A [`PurposePolicy`] that maps
+    /// the purpose to this use makes the same decision.
     ///
     /// ```
     /// # use tower_outbound_proxy::{ProxyConfig, purpose::ProxyUse};
@@ -143,7 +143,7 @@ impl ProxyConfig {
     ///
     /// # Errors
     ///
-    /// The request must go through a proxy, and none is set for it.
+    /// Returns an error if the request must go through a proxy and none is set for it.
     pub fn decide_for(
         &self,
         purpose: &dyn fmt::Debug,
@@ -157,7 +157,7 @@ impl ProxyConfig {
         }
     }
 
-    /// `None` where a proxy must be used and none is set.
+    /// Returns the decision for a use of proxies, or `None` if a proxy must be used and none is set.
     fn decide_using(&self, usage: &ProxyUse, target: &Target<'_>) -> Option<Decision<'_>> {
         match usage {
             ProxyUse::Settings => Some(self.decide(target)),
@@ -171,7 +171,7 @@ impl ProxyConfig {
         }
     }
 
-    /// The proxy that is set for a scheme.
+    /// Returns the proxy that is set for a scheme.
     fn setting(&self, scheme: Scheme) -> Option<&Setting<ProxyServer>> {
         match scheme {
             Scheme::Http | Scheme::Ws => self.http.as_ref(),
@@ -180,7 +180,7 @@ impl ProxyConfig {
         }
     }
 
-    /// The route to a target through a proxy.
+    /// Returns the route to a target through a proxy.
     fn through(&self, proxy: &ProxyServer, target: &Target<'_>) -> Route {
         match target.scheme() {
             Scheme::Other => Route::Direct,
@@ -189,7 +189,7 @@ impl ProxyConfig {
         }
     }
 
-    /// The route to a target that must be reached through a proxy. `None` if none is set.
+    /// Returns the route to a target that must be reached through a proxy, or `None` if none is set.
     fn always(&self, target: &Target<'_>) -> Option<Decision<'_>> {
         let setting = self.setting(target.scheme());
         if target.scheme() == Scheme::Other || (setting.is_none() && !self.has_rules()) {
@@ -204,7 +204,7 @@ impl ProxyConfig {
         Some(Decision::new(self.through(proxy, target), Reason::Always { setting }))
     }
 
-    /// The reason why a target is exempt from all proxies, if it is.
+    /// Returns the reason why a target is exempt from all proxies, or `None` if it is not.
     fn exemption(&self, target: &Target<'_>) -> Option<Reason<'_>> {
         let exemption = match &self.bypass {
             None => self.no_proxy.value.explain(target),
@@ -231,7 +231,7 @@ impl ProxyConfig {
         !self.rules.is_empty()
     }
 
-    /// The first rule that applies. The application's own come before those of a settings file.
+    /// Returns the first rule that applies. The application's rules come before those of a settings file.
     fn rule(&self, target: &Target<'_>) -> Option<(Option<&ProxyServer>, Reason<'_>)> {
         let rule = self.rule_of_application(target);
         #[cfg(feature = "serde")]

@@ -1,7 +1,7 @@
-//! How existing programs read the settings, point by point.
+//! Dialects: the ways in which existing programs read the settings.
 //!
-//! Each point is one field of [`Rules`], so that a dialect is a row of a table and no other file asks for a dialect by
-//! its name.
+//! Each difference is one field of [`Rules`]. A dialect is a set of values for these fields, and no other file checks
+//! for a dialect by its name.
 
 use std::{fmt, str::FromStr};
 
@@ -10,10 +10,10 @@ use crate::{
     target::Scheme,
 };
 
-/// How the settings are read.
+/// A way of reading the settings.
 ///
-/// [`Standard`](Self::Standard) is the default. The others are for services that move to this crate and whose operators
-/// must not have to change their settings; on well-formed input they give the answers of the program they are named after.
+/// [`Standard`](Self::Standard) is the default. The others are for services that move to this crate while their
+/// operators keep their settings. On well-formed input, each gives the answers of the program it is named after.
 ///
 /// | point | Standard | Go | curl |
 /// |---|---|---|---|
@@ -21,25 +21,26 @@ use crate::{
 /// | `*.example.com` | subdomains | subdomains | **matches nothing** |
 /// | `*` | anywhere in the list | anywhere in the list | **only as the whole value** |
 /// | ports in entries | effective port | effective port | **an entry with a port matches nothing** |
-/// | loopback direct without being listed | `localhost`, `*.localhost`, 127/8, `::1` | **`localhost` (spelled so), 127/8, `::1`** | **no** |
+/// | loopback direct without being listed | `localhost`, `*.localhost`, 127/8, `::1` | **`localhost` (exact spelling), 127/8, `::1`** | **no** |
 /// | `0.0.0.0/0`, `::/0` | every address of that family | every address of that family | **only the address written** |
 /// | `[2001:db8::1]` without a port | that address | **matches nothing** | **matches nothing** |
 /// | trailing dots ignored | yes | **no** | yes |
 /// | odd IPv4 spellings in the target | normalised | **kept as names** | normalised |
 /// | IPv4-mapped IPv6 is IPv4 | yes | yes | **no** |
-/// | white space separates entries | yes | **no** (trimmed around entries) | **no** (trimmed; a blank inside an entry ends the list) |
+/// | white space separates entries | yes | **no** (trimmed around entries) | **no** (trimmed; a space or tab inside an entry ends the list) |
 /// | Unicode entries | A-label | A-label | **as written** |
 /// | default proxy port | 1080 | **80 / 443 by scheme** | **80 / 443 by scheme** |
-/// | which spelling wins | lower case | **upper case** | lower case; **`HTTP_PROXY` is never read** |
+/// | spelling that wins | lower case | **upper case** | lower case; **`HTTP_PROXY` is never read** |
 /// | `ALL_PROXY` | read | **not read** | read |
-/// | CGI | only `http_proxy` is read | **an error for `http://` targets** | as Standard |
+/// | CGI | only `http_proxy` is read | **any `HTTP_PROXY` is an error** | same as Standard |
 ///
-/// Security rules are no dialect points: a bracketed host never matches a name, and a proxy that cannot be used is an
-/// error.
+/// Security rules are the same in every dialect: a bracketed host never matches a name, and a proxy that cannot be used
+/// is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// Mattermost's and Palpo's documents, and what users of curl, Go and hyper-util expect where these are silent.
+    /// The rules of Mattermost's and Palpo's documents (see [`settings`](crate::settings)). Where these are silent, the
+    /// behaviour that users of curl, Go and hyper-util expect.
     #[default]
     Standard,
     /// Go's `golang.org/x/net/http/httpproxy`, as of Go 1.27.
@@ -57,7 +58,7 @@ impl Dialect {
         }
     }
 
-    /// Its name, in lower case.
+    /// Returns the name in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +75,7 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// By name, in any case: `standard`, `go`, `curl`.
+/// Parses a name, in any case: `standard`, `go`, `curl`.
 impl FromStr for Dialect {
     type Err = ConfigError;
 
@@ -86,7 +87,7 @@ impl FromStr for Dialect {
     }
 }
 
-/// One dialect: the table above, a field a row.
+/// The rules of one dialect. Each field is a row of the table above.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) leading_dot_matches_apex: bool,
@@ -107,7 +108,7 @@ pub(crate) struct Rules {
     pub(crate) cgi: Cgi,
 }
 
-/// Which loopback hosts are reached directly without being listed.
+/// The loopback hosts that are reached directly without being listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loopback {
     Direct,
@@ -115,17 +116,17 @@ pub(crate) enum Loopback {
     AsListed,
 }
 
-/// What stands between two entries.
+/// The separator between two entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Separator {
     CommaOrSpace,
     Comma,
-    /// As `Comma`, but a blank or tab within an entry ends the whole list. No other white space means anything.
+    /// Like `Comma`, but a space or tab within an entry ends the whole list. Other white space has no meaning.
     CommaUntilSpace,
 }
 
 impl Separator {
-    /// Whether it is dropped around entries (and between them, where it separates).
+    /// Returns true if the character is trimmed around entries. `CommaOrSpace` also separates entries by it.
     pub(crate) fn is_blank(self, c: char) -> bool {
         match self {
             Self::CommaOrSpace | Self::Comma => c.is_whitespace(),
@@ -134,37 +135,38 @@ impl Separator {
     }
 }
 
-/// The port of a proxy whose address names none.
+/// The port of a proxy whose address has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DefaultPort {
-    /// The same port for both schemes. The Standard dialect has 1080, from Palpo's document.
+    /// The same port for both schemes. The Standard dialect uses 1080, as Palpo's document says (see
+    /// [`settings`](crate::settings)).
     Fixed(u16),
     /// 80 for `http`, 443 for `https`.
     ByScheme,
 }
 
 impl DefaultPort {
-    /// The port of a proxy with this scheme.
+    /// Returns the port of a proxy with this scheme.
     pub(crate) fn of(self, scheme: Scheme) -> u16 {
         match self {
             Self::Fixed(port) => port,
-            // A proxy has one of the two schemes that have a port of their own.
+            // A proxy's scheme is `http` or `https`, and both have a default port.
             Self::ByScheme => scheme.default_port().unwrap_or(80),
         }
     }
 }
 
-/// Which spelling of a variable's name wins where several are set.
+/// The spelling of a variable's name that wins if several are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spelling {
     LowerFirst,
     UpperFirst,
-    /// As `LowerFirst`, and only `http_proxy` is read, CGI or not.
+    /// Like `LowerFirst`, but `HTTP_PROXY` is read only in the spelling `http_proxy`, in CGI or not.
     LowerFirstHttpLowerOnly,
 }
 
-/// What a CGI environment does to `HTTP_PROXY`, which a client can set there (CVE-2016-5385).
+/// The treatment of `HTTP_PROXY` in CGI, where a client can set it (CVE-2016-5385).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cgi {
     LowerOnly,

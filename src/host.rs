@@ -1,7 +1,7 @@
-//! Hosts and ports: read, normalised and written here and nowhere else.
+//! Parses, normalises and writes hosts and ports. No other file does.
 //!
-//! Targets, proxies, `NO_PROXY` entries and patterns of settings files differ in what they allow around a host. What the
-//! host itself is, and how it is written, is the same for all of them.
+//! Targets, proxies, `NO_PROXY` entries and patterns of settings files differ in the syntax they allow around a host.
+//! The host itself, and its written form, are the same for all of them.
 
 use std::{
     borrow::Cow,
@@ -27,7 +27,7 @@ impl Host<'_> {
     }
 }
 
-/// As a URI has it: an IPv6 address in brackets (RFC 3986 3.2.2).
+/// Writes the host as in a URI: an IPv6 address is in brackets (RFC 3986 3.2.2).
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -38,8 +38,7 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-/// `host:port`, or the host alone where no port is known. With its port it is the authority-form of CONNECT
-/// (RFC 9112 3.2.3).
+/// A host with its port, or alone if no port is known. `host:port` is the authority-form of CONNECT (RFC 9112 3.2.3).
 pub(crate) struct HostPort<'a>(pub(crate) Host<'a>, pub(crate) Option<u16>);
 
 impl fmt::Display for HostPort<'_> {
@@ -53,7 +52,7 @@ impl fmt::Display for HostPort<'_> {
     }
 }
 
-/// Splits `scheme://rest` where the part before `://` can be a scheme (RFC 3986 3.1).
+/// Splits `scheme://rest` if the part before `://` can be a scheme (RFC 3986 3.1).
 pub(crate) fn split_scheme(text: &str) -> (Option<&str>, &str) {
     match text.split_once("://") {
         Some((scheme, rest))
@@ -85,7 +84,7 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), &'
     Ok((host, port))
 }
 
-/// Splits `[inner]rest`. `None` where the text does not begin with a bracket.
+/// Splits `[inner]rest`. Returns `None` if the text does not begin with a bracket.
 pub(crate) fn split_brackets(text: &str) -> Option<Result<(&str, &str), &'static str>> {
     let inner = text.strip_prefix('[')?;
     Some(
@@ -95,19 +94,19 @@ pub(crate) fn split_brackets(text: &str) -> Option<Result<(&str, &str), &'static
     )
 }
 
-/// Reads what stands between brackets.
+/// Parses the IPv6 address between brackets.
 pub(crate) fn parse_ipv6(inner: &str) -> Result<Ipv6Addr, &'static str> {
     inner.parse().map_err(|_| "the text in brackets is not an IPv6 address")
 }
 
-/// Reads a decimal number from 1 to 65535, digits only.
+/// Parses a port: a decimal number from 1 to 65535, digits only.
 pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let port = text.parse().ok().filter(|port| digits && *port != 0);
     port.ok_or("the port is not a number from 1 to 65535")
 }
 
-/// The kinds of bytes that a text has, found in one pass.
+/// The kinds of bytes in a string, found in one pass.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Seen(u8);
 
@@ -117,12 +116,12 @@ impl Seen {
     pub(crate) const DIGIT: u8 = 4;
     /// `-`, `_` and `.`
     const NAME: u8 = 8;
-    /// What else a `reg-name` can have.
+    /// The other characters of a `reg-name`.
     const SUB_DELIMITER: u8 = 16;
     const OTHER: u8 = 32;
     /// The characters of a `reg-name` without percent-encoding (RFC 3986 3.2.2).
     pub(crate) const REG_NAME: u8 = Self::DNS_NAME | Self::SUB_DELIMITER;
-    /// The characters of a name in DNS.
+    /// The characters of a DNS name.
     const DNS_NAME: u8 = Self::LOWER | Self::UPPER | Self::DIGIT | Self::NAME;
 
     const KINDS: [u8; 256] = {
@@ -163,7 +162,8 @@ impl Seen {
     }
 }
 
-/// Tells a host that can only be an IPv4 address: its last label is a number (WHATWG URL, "ends in a number").
+/// Returns true if the host's last label is a number. Such a host can only be an IPv4 address (WHATWG URL, "ends in a
+/// number").
 pub(crate) fn ends_in_a_number(host: &str) -> bool {
     let host = host.as_bytes();
     let host = host.strip_suffix(b".").unwrap_or(host);
@@ -177,7 +177,7 @@ pub(crate) fn ends_in_a_number(host: &str) -> bool {
     }
 }
 
-/// Reads an IPv4 address as a resolver does: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`).
+/// Parses an IPv4 address as a resolver does: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`).
 pub(crate) fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
     if !ends_in_a_number(host) {
         return None;
@@ -191,7 +191,7 @@ pub(crate) fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
     while let Some(part) = parts.next() {
         let value = ipv4_part(part)?;
         left = left.checked_sub(1)?;
-        // The last part fills all bytes that are left.
+        // The last part fills all remaining bytes.
         let shift = match parts.peek() {
             Some(_) => 8,
             None => (left + 1) * 8,
@@ -211,7 +211,7 @@ fn ipv4_part(part: &str) -> Option<u64> {
         None if part.len() > 1 && part.starts_with('0') => (part, 8),
         None => (part, 10),
     };
-    // `from_str_radix` takes a sign, an address does not.
+    // `from_str_radix` accepts a sign, which an address cannot have.
     match digits.starts_with('+') {
         true => None,
         false => u64::from_str_radix(digits, radix).ok(),
@@ -220,7 +220,7 @@ fn ipv4_part(part: &str) -> Option<u64> {
 
 /// Normalises a DNS name that an operator wrote: A-labels, lower case, no trailing dot.
 ///
-/// Unlike a target's host, which is taken as a client would take it, a setting's name has to be one that can exist.
+/// A target's host is accepted as a client accepts it. A name in a setting, however, must be one that can exist.
 pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     let name = match text.is_ascii() {
         true => Cow::Borrowed(text),

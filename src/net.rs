@@ -1,14 +1,15 @@
-//! One table of CIDR blocks, for `NO_PROXY` and for the guard.
+//! A table of CIDR blocks, for `NO_PROXY` and for the guard.
 //!
-//! Two blocks are nested or disjoint, never overlapping. So among blocks sorted by their first address, the last one that
-//! begins at or before an address is the innermost one that can contain it, and the blocks around it follow by links.
-//! A look-up takes time by the depth of nesting and the logarithm of the number of blocks.
+//! Two blocks are nested or disjoint; they never overlap in part. The blocks are sorted by their first address. The
+//! last block that begins at or before an address is therefore the innermost block that can contain it, and links lead
+//! to the blocks around it. The time of a lookup depends on the nesting depth and the logarithm of the number of
+//! blocks.
 
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Blocks of addresses, each with its rank. A look-up gives the lowest rank of those that contain the address.
+/// Blocks of addresses, each with a rank. A lookup returns the lowest rank of the blocks that contain the address.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NetTable {
     v4: Blocks<u32>,
@@ -39,7 +40,7 @@ impl NetTable {
     }
 }
 
-/// Networks without ranks. A look-up gives the widest one that contains the address.
+/// Networks without ranks. A lookup returns the widest one that contains the address.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NetSet {
     networks: Vec<IpNet>,
@@ -47,7 +48,7 @@ pub(crate) struct NetSet {
 }
 
 impl NetSet {
-    /// Host bits may be set.
+    /// Creates a set of networks, whose host bits may be set.
     pub(crate) fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         let mut networks: Vec<_> = networks.into_iter().map(to_canonical).collect();
         networks.sort_unstable_by_key(|network| (network.prefix_len(), *network));
@@ -58,7 +59,7 @@ impl NetSet {
         }
     }
 
-    /// The address is not an IPv4-mapped one.
+    /// Returns the widest network that contains the address, which must not be IPv4-mapped.
     pub(crate) fn find(&self, ip: IpAddr) -> Option<IpNet> {
         let rank = match ip {
             IpAddr::V4(ip) => self.table.find_v4(ip.to_bits()),
@@ -68,7 +69,7 @@ impl NetSet {
     }
 }
 
-/// The network without host bits; a network of IPv4-mapped IPv6 addresses is the IPv4 network it stands for.
+/// Returns the network without host bits. A network of IPv4-mapped IPv6 addresses becomes its IPv4 network.
 pub(crate) fn to_canonical(network: IpNet) -> IpNet {
     let network = network.trunc();
     let IpNet::V6(v6) = network else { return network };
@@ -88,7 +89,7 @@ struct Block<T> {
     first: T,
     last: T,
     rank: u32,
-    /// The smallest block around this one that is kept.
+    /// The index of the smallest kept block around this one.
     parent: Option<u32>,
 }
 
@@ -111,7 +112,7 @@ impl<T> Block<T> {
 
 impl<T: Copy + Ord> Blocks<T> {
     fn new(mut blocks: Vec<Block<T>>) -> Self {
-        // Outer blocks before inner ones, and of equal blocks the one of lowest rank.
+        // Outer blocks come before inner ones, and equal blocks are in order of rank.
         blocks.sort_unstable_by(|a, b| (a.first, b.last, a.rank).cmp(&(b.first, a.last, b.rank)));
         let mut kept: Vec<Block<T>> = Vec::with_capacity(blocks.len());
         for mut block in blocks {
@@ -119,7 +120,7 @@ impl<T: Copy + Ord> Blocks<T> {
             while let Some(at) = around.filter(|at| kept[*at].last < block.first) {
                 around = kept[at].parent.map(|parent| parent as usize);
             }
-            // A block within one of lower rank is never the answer.
+            // A block inside one of lower rank is never the result.
             if around.is_some_and(|at| kept[at].rank < block.rank) {
                 continue;
             }
@@ -134,7 +135,7 @@ impl<T: Copy + Ord> Blocks<T> {
         let mut around = after.checked_sub(1);
         while let Some(at) = around {
             let block = &self.0[at];
-            // Inner blocks are kept only where their rank is lower.
+            // Inner blocks are kept only if their rank is lower.
             if address <= block.last {
                 return Some(block.rank);
             }

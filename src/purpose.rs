@@ -1,12 +1,12 @@
-//! Purposes of requests, and the proxies that they use.
+//! Purposes of requests, and their use of proxies.
 //!
-//! Some connections of a server use the proxy and others never do, wherever they lead: in Palpo (a Matrix homeserver)
-//! push and federation use it, application services and Redis do not. So a request can carry a *purpose* in its
-//! extensions, a value of any type of the application's, and a [`PurposePolicy`] says for each how the settings apply: as
-//! they are, never, always, or with a proxy of its own.
+//! Some connections of a server use the proxy and others never do, whatever their target. In Palpo (a Matrix
+//! homeserver), push and federation use it; application services and Redis do not. A request can therefore carry a
+//! *purpose* in its extensions, a value of any type of the application's. A [`PurposePolicy`] says for each purpose how
+//! the settings apply: as they are, never, always, or with a proxy of its own.
 //!
 //! `ClientBuilder::purposes` (feature `client`) makes a `Client` follow a policy.
-//! [`ProxyConfig::decide_for`](crate::ProxyConfig::decide_for) decides for one purpose by hand.
+//! [`ProxyConfig::decide_for`](crate::ProxyConfig::decide_for) decides for one purpose without a client.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -21,22 +21,22 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyUse {
-    /// Through the proxy that the settings name, if any.
+    /// Uses the proxy that the settings name, if any.
     #[default]
     Settings,
-    /// Never through a proxy, whatever the settings say.
+    /// Never uses a proxy, whatever the settings say.
     Never,
-    /// Through the settings' proxy, even where `NO_PROXY`, a predicate or the loopback rule exempts the target. Where no
+    /// Always uses the settings' proxy, even if `NO_PROXY`, a predicate or the loopback rule exempts the target. If no
     /// proxy is set for the target's scheme, the request fails; it never goes directly.
     Always,
-    /// Through this proxy instead of the settings', except for targets that the settings exempt.
+    /// Uses this proxy instead of the settings' proxy, except for targets that the settings exempt.
     Proxy(ProxyServer),
 }
 
 /// Maps each purpose to its use of proxies.
 ///
-/// The purpose is a value in the request's extensions, of the type that the policy is for. With a `match` over an enum the
-/// compiler checks that no purpose is forgotten. The policy also gets the target, for any [`Bypass`](crate::Bypass)
+/// The purpose is a value of the policy's type in the request's extensions. With a `match` over an enum, the compiler
+/// checks that no purpose is forgotten. The policy also receives the target, for any [`Bypass`](crate::Bypass)
 /// predicate:
 ///
 /// ```
@@ -69,17 +69,17 @@ pub enum ProxyUse {
 ///
 /// # Redirects
 ///
-/// A layer that follows redirects makes new requests, and tower-http's drops the extensions of the first one when the next
-/// goes to another origin. So let its policy keep the purpose (`FilterCredentials::allow_extension`), insert the purpose
-/// inside of that layer (`AddExtensionLayer`), or set [`without_purpose`](Self::without_purpose) for requests that have
-/// lost theirs.
+/// A layer that follows redirects makes new requests. tower-http's layer drops the extensions if a redirect leads to
+/// another origin. Let its policy keep the purpose (`FilterCredentials::allow_extension`), insert the purpose inside
+/// that layer (`AddExtensionLayer`), or set [`without_purpose`](Self::without_purpose) for requests that have lost
+/// their purpose.
 #[derive(Clone)]
 pub struct PurposePolicy {
     of: Arc<dyn Policy + Send + Sync>,
     without: ProxyUse,
 }
 
-/// A policy of any type of purpose.
+/// A policy for any type of purpose.
 trait Policy {
     fn of<'e>(&self, extensions: &'e Extensions, target: &Target<'_>) -> Option<(&'e dyn fmt::Debug, ProxyUse)>;
 }
@@ -98,7 +98,7 @@ where
 }
 
 impl PurposePolicy {
-    /// Creates a policy for purposes of this type. Explanations and logs show a purpose as its `Debug` writes it.
+    /// Creates a policy for purposes of this type. Explanations and logs show a purpose's `Debug` output.
     pub fn new<P, F>(policy: F) -> Self
     where
         P: fmt::Debug + Send + Sync + 'static,
@@ -110,14 +110,14 @@ impl PurposePolicy {
         }
     }
 
-    /// Sets the use of proxies by requests without a purpose; by default the settings'.
+    /// Sets the use of proxies by requests without a purpose; [`ProxyUse::Settings`] by default.
     #[must_use]
     pub fn without_purpose(mut self, usage: ProxyUse) -> Self {
         self.without = usage;
         self
     }
 
-    /// The purpose in a request's extensions, if there is one, and the use of proxies for it.
+    /// Returns the purpose in a request's extensions, if there is one, and its use of proxies.
     pub(crate) fn proxy_use<'e>(
         &self,
         extensions: &'e Extensions,
@@ -138,9 +138,9 @@ impl fmt::Debug for PurposePolicy {
     }
 }
 
-/// A request that must go through a proxy ([`ProxyUse::Always`]) where none is set.
+/// A request that must go through a proxy ([`ProxyUse::Always`]), although none is set.
 ///
-/// It is not sent directly instead.
+/// The request is not sent directly instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurposeError {
     purpose: Option<String>,

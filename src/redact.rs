@@ -1,15 +1,16 @@
-//! The one place that decides what of an operator's text may be shown.
+//! Decides which parts of an operator's text may be shown. No other file does.
 
 use std::fmt;
 
 use crate::host::{split_brackets, split_scheme};
 
-/// Shows a proxy address that may be malformed, with everything hidden that could be (part of) a password.
+/// Displays a proxy address that may be malformed, and hides everything that could be (part of) a password.
 ///
-/// A password with a raw `/`, `?`, `#` or `@` moves the place where a URL parser sees the host, and a forgotten host
-/// leaves the password where the port should be. So all up to the *last* `@` is taken as user information, and behind it
-/// everything from a `:` on that is not followed by a port and nothing else is hidden. Who percent-encodes too much leaves
-/// no `:` and no `@` at all: an encoded `:` is one too, and no host has a `%`.
+/// A raw `/`, `?`, `#` or `@` in a password moves the host that a URL parser finds, and a missing host leaves the
+/// password in the port's place. Everything up to the *last* `@` therefore counts as user information. After it, a `:`
+/// may only be followed by a port. Otherwise everything from the `:` on is hidden. An address with too much
+/// percent-encoding may have neither `:` nor `@`. An encoded `:` therefore counts as a `:`, and everything from a `%`
+/// on is hidden, since no host has one.
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Redacted<'_> {
@@ -27,7 +28,7 @@ impl fmt::Display for Redacted<'_> {
 }
 
 enum Piece<'a> {
-    /// Of the text itself.
+    /// A part of the text itself.
     Shown(&'a str),
     Mark(&'static str),
 }
@@ -48,7 +49,7 @@ fn pieces<'a>(text: &'a str, mut with: impl FnMut(Piece<'a>)) {
             with(Shown(&userinfo[..colon]));
             with(Mark(":***@"));
         }
-        // `user/word@host`: what stands before the `@` without a `:` can still be half a password.
+        // `user/word@host`: even without a `:`, the part before the `@` can be half a password.
         Some((user, None)) if user.contains(|c: char| "/?#\\".contains(c) || c.is_whitespace()) => with(Mark("***@")),
         Some((user, None)) => {
             with(Shown(user));
@@ -65,7 +66,7 @@ fn pieces<'a>(text: &'a str, mut with: impl FnMut(Piece<'a>)) {
     }
 }
 
-/// The place of the first `:`, or where there is none of the first that is percent-encoded.
+/// Returns the index of the first `:`, or of the first percent-encoded `:` if there is none.
 fn first_colon(userinfo: &str) -> Option<usize> {
     let encoded = |bytes: &[u8]| bytes.eq_ignore_ascii_case(b"%3a");
     userinfo
@@ -73,7 +74,7 @@ fn first_colon(userinfo: &str) -> Option<usize> {
         .or_else(|| userinfo.as_bytes().windows(3).position(encoded))
 }
 
-/// What may be written to a file in place of a proxy's address: the text itself, if nothing in it is to be hidden.
+/// Returns a proxy's address as it may be written to a file: the text itself, if it has nothing to hide.
 #[cfg(feature = "serde")]
 pub(crate) fn written_address(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
@@ -84,15 +85,15 @@ pub(crate) fn written_address(text: &str) -> String {
     written
 }
 
-/// Whether nothing has to be hidden of an entry of a list, or of a list's text. Stricter than [`redacted_entry`], whose
-/// reader has to find the entry again: only what can be a host with a port passes.
+/// Returns true if an entry, or a whole list, has nothing to hide. This is stricter than [`redacted_entry`], which must
+/// leave the entry recognisable: only text that can be a host with a port passes.
 #[cfg(feature = "serde")]
 pub(crate) fn is_entry_without_secret(list: &str) -> bool {
     list.split(|c: char| c == ',' || c.is_whitespace())
         .all(|entry| !entry.contains('@') && (has_colons_of_an_address(entry) || written_address(entry) == entry))
 }
 
-/// The same as [`redacted_entry`] for a pattern, which has no port.
+/// Redacts a pattern like [`redacted_entry`]. A pattern has no port.
 #[cfg(feature = "serde")]
 pub(crate) fn redacted_pattern(pattern: &str) -> String {
     match pattern.contains('@') || has_colons_of_an_address(pattern) {
@@ -101,25 +102,25 @@ pub(crate) fn redacted_pattern(pattern: &str) -> String {
     }
 }
 
-/// The same for an entry of a list of hosts, which holds no password unless somebody put (a piece of) a proxy's address
-/// into it: white space separates entries, and a password may have some.
+/// Redacts an entry of a list of hosts. An entry contains a password only if it is (a piece of) a misplaced proxy
+/// address: white space separates entries, and a password may contain some.
 pub(crate) fn redacted_entry(entry: &str) -> String {
     match entry.rsplit_once('@') {
         Some((_, host)) => format!("***@{}", Redacted(host)),
         None if entry.contains("://") || entry.contains('%') => Redacted(entry).to_string(),
-        // More than a host and a port, and no IPv6 address either.
+        // More than a host and a port, and not an IPv6 address.
         None if entry.matches(':').count() > 1 && !has_colons_of_an_address(entry) => Redacted(entry).to_string(),
         None => entry.escape_debug().to_string(),
     }
 }
 
-/// Whether it has more than one `:`, and no other characters than an IPv6 address, with brackets, port and length of a
-/// prefix, can have.
+/// Returns true if the text has more than one `:`, and only characters of an IPv6 address with brackets, port and
+/// prefix length.
 fn has_colons_of_an_address(text: &str) -> bool {
     text.matches(':').count() > 1 && text.chars().all(|c| c.is_ascii_hexdigit() || ":.[]/".contains(c))
 }
 
-/// Where, in an address, a `:` stands that something else than a port follows, or a `%`, which can be an encoded one.
+/// Returns the index of a `:` that is not followed by a port, or of a `%`, which can be an encoded `:`.
 fn hidden_from(address: &str) -> Option<usize> {
     let name = match split_brackets(address) {
         Some(Ok((_, rest))) => address.len() - rest.len(),

@@ -1,13 +1,13 @@
 //! Routes and the reasons for them, as plain data.
 //!
-//! [`ProxyConfig::decide`](crate::ProxyConfig::decide) gives a [`Decision`]: the [`Route`] to a target, and the
-//! [`Reason`] for it. Deciding needs no runtime, does no I/O, and allocates nothing.
+//! [`ProxyConfig::decide`](crate::ProxyConfig::decide) returns a [`Decision`]: the [`Route`] to a target, and the
+//! [`Reason`] for it. Deciding needs no runtime, does no I/O, and does not allocate.
 //!
 //! # Decisions that take time
 //!
 //! A [`Route`] in a request's extensions takes precedence over the settings, in [`Proxy`](crate::Proxy) around an HTTP
-//! service and in `Client`. So a decision that must ask elsewhere (DNS, a policy server) is an ordinary tower layer
-//! outside of them: tower's `AsyncFilterLayer` with a closure that puts the route in.
+//! service and in `Client`. A decision that must ask elsewhere (DNS, a policy server) is therefore an ordinary tower
+//! layer around them: tower's `AsyncFilterLayer` with a closure that inserts the route.
 //!
 //! ```
 //! # use http::Request;
@@ -35,12 +35,13 @@
 //! # }
 //! ```
 //!
-//! The client below must keep connections of different routes apart. hyper-util's pooled client does not: it keys its pool
-//! by origin and passes its connector a URI alone, so a route chosen for one request never reaches the connector. Use
-//! `Client`, or a client that connects with a [`Destination`](crate::connector::Destination) as the example `decide` does.
+//! The client inside must keep connections of different routes apart. hyper-util's pooled client does not. It keys its
+//! pool by origin and passes only a URI to its connector, so a route chosen for one request never reaches the
+//! connector. Use `Client`, or a client that connects with a [`Destination`](crate::connector::Destination), as in the
+//! example `decide`.
 //!
-//! Put such a layer *inside* of a redirect layer, so that each hop is decided anew: a redirect layer that keeps extensions
-//! would otherwise send the next request by the first one's route.
+//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. Otherwise a redirect layer that keeps
+//! extensions sends the next request by the first one's route.
 
 use std::fmt;
 
@@ -50,23 +51,24 @@ use crate::{
     target::Scheme,
 };
 
-/// The way to a target.
+/// The route to a target.
 ///
-/// [`Proxy`](crate::Proxy) puts it into the extensions of requests and responses. `Debug` and `Display` show no password,
-/// so it can be logged.
+/// [`Proxy`](crate::Proxy) puts it into the extensions of requests and responses. `Debug` and `Display` show no
+/// password, so a route can be logged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Route {
-    /// Straight to the target.
+    /// The request goes directly to the target.
     Direct,
-    /// The request goes to the proxy in absolute-form (RFC 9112 3.2.2), with the proxy's credentials on it.
+    /// The request goes to the proxy in absolute-form (RFC 9112 3.2.2), with the proxy's credentials.
     Forward(ProxyServer),
-    /// Through a tunnel that the proxy opens with CONNECT (RFC 9110 9.3.6); its credentials are on the CONNECT only.
+    /// The request goes through a tunnel that the proxy opens on CONNECT (RFC 9110 9.3.6). Only the CONNECT carries the
+    /// credentials.
     Tunnel(ProxyServer),
 }
 
 impl Route {
-    /// Returns the proxy on the way, if there is one.
+    /// Returns the route's proxy, if there is one.
     #[must_use]
     pub fn proxy(&self) -> Option<&ProxyServer> {
         match self {
@@ -76,7 +78,7 @@ impl Route {
     }
 }
 
-/// `direct`, `forward through http://user:***@proxy:3128`, `tunnel through …`
+/// Writes `direct`, `forward through http://user:***@proxy:3128` or `tunnel through …`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -132,7 +134,7 @@ impl<'c> Decision<'c> {
         &self.reason
     }
 
-    /// Returns the request's purpose, where a [`PurposePolicy`](crate::PurposePolicy) decided by it.
+    /// Returns the request's purpose, if a [`PurposePolicy`](crate::PurposePolicy) decided by it.
     #[must_use]
     pub fn purpose(&self) -> Option<&str> {
         self.purpose.as_deref()
@@ -149,7 +151,7 @@ impl<'c> Decision<'c> {
     }
 }
 
-/// `route: reason`, and before it the purpose, if there is one.
+/// Writes `route: reason`, after the purpose if there is one.
 impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(purpose) = &self.purpose {
@@ -177,25 +179,25 @@ pub enum Reason<'c> {
         /// The first entry that matches.
         entry: Entry<'c>,
     },
-    /// A predicate of the application exempts the target, without an entry to point at.
+    /// A predicate of the application exempts the target. It names no entry.
     Predicate,
-    /// A rule of the application names the proxy, or a direct connection.
+    /// A rule of the application applies. It names a proxy or a direct connection.
     #[non_exhaustive]
     Rule {
-        /// The rule's place, counted from 1.
+        /// The rule's position, counted from 1.
         position: usize,
         /// The entry of the rule's list that matches, if it has a list.
         entry: Option<Entry<'c>>,
     },
-    /// A proxy of a settings file's `by_domain` is for the target.
+    /// A proxy in a settings file's `by_domain` applies to the target.
     #[non_exhaustive]
     ByDomain {
-        /// The proxy's place in the list, counted from 0, as in a file's key.
+        /// The proxy's index in the list, counted from 0 as in the file's key.
         index: usize,
-        /// The pattern of its `include` that matches, with its place, counted from 0. `None` if it has no `include`.
+        /// The pattern of its `include` that matches, after its index, counted from 0. `None` if it has no `include`.
         include: Option<(usize, &'c str)>,
     },
-    /// The target is this machine: at the proxy, its name would mean the proxy's machine.
+    /// The target is this machine. At the proxy, its name would mean the proxy's machine.
     Loopback,
     /// No proxy is set for the target's scheme.
     #[non_exhaustive]
@@ -203,7 +205,7 @@ pub enum Reason<'c> {
         /// The target's scheme.
         scheme: Scheme,
     },
-    /// The scheme is not one that proxies are for.
+    /// Proxies do not apply to the target's scheme.
     Scheme,
     /// The application's policy is [`ProxyUse::Never`](crate::purpose::ProxyUse::Never) for the request's purpose.
     Never,

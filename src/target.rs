@@ -1,7 +1,7 @@
-//! [`Target`]: the scheme, host and port that a request is for.
+//! [`Target`]: the scheme, host and port of a request.
 //!
-//! The decision is made on it. It borrows from the URI it was read from and allocates only where the host has to be
-//! rewritten (upper case, or Unicode in [`Target::from_str`]).
+//! A decision is made for a target. A target borrows from its URI, and allocates only if the host must be rewritten
+//! (upper case, or Unicode in [`Target::from_str`]).
 
 use std::{
     borrow::Cow,
@@ -15,10 +15,10 @@ use idna::AsciiDenyList;
 
 use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority, split_brackets, split_scheme};
 
-/// The scheme, host and port that a request is for.
+/// The scheme, host and port of a request.
 ///
-/// The host is read by the WHATWG URL rules: lower case, Unicode as A-label, and every spelling that a resolver would
-/// read as an IPv4 address *is* that address. A zone id is dropped, since it means nothing to another machine (RFC 6874).
+/// The host is parsed by the WHATWG URL rules: lower case, Unicode as A-label, and every spelling that a resolver reads
+/// as an IPv4 address *is* that address. A zone id is dropped, since it means nothing to another machine (RFC 6874).
 ///
 /// ```
 /// # use tower_outbound_proxy::Target;
@@ -26,7 +26,7 @@ use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority,
 /// let target = Target::try_from(&uri)?;
 /// assert_eq!(target.to_string(), "http://example.com:80");
 ///
-/// // From text, Unicode is allowed.
+/// // A string may contain Unicode.
 /// assert_eq!("https://bücher.example".parse::<Target>()?.name(), Some("xn--bcher-kva.example"));
 /// assert_eq!("http://0x7f.1".parse::<Target>()?.ip(), Some([127, 0, 0, 1].into()));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -34,15 +34,15 @@ use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority,
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target<'a> {
     scheme: Scheme,
-    /// The host in lower case and without brackets or zone, otherwise as written: with its trailing dot, and an
-    /// address in the spelling it had.
+    /// The host in lower case, without brackets or zone. Otherwise as written: a trailing dot and an address's spelling
+    /// stay.
     host: Cow<'a, str>,
     ip: Option<IpAddr>,
     port: Option<u16>,
     upper_case: bool,
 }
 
-/// The schemes that a proxy may apply to.
+/// A target's scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -54,7 +54,7 @@ pub enum Scheme {
     Ws,
     /// `wss`: WebSocket over TLS.
     Wss,
-    /// Any other: always reached directly.
+    /// Any other scheme. Its targets are always reached directly.
     Other,
 }
 
@@ -82,7 +82,7 @@ impl Scheme {
         }
     }
 
-    /// The port where a URI names none (RFC 9110 4.2).
+    /// Returns the port of a URI that names none (RFC 9110 4.2).
     pub(crate) const fn default_port(self) -> Option<u16> {
         match self {
             Self::Http | Self::Ws => Some(80),
@@ -101,7 +101,7 @@ impl<'a> Target<'a> {
     fn with_seen(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
         let (host, ip) = match split_brackets(&host) {
             Some(Ok((inner, _))) => {
-                // The zone may hold anything, a domain name too (CVE-2025-22870): it is not part of the address.
+                // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
                 let address = inner.split('%').next().unwrap_or_default();
                 let ip = parse_ipv6(address).map_err(TargetError::new)?;
                 let host = match host {
@@ -167,7 +167,7 @@ impl<'a> Target<'a> {
         self.port
     }
 
-    /// Returns the target with this address in place of its host: the target once its name is resolved.
+    /// Returns the target with this address in place of its host, as after resolving its name.
     #[must_use]
     pub fn at(&self, ip: IpAddr) -> Target<'static> {
         Target {
@@ -178,15 +178,16 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// A host alone, as a resolver is asked for it.
+    /// Creates a target from a host alone, as a resolver receives it.
     pub(crate) fn of_host(host: &str) -> Result<Target<'static>, TargetError> {
         Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
     }
 
-    /// The URI with the target's port written out, where a connector would dial another port. `None` where it can stay.
+    /// Returns the URI with the target's port written out if a connector would dial another port. Otherwise returns
+    /// `None`.
     ///
-    /// A connector that knows only `http` and `https` takes 80 for anything that is not `https`, and to
-    /// `http::uri::Scheme` a name in upper case is not.
+    /// A connector that knows only `http` and `https` dials port 80 for any scheme but `https`. To `http::uri::Scheme`,
+    /// an upper-case `HTTPS` is another scheme.
     pub(crate) fn with_explicit_port(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
         let is_taken_for_80 = match self.scheme {
             Scheme::Https => uri.scheme() != Some(&uri::Scheme::HTTPS),
@@ -199,7 +200,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The target on another port.
+    /// Returns the target on another port.
     pub(crate) fn on_port(&self, port: u16) -> Target<'_> {
         Target {
             host: Cow::Borrowed(&self.host),
@@ -208,12 +209,12 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The URI with the target's host, and its port where it has one.
+    /// Returns the URI with the target's host, and its port if it has one.
     pub(crate) fn in_uri(&self, uri: &Uri) -> Result<Uri, TargetError> {
         with_authority(uri, &self.authority().to_string())
     }
 
-    /// The host in normal form: a name in lower case and with the trailing dot it had, or an address.
+    /// Returns the host in normal form: an address, or a name in lower case with any trailing dot it had.
     pub(crate) fn host(&self) -> Host<'_> {
         match self.ip {
             Some(ip) => Host::Ip(ip),
@@ -221,12 +222,12 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// `host:port`, or the host alone where no port is known.
+    /// Returns the host with its port, or alone if no port is known.
     pub(crate) fn authority(&self) -> HostPort<'_> {
         HostPort(self.host(), self.port)
     }
 
-    /// The host in lower case, otherwise as it was written, for dialects that normalise less.
+    /// Returns the host in lower case but otherwise as written, for dialects that normalise less.
     pub(crate) fn written(&self) -> &str {
         &self.host
     }
@@ -236,18 +237,18 @@ impl<'a> Target<'a> {
         self.upper_case
     }
 
-    /// Returns true if the host was written in normal form, as [`host`](Self::host) has it (zone ids aside).
+    /// Returns true if the host was written in the normal form of [`host`](Self::host) (zone ids aside).
     pub(crate) fn is_written_normally(&self) -> bool {
         !self.upper_case
             && match self.ip {
                 None => true,
-                // Without leading zeros an IPv4 address has one spelling.
+                // The parser accepts only the one spelling in normal form.
                 Some(IpAddr::V4(_)) => self.host.parse::<Ipv4Addr>().is_ok(),
                 Some(IpAddr::V6(ip)) => self.host == ip.to_string(),
             }
     }
 
-    /// Returns the same target, borrowing from nothing.
+    /// Returns the same target without borrowing.
     #[must_use]
     pub fn into_owned(self) -> Target<'static> {
         Target {
@@ -257,14 +258,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The URI with another authority.
+/// Returns the URI with another authority.
 pub(crate) fn with_authority(uri: &Uri, authority: &str) -> Result<Uri, TargetError> {
     let mut parts = uri.clone().into_parts();
     parts.authority = Some(authority.parse().map_err(|_| TargetError::HOST_NOT_IN_URI)?);
     Uri::from_parts(parts).map_err(|_| TargetError::HOST_NOT_IN_URI)
 }
 
-/// `scheme://host:port`, without user information, path or query; without the scheme where it is no known one.
+/// Writes `scheme://host:port`, without user information, path or query. Omits an unknown scheme.
 impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.scheme != Scheme::Other {
@@ -285,7 +286,7 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
         let (scheme, authority) = (Scheme::new(scheme), authority.as_str());
         let seen = Seen::in_text(authority);
         if seen.is_within(Seen::REG_NAME) {
-            // Neither user information nor brackets nor a port: it is the host.
+            // Without user information, brackets or port, the authority is the host.
             return Self::with_seen(scheme, Cow::Borrowed(authority), None, seen);
         }
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
@@ -293,7 +294,7 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
     }
 }
 
-/// Reads an absolute URL; the host may hold Unicode.
+/// Parses an absolute URL, whose host may contain Unicode.
 impl FromStr for Target<'static> {
     type Err = TargetError;
 
@@ -314,11 +315,11 @@ impl FromStr for Target<'static> {
     }
 }
 
-/// A URI that does not say which host to reach.
+/// A URI that does not identify a target.
 ///
-/// Returned by [`Target`]'s conversions and, inside a [`BoxError`](crate::error::BoxError) or a
-/// [`ConnectError`](crate::ConnectError), by the services of [`Proxy`](crate::Proxy), which then do not call the service
-/// they wrap.
+/// [`Target`]'s conversions return it. The services of [`Proxy`](crate::Proxy) return it inside a
+/// [`BoxError`](crate::error::BoxError) or a [`ConnectError`](crate::ConnectError), and do not call the service they
+/// wrap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetError {
     reason: &'static str,

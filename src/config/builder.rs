@@ -25,7 +25,7 @@ use super::{
 
 /// Builds a [`ProxyConfig`].
 ///
-/// Defaults: no proxy, an empty `NO_PROXY` list, loopback direct, the Standard dialect.
+/// Defaults: no proxy, an empty `NO_PROXY` list, direct loopback connections, the Standard dialect.
 #[derive(Clone, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ProxyConfigBuilder {
@@ -70,8 +70,8 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// Reads a settings file for everything that is not set in code, and its `by_domain` in any case. `precedence` decides
-    /// where the environment ([`env`](Self::env), [`vars`](Self::vars)) sets the same key.
+    /// Reads a settings file for everything that is not set in code. Its `by_domain` always applies. If the environment
+    /// ([`env`](Self::env), [`vars`](Self::vars)) sets the same key, `precedence` decides.
     #[cfg(feature = "serde")]
     pub fn settings(mut self, settings: ProxySettings, precedence: Precedence) -> Self {
         self.file = Some((settings, precedence));
@@ -84,7 +84,7 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// Sets the proxy for `https` and `wss` targets, which never falls back to the one for `http`.
+    /// Sets the proxy for `https` and `wss` targets. It never falls back to the proxy for `http`.
     pub fn https(mut self, proxy: impl Into<ProxySetting>) -> Self {
         self.https = Some(proxy.into());
         self
@@ -96,32 +96,32 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// Sets the targets that are reached directly. A string is read strictly: an entry that can match nothing is an error.
-    /// For the environment's lenient reading, pass a [`NoProxy::lenient`].
+    /// Sets the targets that are reached directly. A string is read strictly: an entry that can match nothing is an
+    /// error. To read a string as leniently as the environment, pass a [`NoProxy::lenient`].
     pub fn no_proxy(mut self, list: impl Into<NoProxySetting>) -> Self {
         self.no_proxy = Some(list.into());
         self
     }
 
-    /// Sets a predicate in place of the `NO_PROXY` list. To combine it with a list, make one predicate of both:
-    /// `list.or(predicate)`, `list.and(predicate.not())`; see [`Bypass`].
+    /// Sets a predicate in place of the `NO_PROXY` list. To combine a predicate with a list, build one predicate from
+    /// both: `list.or(predicate)`, `list.and(predicate.not())`; see [`Bypass`].
     pub fn bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
         self.bypass = Some(Predicate(Arc::new(bypass)));
         self
     }
 
-    /// Adds a rule: a proxy for the targets on a list, which is written and read like a `NO_PROXY` list. A blank proxy
-    /// means a direct connection.
+    /// Adds a rule: a proxy for the targets on a list. The list is written and read like a `NO_PROXY` list. A blank
+    /// proxy means a direct connection.
     ///
-    /// Can be called again. Of all rules, those of [`proxy_when`](Self::proxy_when) included, the first that matches wins.
-    /// It overrides [`http`](Self::http), [`https`](Self::https) and [`all`](Self::all). Exempt targets (`NO_PROXY`,
-    /// loopback) stay exempt.
+    /// Each call adds another rule. The first rule that matches wins, rules of [`proxy_when`](Self::proxy_when)
+    /// included. It overrides [`http`](Self::http), [`https`](Self::https) and [`all`](Self::all). Exempt targets
+    /// (`NO_PROXY`, loopback) stay exempt.
     pub fn proxy_for(mut self, targets: impl Into<NoProxySetting>, proxy: impl Into<ProxySetting>) -> Self {
         self.rules.push((When::Listed(targets.into()), proxy.into()));
         self
     }
 
-    /// Adds a rule: a proxy for the targets that a predicate picks; otherwise like [`proxy_for`](Self::proxy_for).
+    /// Adds a rule: a proxy for the targets that a predicate matches. Otherwise like [`proxy_for`](Self::proxy_for).
     pub fn proxy_when(
         mut self,
         predicate: impl Bypass + Send + Sync + 'static,
@@ -138,46 +138,48 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// Sets the port of a proxy whose address names none; by default the dialect's (Standard: 1080).
+    /// Sets the port of a proxy whose address has none; the dialect's port by default (Standard: 1080).
     pub fn default_port(mut self, port: DefaultPort) -> Self {
         self.default_port = Some(port);
         self
     }
 
-    /// Reaches `localhost`, `*.localhost`, `127.0.0.0/8` and `::1` directly without their being listed; true by default.
-    /// (The dialect defines loopback; curl's has no such rule.)
+    /// Sets whether `localhost`, `*.localhost`, `127.0.0.0/8` and `::1` are reached directly without being listed; true
+    /// by default. The dialect defines loopback, and curl's has no such rule.
     pub fn loopback_direct(mut self, direct: bool) -> Self {
         self.loopback_proxied = !direct;
         self
     }
 
-    /// Reaches `http` targets through a CONNECT tunnel instead of forwarding; false by default. Cleartext HTTP/2, which
-    /// gRPC speaks to `http://` endpoints, needs it: a proxy forwards HTTP/1 requests only.
+    /// Sets whether `http` targets are reached through a CONNECT tunnel instead of by forwarding; false by default.
+    /// Cleartext HTTP/2, which gRPC uses for `http://` endpoints, needs a tunnel: a proxy forwards HTTP/1 requests
+    /// only.
     pub fn always_tunnel(mut self, always: bool) -> Self {
         self.always_tunnel = always;
         self
     }
 
-    /// Sets TLS to `https://` proxies; by default the operating system's trust. TLS to targets is set elsewhere.
+    /// Sets the TLS settings for `https://` proxies; the operating system's trusted roots by default. TLS to targets is
+    /// set elsewhere.
     #[cfg(feature = "tls")]
     pub fn proxy_tls(mut self, tls: impl Into<TlsConfig>) -> Self {
         self.tls = Some(tls.into());
         self
     }
 
-    /// Reads the settings.
+    /// Reads the settings and builds the configuration.
     ///
     /// # Errors
     ///
-    /// A proxy that cannot be used, a value that is not Unicode, an entry given to [`no_proxy`](Self::no_proxy) that
-    /// matches nothing, or an `https://` proxy where TLS cannot be set up. In a settings file also an unknown key, a value
-    /// of the wrong kind, or a pattern that matches nothing.
+    /// Returns an error if a proxy cannot be used, a value is not valid Unicode, an entry given to
+    /// [`no_proxy`](Self::no_proxy) matches nothing, or TLS cannot be set up for an `https://` proxy. In a settings
+    /// file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are also errors.
     pub fn build(self) -> Result<ProxyConfig, ConfigError> {
         let mut warnings = Vec::new();
         let file = self.of_file()?;
         let http = self.proxy(&self.http, "http", env::HTTP, &file, &mut warnings)?;
         let https = self.proxy(&self.https, "https", env::HTTPS, &file, &mut warnings)?;
-        // A proxy that is set in code, be it to none, leaves nothing to fall back to.
+        // A proxy that is set in code, even to none, does not fall back to `all`.
         let http_falls_back = http.is_none() && self.http.is_none();
         let https_falls_back = https.is_none() && self.https.is_none();
         let all = match http_falls_back || https_falls_back {
@@ -224,7 +226,8 @@ impl ProxyConfigBuilder {
         Ok(OfFile::default())
     }
 
-    /// One proxy: what was given in code, otherwise the variable or the file's key of that name.
+    /// Returns one proxy: the one given in code, otherwise that of the variable or of the file's key with the same
+    /// name.
     fn proxy(
         &self,
         given: &Option<ProxySetting>,
@@ -366,7 +369,7 @@ fn warn_of_rejected(list: &NoProxy, setting: &SettingName, warnings: &mut Vec<Wa
 
 impl fmt::Debug for ProxyConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The strings are not parsed yet, so nobody knows which parts of them are secret.
+        // The strings are not parsed yet, so their secret parts are unknown.
         let mut debug = f.debug_struct("ProxyConfigBuilder");
         #[cfg(feature = "serde")]
         debug.field("file", &self.file);

@@ -1,8 +1,8 @@
-//! Palpo's `by_domain`: a list of proxies, each with the names it is for and the names it is not for.
+//! Palpo's `by_domain`: a list of proxies, each with the patterns of hosts that it includes and excludes.
 //!
-//! Of all patterns that match a target the most specific one decides: an exact name or address, then `*.` with the longest
-//! name, then `*`. A look-up allocates nothing, and its time depends on the target and the number of proxies, not on the
-//! number of their patterns.
+//! The most specific pattern that matches a target decides: an exact name or address, then `*.` with the longest name,
+//! then `*`. A lookup does not allocate. Its time depends on the target and the number of proxies, not on the number of
+//! patterns.
 
 use std::{borrow::Cow, cmp::Reverse, net::IpAddr, sync::Arc};
 
@@ -14,25 +14,25 @@ use crate::{
     target::Target,
 };
 
-/// The proxies of a `by_domain`. Cloning is cheap.
+/// The proxies of a `by_domain` list. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ByDomain(Arc<[DomainProxy]>);
 
 #[derive(Debug)]
 pub(crate) struct DomainProxy {
     pub(crate) proxy: ProxyServer,
-    /// An empty list is for every target.
+    /// An empty list includes every target.
     pub(crate) include: Patterns,
     pub(crate) exclude: Patterns,
 }
 
-/// The proxy for a target, and the reason.
+/// The proxy for a target and the reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'d> {
     pub(crate) proxy: &'d ProxyServer,
-    /// The proxy's place in the list, from 0.
+    /// The proxy's index in the list, counted from 0.
     pub(crate) index: usize,
-    /// The pattern that matches, with its place, from 0. `None` where the proxy has no `include`.
+    /// The pattern that matches and its index, counted from 0. `None` if the proxy has no `include`.
     pub(crate) include: Option<(usize, &'d str)>,
 }
 
@@ -45,7 +45,7 @@ impl ByDomain {
         &self.0
     }
 
-    /// The proxy whose pattern for the target is the most specific; of equals the first.
+    /// Returns the proxy with the most specific pattern that matches the target. The first proxy wins a tie.
     pub(crate) fn find(&self, target: &Target<'_>) -> Option<Found<'_>> {
         let mut best: Option<(Match, usize)> = None;
         for (index, domains) in self.0.iter().enumerate() {
@@ -91,27 +91,27 @@ impl DomainProxy {
 pub(crate) struct Patterns {
     /// The patterns as they were written.
     texts: Vec<String>,
-    /// The most specific one first.
+    /// The patterns' matches, the most specific first.
     ranked: Vec<Match>,
     index: Index,
-    /// The text that the index points into.
+    /// The string that the index points into.
     names: String,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Match {
-    /// The length of the name that is compared: of two patterns that match one target, the longer is more specific.
+    /// The length of the compared name. If two patterns match one target, the longer is more specific.
     specificity: usize,
-    /// The pattern's place.
+    /// The pattern's index in the list.
     at: Option<usize>,
 }
 
 impl Patterns {
-    /// Reads patterns.
+    /// Parses patterns.
     ///
     /// # Errors
     ///
-    /// The place of the first pattern that can match nothing, and the reason.
+    /// Returns the index of the first pattern that can match nothing, and the reason.
     pub(crate) fn new(texts: Vec<String>) -> Result<Self, (usize, &'static str)> {
         let parse = |(at, text): (usize, &String)| {
             let (rule, specificity) = parse(text.trim()).map_err(|reason| (at, reason))?;
@@ -124,7 +124,7 @@ impl Patterns {
             ))
         };
         let mut rules = texts.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
-        // Of patterns that are equally specific, the first in the list comes first.
+        // The sort is stable: equally specific patterns stay in list order.
         rules.sort_by_key(|(found, _)| Reverse(found.specificity));
         let ranked = rules.iter().map(|(found, _)| *found).collect();
         let mut names = String::new();
@@ -141,7 +141,7 @@ impl Patterns {
         &self.texts
     }
 
-    /// The most specific pattern that matches.
+    /// Returns the most specific pattern that matches.
     fn find(&self, target: &Target<'_>) -> Option<Match> {
         let host = seen_by(target, Dialect::Standard);
         let rank = self.index.find(&self.names, host, target.port())?;
@@ -149,7 +149,7 @@ impl Patterns {
     }
 }
 
-/// Reads a pattern as a rule, with its specificity.
+/// Parses a pattern into a rule and its specificity.
 fn parse(pattern: &str) -> Result<(Rule<'static>, usize), &'static str> {
     if pattern.is_empty() {
         return Err("the pattern is empty");

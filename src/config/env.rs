@@ -1,4 +1,4 @@
-//! Environment variables: the spellings that hold. No other file reads the process environment.
+//! Reads environment variables and chooses between their spellings. No other file reads the process environment.
 
 use std::ffi::{OsStr, OsString};
 
@@ -8,23 +8,23 @@ use crate::{
     error::{ConfigError, Problem, SettingName},
 };
 
-/// The variables that matter, as they were found.
+/// The proxy variables, as they were found.
 #[derive(Clone, Default)]
 pub(super) struct Vars {
-    /// Those with one of the four names, in any spelling.
+    /// The variables with one of the four names, in any spelling.
     found: Vec<(String, OsString)>,
-    /// `NO_PROXY` as it is spelled, if it is set and blank, which is an empty list.
+    /// The name, as spelled, of a `NO_PROXY` that is set and blank. It is an empty list.
     empty_no_proxy: Option<String>,
     cgi: bool,
 }
 
-/// The variables' names, in lower case. A settings file's keys are the same.
+/// The variables' names in lower case. A settings file has keys of the same names.
 pub(super) const HTTP: &str = "http_proxy";
 pub(super) const HTTPS: &str = "https_proxy";
 pub(super) const ALL: &str = "all_proxy";
 pub(super) const NO: &str = "no_proxy";
 
-/// A variable that is set: its name as spelled, and its value.
+/// A variable that is set: its name, as spelled, and its value.
 pub(super) struct Variable {
     pub(super) name: SettingName,
     pub(super) value: String,
@@ -53,7 +53,7 @@ impl Vars {
             let known = [HTTP, HTTPS, ALL, NO]
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(name));
-            // Of two variables of one name the first holds, as for `getenv`.
+            // If a name occurs twice, the first value is used, as by `getenv`.
             if known && !this.found.iter().any(|(other, _)| other == name) {
                 this.found.push((name.to_owned(), value.to_owned()));
             }
@@ -61,7 +61,8 @@ impl Vars {
         this
     }
 
-    /// `NO_PROXY`, if it is set to nothing. It overrides a settings file's list, but no other spelling of the variable.
+    /// Returns `NO_PROXY` if it is set and blank. It overrides a settings file's list, but no other spelling of the
+    /// variable.
     pub(super) fn empty_no_proxy(&self) -> Option<Variable> {
         self.empty_no_proxy.clone().map(|name| Variable {
             name: SettingName::variable(name),
@@ -69,7 +70,7 @@ impl Vars {
         })
     }
 
-    /// The variable, in the spelling that holds.
+    /// Returns the variable in the spelling that is used.
     pub(super) fn get(
         &self,
         wanted: &str,
@@ -127,7 +128,7 @@ impl Vars {
     }
 }
 
-/// An empty or blank value counts as unset. (What is not Unicode is not blank.)
+/// Returns true if the value is empty or blank, and so counts as unset. A value that is not Unicode is not blank.
 fn is_blank(value: &OsStr) -> bool {
     value.to_str().is_some_and(|value| value.trim().is_empty())
 }

@@ -1,8 +1,8 @@
-//! The operator's settings, read once into values that cannot be wrong.
+//! The operator's settings, parsed once into validated values.
 //!
 //! A [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from pairs of names and values
 //! ([`ProxyConfig::from_vars`]), from a settings file (`ProxyConfig::from_settings`, feature `serde`), or from code
-//! ([`ProxyConfig::builder`]). Where several set the same, code overrides the others:
+//! ([`ProxyConfig::builder`]). Code overrides the other sources:
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -47,9 +47,9 @@ pub use crate::{
     error::{ConfigError, SettingName},
 };
 
-/// The proxies, and the targets that are reached without them.
+/// The proxies, and the targets that are reached directly.
 ///
-/// [`route`](Self::route) gives the route to a target, and [`decide`](Self::decide) the reason as well.
+/// [`route`](Self::route) returns the route to a target. [`decide`](Self::decide) also returns the reason.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
     pub(crate) http: Option<Setting<ProxyServer>>,
@@ -67,10 +67,10 @@ pub struct ProxyConfig {
     tls: Option<TlsConfig>,
 }
 
-/// The name under which rules given in code are known.
+/// The setting name of rules added in code.
 pub(crate) static PROXY_FOR: SettingName = SettingName::code("proxy_for");
 
-/// A proxy for the targets that a predicate picks; `None` is a direct connection.
+/// A proxy for the targets that a predicate matches. `None` means a direct connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) when: Predicate,
@@ -87,7 +87,7 @@ impl fmt::Debug for Predicate {
     }
 }
 
-/// A value, and the name under which the operator knows it.
+/// A value and the name of the setting that it comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting<T> {
     pub(crate) name: SettingName,
@@ -97,22 +97,23 @@ pub(crate) struct Setting<T> {
 impl ProxyConfig {
     /// Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` from the process environment.
     ///
-    /// Names are case-insensitive; of several spellings all-lowercase wins, then all-uppercase. An empty or blank value
-    /// counts as unset. In CGI (`REQUEST_METHOD` is set) only `http_proxy` is read for `http` targets.
+    /// Names are case-insensitive. If several spellings are set, all-lowercase wins, then all-uppercase. An empty or
+    /// blank value counts as unset. In CGI (`REQUEST_METHOD` is set), `HTTP_PROXY` is read only in the spelling
+    /// `http_proxy`.
     ///
     /// # Errors
     ///
-    /// A proxy that cannot be used, a value that is not Unicode, or an `https://` proxy where TLS cannot be set up. A
-    /// direct connection is never made in its place.
+    /// Returns an error if a proxy cannot be used, a value is not valid Unicode, or TLS cannot be set up for an
+    /// `https://` proxy. A wrong setting never becomes a direct connection.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::builder().env().build()
     }
 
-    /// Reads the same from any pairs of names and values.
+    /// Reads the same variables from any pairs of names and values.
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// Returns the same errors as [`from_env`](Self::from_env).
     pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self, ConfigError>
     where
         N: AsRef<OsStr>,
@@ -125,14 +126,14 @@ impl ProxyConfig {
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env), and an unknown key, a value of the wrong kind, or an entry or pattern in the file
-    /// that matches nothing.
+    /// Returns the same errors as [`from_env`](Self::from_env). An unknown key, a value of the wrong type, and an entry
+    /// or pattern that matches nothing are also errors.
     #[cfg(feature = "serde")]
     pub fn from_settings(settings: ProxySettings, precedence: Precedence) -> Result<Self, ConfigError> {
         Self::builder().env().settings(settings, precedence).build()
     }
 
-    /// Creates a builder without any proxy.
+    /// Creates a builder with no proxy set.
     pub fn builder() -> ProxyConfigBuilder {
         ProxyConfigBuilder::default()
     }
@@ -161,7 +162,7 @@ impl ProxyConfig {
         self.dialect
     }
 
-    /// Returns the warnings: oddities of the settings that are not errors.
+    /// Returns the warnings: problems in the settings that are not errors.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -174,14 +175,14 @@ impl ProxyConfig {
         self
     }
 
-    /// Returns the settings with `http` targets tunnelled or not; see [`ProxyConfigBuilder::always_tunnel`].
+    /// Returns the settings with `always_tunnel` set to this value; see [`ProxyConfigBuilder::always_tunnel`].
     #[must_use]
     pub fn with_always_tunnel(mut self, always: bool) -> Self {
         self.always_tunnel = always;
         self
     }
 
-    /// Every proxy that the settings name.
+    /// Returns every proxy that the settings name.
     #[cfg(feature = "client")]
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
         let settings = [self.http(), self.https()].into_iter().flatten();
@@ -191,13 +192,13 @@ impl ProxyConfig {
         proxies
     }
 
-    /// Returns true if certificates of proxies are not verified.
+    /// Returns true if the proxies' certificates are not verified.
     #[cfg(feature = "serde")]
     fn accepts_any_certificate(&self) -> bool {
         self.warnings.contains(&Warning::CertificatesNotVerified)
     }
 
-    /// TLS to `https://` proxies; present wherever there is such a proxy.
+    /// Returns the TLS settings for `https://` proxies. They are present if there is such a proxy.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&TlsConfig> {
         self.tls.as_ref()
@@ -206,7 +207,7 @@ impl ProxyConfig {
 
 #[cfg(feature = "tls")]
 impl ProxyConfig {
-    /// Reads the operating system's trust if a proxy needs it, so that a system without any fails here and not at the
+    /// Reads the operating system's trusted roots if a proxy needs them. A system without any fails here, not at the
     /// first connection.
     fn with_tls(mut self) -> Result<Self, ConfigError> {
         if let Some(tls) = &self.tls {
@@ -222,7 +223,7 @@ impl ProxyConfig {
         Ok(self)
     }
 
-    /// The setting that names the first `https://` proxy.
+    /// Returns the setting that names the first `https://` proxy.
     fn first_tls_proxy(&self) -> Option<SettingName> {
         let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
         if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {

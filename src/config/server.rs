@@ -1,4 +1,4 @@
-//! [`ProxyServer`]: one proxy, its address and the credentials for it.
+//! [`ProxyServer`]: a proxy's address and its credentials.
 
 use std::{borrow::Cow, fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
 
@@ -14,16 +14,16 @@ use crate::{
     target::Scheme,
 };
 
-/// A proxy's address and the credentials for it: `[scheme://][user[:password]@]host[:port][/]`.
+/// A proxy's address and its credentials: `[scheme://][user[:password]@]host[:port][/]`.
 ///
 /// | part | rule |
 /// |---|---|
-/// | scheme | `http` or `https` (TLS to the proxy), any case; none means `http` |
+/// | scheme | `http` or `https` (TLS to the proxy), in any case; `http` if there is none |
 /// | user, password | percent-decoded; split at the last `@` and the first `:` |
 /// | host | DNS name (Unicode becomes its A-label), IPv4, `[IPv6]` |
-/// | port | 1 to 65535; none means 1080 (see [`DefaultPort`]) |
+/// | port | 1 to 65535; 1080 if there is none (see [`DefaultPort`]) |
 ///
-/// `Display` and `Debug` show the user, never the password:
+/// `Display` and `Debug` show the user name, never the password:
 ///
 /// ```
 /// # use tower_outbound_proxy::ProxyServer;
@@ -43,20 +43,22 @@ struct Server {
     scheme: Scheme,
     host: Host<'static>,
     port: u16,
-    /// The URI that an inner connector dials: always `http://host:port/`, since TLS to the proxy is this crate's.
+    /// The URI that an inner connector dials. It is always `http://host:port/`, because this crate itself adds TLS to
+    /// the proxy.
     dial: Uri,
     auth: Authenticator,
 }
 
 impl ProxyServer {
-    /// Reads an address; `default_port` is for one without a port.
+    /// Parses an address. `default_port` applies if the address has no port.
     pub(crate) fn parse(raw: &str, default_port: DefaultPort) -> Result<Self, ConfigError> {
         parse(raw.trim(), default_port)
             .map(|server| Self(Arc::new(server)))
             .map_err(|error| error.with_value(raw.trim()))
     }
 
-    /// Reads an address in a settings file, where `***` stands for a password that was not written out.
+    /// Parses an address in a settings file. The password `***` is an error: written settings have it in place of a
+    /// password.
     pub(crate) fn parse_in_file(raw: &str, default_port: DefaultPort) -> Result<Self, ConfigError> {
         let (_, rest) = split_scheme(raw.trim());
         match rest.rsplit_once('@') {
@@ -76,7 +78,7 @@ impl ProxyServer {
         self.0.scheme == Scheme::Https
     }
 
-    /// Returns the host: a name in lower case, or an address, IPv6 in brackets.
+    /// Returns the host: a name in lower case, or an address (IPv6 in brackets).
     #[must_use]
     pub fn host(&self) -> String {
         self.0.host.to_string()
@@ -108,7 +110,7 @@ impl ProxyServer {
         &self.0.dial
     }
 
-    /// Authenticates requests to this proxy, and to no other.
+    /// Returns the authenticator for requests to this proxy, and to no other.
     pub(crate) fn auth(&self) -> &Authenticator {
         &self.0.auth
     }
@@ -119,7 +121,7 @@ impl ProxyServer {
     }
 }
 
-/// Reads an address of the Standard dialect.
+/// Parses an address by the Standard dialect.
 impl FromStr for ProxyServer {
     type Err = ConfigError;
 
@@ -128,7 +130,7 @@ impl FromStr for ProxyServer {
     }
 }
 
-/// The address with its user; a password is shown as `***`.
+/// Writes the address with its user name. A password is written as `***`.
 impl fmt::Display for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.0.scheme.as_str())?;
@@ -188,7 +190,7 @@ fn parse_userinfo(userinfo: &str) -> Result<Option<Credentials>, &'static str> {
     }
 }
 
-/// Reads `host[:port][/]`.
+/// Parses `host[:port][/]`.
 fn parse_address(address: &str) -> Result<(Host<'static>, Option<u16>), &'static str> {
     if address.contains(is_blank_or_control) {
         return Err("the address contains a blank or a control character");

@@ -1,4 +1,4 @@
-//! Settings as the builder takes them: a string, or a value that was read before.
+//! Settings as the builder accepts them: a string, or a value that is already parsed.
 
 use std::fmt;
 
@@ -25,15 +25,15 @@ pub(super) enum Given<T> {
     Read(T),
 }
 
-/// The content of a settings file, its types checked and its values not read yet. Without the feature `serde` it is empty.
+/// The content of a settings file, with checked types and unparsed values. Without the feature `serde` it is empty.
 #[derive(Default)]
 pub(super) struct OfFile {
-    /// The file overrides the environment, and not the other way round.
+    /// True if the file overrides the environment, false if the environment overrides the file.
     pub(super) over_env: bool,
     pub(super) http: Option<String>,
     pub(super) https: Option<String>,
     pub(super) all: Option<String>,
-    /// The list, with the key under which it stands.
+    /// The list and its key.
     pub(super) no_proxy: Option<(&'static str, Result<String, EntryError>)>,
     #[cfg(feature = "serde")]
     pub(super) by_domain: Vec<DomainsOfFile>,
@@ -41,10 +41,10 @@ pub(super) struct OfFile {
     pub(super) accept_any_certificate: bool,
 }
 
-/// One proxy of a settings file's `by_domain`.
+/// One proxy in a settings file's `by_domain`.
 #[cfg(feature = "serde")]
 pub(super) struct DomainsOfFile {
-    /// The name of its `url`.
+    /// The setting name of its `url`.
     pub(super) name: SettingName,
     pub(super) url: String,
     pub(super) include: Patterns,
@@ -52,7 +52,7 @@ pub(super) struct DomainsOfFile {
 }
 
 impl OfFile {
-    /// The value of the key that is named like the variable.
+    /// Returns the value of the key that has the variable's name.
     pub(super) fn proxy(&self, variable: &str) -> Option<&str> {
         let proxy = match variable {
             env::HTTP => &self.http,
@@ -101,7 +101,7 @@ impl From<NoProxy> for NoProxySetting {
 }
 
 impl NoProxySetting {
-    /// The list. A string is read strictly, and an error names this setting.
+    /// Returns the list. A string is read strictly, and an error names `setting`.
     pub(crate) fn read(&self, dialect: Dialect, setting: &SettingName) -> Result<NoProxy, ConfigError> {
         match &self.0 {
             Given::Read(list) => Ok(list.clone()),

@@ -1,13 +1,13 @@
-//! Oddities of the settings that are not errors.
+//! Problems in the settings that are not errors.
 
 use std::fmt;
 
 use crate::error::EntryError;
 
-/// An oddity of the settings that an operator should know of, although they can be used.
+/// A problem in the settings that does not prevent their use, but that an operator should know about.
 ///
-/// [`ProxyConfig::warnings`](crate::ProxyConfig::warnings) returns them; with the feature `tracing` each new
-/// [`ProxyLayer`](crate::ProxyLayer) also logs them. The text names the variable and never shows a proxy's
+/// [`ProxyConfig::warnings`](crate::ProxyConfig::warnings) returns all warnings. With the feature `tracing`, each new
+/// [`ProxyLayer`](crate::ProxyLayer) also logs them. A warning's text names the variable and never shows a proxy's
 /// address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,32 +15,32 @@ pub enum Warning {
     /// An entry of the `NO_PROXY` list matches nothing.
     #[non_exhaustive]
     Entry {
-        /// The variable, as it is spelled.
+        /// The variable's name, as spelled.
         setting: String,
         /// The entry, with its position and the reason.
         error: EntryError,
     },
-    /// Two spellings of one variable have different values, and only one of them holds.
+    /// Two spellings of one variable have different values, and only one of them is used.
     #[non_exhaustive]
     Shadowed {
-        /// The spelling that holds.
+        /// The spelling that is used.
         used: String,
-        /// The spelling that does not.
+        /// The spelling that is ignored.
         ignored: String,
     },
-    /// The process runs as a CGI script, where a client's `Proxy:` header becomes `HTTP_PROXY` (CVE-2016-5385).
+    /// The variable is ignored in a CGI script, where a client's `Proxy:` header becomes `HTTP_PROXY` (CVE-2016-5385).
     #[non_exhaustive]
     IgnoredInCgi {
-        /// The variable, as it is spelled.
+        /// The variable's name, as spelled.
         ignored: String,
     },
     /// The dialect never reads this spelling.
     #[non_exhaustive]
     NotReadInDialect {
-        /// The variable, as it is spelled.
+        /// The variable's name, as spelled.
         ignored: String,
     },
-    /// Certificates of the proxy are accepted unverified, by a switch that is for testing only.
+    /// The proxy's certificate is not verified, because of a setting that is for testing only.
     CertificatesNotVerified,
 }
 

@@ -1,4 +1,4 @@
-//! One entry's grammar: text in, rule out, or the reason why it matches nothing.
+//! The grammar of an entry: parses a string into a rule, or returns the reason why it matches nothing.
 
 use std::{
     borrow::Cow,
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule<'l> {
     All,
-    /// Host bits are masked, an IPv4-mapped network is its IPv4 network.
+    /// A network. Its host bits are masked, and an IPv4-mapped network becomes its IPv4 network.
     Network(IpNet),
     Address {
         ip: IpAddr,
@@ -26,23 +26,23 @@ pub(crate) enum Rule<'l> {
     /// A name in normal form.
     Name {
         name: Cow<'l, str>,
-        /// The place in the entry where it begins, if it is written there as it is.
+        /// The name's offset in the entry, if the entry contains it in normal form.
         offset: usize,
         scope: Scope,
         port: Option<u16>,
     },
 }
 
-/// The hosts that a name stands for.
+/// The hosts that a name matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     Itself,
-    /// Its subdomains.
+    /// The name's subdomains.
     Below,
     ItselfAndBelow,
 }
 
-/// An entry's place in the text of its list.
+/// An entry's span in its list's string.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub(super) start: u32,
@@ -55,10 +55,10 @@ impl Span {
     }
 }
 
-/// Where the entries of a list are. Empty entries are skipped.
+/// Returns the spans of a list's entries. Skips empty entries.
 pub(super) fn split(list: &str, rules: &Rules) -> impl Iterator<Item = Span> {
     let is_blank = |c| rules.separator.is_blank(c);
-    // Asked once, since it is commas alone that can be found fast.
+    // Checked once, because only a search for commas alone is fast.
     let has_blanks = list.bytes().fold(false, |found, b| found | (b <= b' ') | !b.is_ascii());
     let by_space = has_blanks && rules.separator == Separator::CommaOrSpace;
     let mut next = 0;
@@ -100,8 +100,8 @@ pub(super) fn cut<'l>(list: &'l str, rules: &Rules) -> (&'l str, &'l str) {
     (list, "")
 }
 
-/// Reads one entry, which is trimmed and not empty. `whole_list` says whether the list has nothing else in it, neither
-/// blanks nor commas.
+/// Parses one entry, which is trimmed and not empty. `whole_list` is true if the list contains nothing else, not even
+/// blanks or commas.
 pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Result<Rule<'l>, &'static str> {
     if entry == "*" {
         return match rules.star_anywhere || whole_list {
@@ -109,7 +109,7 @@ pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Resu
             false => Err("in this dialect `*` has to be the whole list, without a blank or comma"),
         };
     }
-    // Most entries are plain names, which cannot be anything else.
+    // Fast path: most entries are plain names, and a valid name cannot be anything else.
     if !entry.starts_with(|c: char| c.is_ascii_digit()) {
         if let Ok(name) = name(entry, None, rules) {
             return Ok(name);
@@ -188,7 +188,7 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
     };
     let net = IpNet::new(ip, length).map_err(|_| "the prefix is longer than the address")?;
     if length == 0 && !rules.prefix_zero_is_all {
-        // There, a length of 0 compares the whole address.
+        // In this dialect, a length of 0 compares the whole address.
         return Ok(ip.into());
     }
     Ok(match rules.mapped_is_ipv4 {
@@ -221,7 +221,7 @@ fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>,
     if rules.odd_ipv4_is_address && ends_in_a_number(&text) {
         return Err("it ends in a number, but is not an IPv4 address");
     }
-    // IDNA knows four dots (UTS #46 2.3).
+    // IDNA has four characters for the dot (UTS #46 2.3).
     if !rules.trailing_dots_ignored && name.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
         text.to_mut().push('.');
     }

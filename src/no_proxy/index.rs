@@ -1,11 +1,12 @@
-//! Looks a host up in a list of rules, in time that does not grow with the list.
+//! Looks up a host in a list of rules, in time that does not grow with the list.
 //!
-//! The answer is the rule of the lowest rank that matches: in a `NO_PROXY` list the *first* entry, which a reader of the
-//! list would point at, and in a settings file's `by_domain` the most specific pattern. Each table keeps the lowest rank
-//! for what it matches, and [`Index::find`] takes the lowest of the tables.
+//! The result is the matching rule with the lowest rank. In a `NO_PROXY` list this is the *first* entry that matches,
+//! as a reader of the list expects. In a settings file's `by_domain` it is the most specific pattern. Each table
+//! returns its lowest matching rank, and [`Index::find`] returns the lowest of all tables.
 //!
-//! - Names: up to [`SCAN`] rules are compared one by one, which is faster than hashing. A longer list has a hash table of
-//!   whole names; a look-up hashes the host once from its end and probes for each parent whose length some name has.
+//! - Names: up to [`SCAN`] rules are compared one by one, which is faster than hashing. A longer list has a hash table
+//!   of whole names. A lookup hashes the host once from its end, and probes for each parent domain that is as long as
+//!   some name.
 //! - Networks: a [`NetTable`].
 //! - Addresses with a port: a sorted list.
 
@@ -14,7 +15,7 @@ use std::{borrow::Cow, net::IpAddr};
 use super::entry::{Rule, Scope};
 use crate::net::NetTable;
 
-/// The largest number of name rules that are scanned.
+/// The largest number of name rules that are compared one by one.
 const SCAN: usize = 8;
 
 #[derive(Debug, Clone, Default)]
@@ -28,8 +29,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// `rules` come by ascending rank, each with its rank and the place in `text` where its entry begins. Names that are
-    /// compared otherwise than they are written there are added to `text`.
+    /// Creates an index. `rules` are in ascending order of rank, each with its rank and its entry's offset in `text`.
+    /// Names that are not written in their compared form are appended to `text`.
     pub(crate) fn new<'l>(rules: impl IntoIterator<Item = (u32, u32, Rule<'l>)>, text: &mut String) -> Self {
         let mut index = Self::default();
         let mut networks = Vec::new();
@@ -76,7 +77,7 @@ impl Index {
         index
     }
 
-    /// The lowest rank of the rules that match. `text` is the one that [`new`](Self::new) returned with.
+    /// Returns the lowest rank of the rules that match. `text` is the string that was passed to [`new`](Self::new).
     pub(crate) fn find(&self, text: &str, host: SeenHost<'_>, port: Option<u16>) -> Option<u32> {
         let found = match host {
             SeenHost::Name(name) => self.names.find(text, name, port),
@@ -87,7 +88,7 @@ impl Index {
     }
 }
 
-/// Addresses that are listed with a port, sorted.
+/// Addresses with a port, sorted.
 #[derive(Debug, Clone)]
 struct WithPort<T>(Vec<(T, u16, u32)>);
 
@@ -116,7 +117,7 @@ impl<T: Copy + Ord> WithPort<T> {
     }
 }
 
-/// A target's host, as the dialect sees it.
+/// A target's host as the dialect compares it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SeenHost<'a> {
     Name(&'a str),
@@ -131,23 +132,23 @@ fn lowest(a: Option<u32>, b: Option<u32>) -> Option<u32> {
     }
 }
 
-/// The name rules, and where they are many a table over them.
+/// The name rules, and a hash table of them if there are many.
 #[derive(Debug, Clone, Default)]
 struct Names {
-    /// In list order.
+    /// The rules in ascending order of rank.
     rules: Vec<Name>,
-    /// For each value of a hash the first rule's place and 1. Empty where a scan is used.
+    /// The index plus 1 of the first rule for each hash value. Empty if the rules are compared one by one.
     table: Vec<u32>,
     lengths: Lengths,
 }
 
 #[derive(Debug, Clone)]
 struct Name {
-    /// Where its name is in the list's text.
+    /// The start of the name in the index's string.
     start: u32,
     end: u32,
     rank: u32,
-    /// The place and 1 of the next rule with the same value of the hash.
+    /// The index plus 1 of the next rule with the same hash value.
     next: u32,
     port: Option<u16>,
     scope: Scope,
@@ -159,7 +160,7 @@ impl Names {
             return;
         }
         self.table = vec![0; (2 * self.rules.len()).next_power_of_two()];
-        // From the end, so that each chain is in list order.
+        // Iterates from the end, so that each chain is in ascending order of rank.
         for (at, rule) in self.rules.iter_mut().enumerate().rev() {
             let name = &text.as_bytes()[rule.start as usize..rule.end as usize];
             self.lengths.insert(name.len());
@@ -192,7 +193,7 @@ impl Names {
 }
 
 impl Name {
-    /// Returns true if the rule is for `host`; whole labels only.
+    /// Returns true if the rule matches `host`. Compares whole labels only.
     fn matches(&self, text: &[u8], host: &[u8], port: Option<u16>) -> bool {
         let name = &text[self.start as usize..self.end as usize];
         let at_boundary = match host.len().checked_sub(name.len()) {
@@ -204,7 +205,7 @@ impl Name {
     }
 }
 
-/// The lengths that names have: most parents of a host need not be looked up.
+/// The lengths of the names, so that most parents of a host need no lookup.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lengths([u64; 4]);
 
@@ -222,11 +223,11 @@ impl Lengths {
     }
 }
 
-/// A name is hashed from its end in words of eight bytes, so that one pass over a host meets all its parents. The table
-/// holds only what the operator listed, so a crafted host can cost a comparison and nothing else.
+/// The word size of the hash. Names are hashed from the end, so that one pass over a host covers all its parents. The
+/// table holds only the operator's names, so a crafted host can cause comparisons and nothing else.
 const WORD: usize = 8;
 
-/// The last eight bytes, the very last one lowest; zeros where there are fewer.
+/// Returns the last eight bytes, with the last byte in the lowest bits. Missing bytes are zero.
 fn last_word(bytes: &[u8]) -> u64 {
     match bytes.last_chunk::<WORD>() {
         Some(word) => u64::from_be_bytes(*word),
@@ -238,7 +239,7 @@ fn step(state: u64, word: u64) -> u64 {
     (state.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
-/// The hash of what was stepped over and less than a word.
+/// Returns the hash after the steps so far and a last part shorter than a word.
 fn finish(state: u64, rest: u64) -> u64 {
     let hash = step(state, rest);
     hash ^ (hash >> 32)
@@ -253,7 +254,7 @@ fn hash(mut name: &[u8]) -> u64 {
     finish(state, last_word(name))
 }
 
-/// Calls back for the host and each of its parents, shortest first, with its length and its hash.
+/// Calls `with` for each of the host's parents, shortest first, and for the host itself, with its length and hash.
 fn for_each_parent(host: &[u8], mut with: impl FnMut(usize, &dyn Fn() -> u64)) {
     let (mut state, mut rest) = (0, host);
     loop {
@@ -273,8 +274,8 @@ fn for_each_parent(host: &[u8], mut with: impl FnMut(usize, &dyn Fn() -> u64)) {
     }
 }
 
-/// The highest bit of each byte of the word that is this one. (It may be set above such a byte for one that differs in
-/// its lowest bit only; whoever asks compares names in the end.)
+/// Returns a mask with the highest bit set in each byte of the word that equals `byte`. (The bit may also be set in the
+/// next higher byte if that differs in its lowest bit only. The caller compares the names in the end.)
 fn bytes_equal_to(byte: u8, word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     let zero_where_equal = word ^ (ONES * u64::from(byte));

@@ -1,10 +1,10 @@
 //! Targets that are reached directly: the `NO_PROXY` list, and predicates in its place.
 //!
-//! [`NoProxy`] is the list, read once. It knows nothing of proxies or of the process environment;
+//! [`NoProxy`] is the list, parsed once. It depends neither on proxies nor on the process environment;
 //! [`ProxyConfig`](crate::ProxyConfig) combines it with them.
 //!
-//! [`Bypass`] is the predicate behind it, which composes: the list with closures over a [`Target`], and with other lists.
-//! [`BypassService`] makes a tower service of any of them.
+//! [`Bypass`] is the trait of predicates, which the list implements. Predicates compose: a list with closures over a
+//! [`Target`], or with other lists. [`BypassService`] turns any predicate into a tower service.
 //!
 //! ```
 //! # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, Target};
@@ -66,8 +66,8 @@ use crate::{
 /// | `.example.com`, `*.example.com` | subdomains only |
 /// | an address or a name with `:port` | the same, on that port only |
 ///
-/// Entries are separated by commas or white space. That is the [`Standard`](Dialect::Standard) dialect; see [`Dialect`]
-/// for the others.
+/// Commas or white space separate entries. This is the [`Standard`](Dialect::Standard) dialect; see [`Dialect`] for the
+/// others.
 ///
 /// ```
 /// # use tower_outbound_proxy::{NoProxy, Target};
@@ -76,7 +76,7 @@ use crate::{
 /// assert_eq!(list.find(&target).unwrap().to_string(), "entry 2 `.example.com:8080`");
 /// assert!(!list.matches(&"http://example.com:8080".parse()?));
 ///
-/// // Strictly read, an entry that can match nothing is an error.
+/// // When read strictly, an entry that can match nothing is an error.
 /// let error = "example.com, 10.0.0.0/33".parse::<NoProxy>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
@@ -85,23 +85,23 @@ use crate::{
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Cloning is cheap, and a look-up allocates nothing and does not get slower with the list's length.
+/// Cloning is cheap. A lookup does not allocate, and does not get slower with the list's length.
 #[derive(Clone)]
 pub struct NoProxy(Arc<List>);
 
 struct List {
     dialect: Dialect,
-    /// The list, followed by the normal form of each name that is written otherwise.
+    /// The list, followed by the normal form of each name that is written in another form.
     text: String,
-    /// The place of each counted entry in the text, so that a match can be shown.
+    /// The span of each counted entry in `text`, so that a match can be shown.
     entries: Vec<Span>,
     rejected: Vec<EntryError>,
     index: Index,
 }
 
 impl NoProxy {
-    /// Reads a list leniently, as the environment's is read: entries that match nothing are set aside in
-    /// [`rejected`](Self::rejected), and all others hold.
+    /// Reads a list leniently, like the environment's list: entries that match nothing go to
+    /// [`rejected`](Self::rejected), and all others apply.
     #[must_use]
     pub fn lenient(list: &str, dialect: Dialect) -> Self {
         let rules = dialect.rules();
@@ -134,7 +134,7 @@ impl NoProxy {
     ///
     /// # Errors
     ///
-    /// The first entry that fits no row of the grammar, with its position and the reason.
+    /// Returns the first entry that fits no row of [`NoProxy`]'s table, with its position and the reason.
     pub fn strict(list: &str, dialect: Dialect) -> Result<Self, ConfigError> {
         let list = Self::lenient(list, dialect);
         match list.0.rejected.first() {
@@ -171,7 +171,7 @@ impl NoProxy {
         &self.0.rejected
     }
 
-    /// The entries as they were written, without those that match nothing.
+    /// Returns the entries as they were written, without those that match nothing.
     #[cfg(feature = "serde")]
     pub(crate) fn entries(&self) -> impl Iterator<Item = &str> {
         let is_rejected = |position: &usize| self.0.rejected.iter().any(|error| error.position() == *position);
@@ -188,7 +188,7 @@ impl NoProxy {
     }
 }
 
-/// The empty list, which matches nothing.
+/// Creates an empty list, which matches nothing.
 impl Default for NoProxy {
     fn default() -> Self {
         Self::lenient("", Dialect::Standard)
@@ -222,7 +222,7 @@ pub struct Entry<'l> {
 }
 
 impl<'l> Entry<'l> {
-    /// Returns the entry's place in the list, counted from 1; empty entries are not counted.
+    /// Returns the entry's position in the list, counted from 1; empty entries are not counted.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
@@ -235,14 +235,14 @@ impl<'l> Entry<'l> {
     }
 }
 
-/// ``entry 2 `.example.com` ``
+/// Writes ``entry 2 `.example.com` ``.
 impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "entry {} `{}`", self.position, self.text)
     }
 }
 
-/// The target's host as the dialect compares it.
+/// Returns the target's host as the dialect compares it.
 pub(crate) fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> SeenHost<'t> {
     let rules = dialect.rules();
     match target.ip() {
@@ -261,7 +261,7 @@ pub(crate) fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> SeenHost<
     }
 }
 
-/// Returns true if the dialect reaches the target directly because it is this machine.
+/// Returns true if the dialect reaches the target directly because the target is this machine.
 pub(crate) fn is_loopback(target: &Target<'_>, dialect: Dialect) -> bool {
     let by_name: fn(&Target<'_>, &str) -> bool = match dialect.rules().loopback {
         Loopback::AsListed => return false,

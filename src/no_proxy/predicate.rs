@@ -1,4 +1,4 @@
-//! [`Bypass`]: decides which targets are reached directly, as a predicate that composes.
+//! [`Bypass`]: a composable predicate that decides which targets are reached directly.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::target::Target;
 /// Decides which targets are reached directly.
 ///
 /// [`NoProxy`] is such a predicate, and so is any closure over a [`Target`]. [`and`](Self::and), [`or`](Self::or) and
-/// [`not`](Self::not) combine predicates without an allocation. A predicate answers at once; a decision that takes time
-/// is a [`Route`](crate::Route) in a request's extensions (see [`route`](crate::route)).
+/// [`not`](Self::not) combine predicates without allocating. A predicate answers at once. A decision that takes time
+/// inserts a [`Route`](crate::Route) into the request's extensions instead (see [`route`](crate::route)).
 ///
 /// ```
 /// # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, Target};
@@ -29,13 +29,13 @@ pub trait Bypass {
     /// Returns true if the target is reached directly.
     fn bypass(&self, target: &Target<'_>) -> bool;
 
-    /// Returns the reason why the target is reached directly, `None` if it is not. The default implementation knows of no
-    /// entry.
+    /// Returns the reason why the target is reached directly, or `None` if it is not. The default implementation names
+    /// no entry.
     fn explain(&self, target: &Target<'_>) -> Option<Exemption<'_>> {
         self.bypass(target).then_some(Exemption::Predicate)
     }
 
-    /// Combines two predicates that must both hold. The other is asked only if this one holds.
+    /// Combines two predicates that must both hold. `other` is called only if this one holds.
     fn and<B: Bypass>(self, other: B) -> And<Self, B>
     where
         Self: Sized,
@@ -43,7 +43,7 @@ pub trait Bypass {
         And(self, other)
     }
 
-    /// Combines two predicates of which one must hold. The other is asked only if this one does not hold.
+    /// Combines two predicates of which at least one must hold. `other` is called only if this one does not hold.
     fn or<B: Bypass>(self, other: B) -> Or<Self, B>
     where
         Self: Sized,
@@ -99,7 +99,7 @@ impl<P: Bypass + ?Sized> Bypass for Arc<P> {
     }
 }
 
-/// Two predicates that must both hold; made by [`Bypass::and`].
+/// Two predicates that must both hold, created by [`Bypass::and`].
 #[derive(Clone, Copy, Debug)]
 pub struct And<A, B>(A, B);
 
@@ -116,7 +116,7 @@ impl<A: Bypass, B: Bypass> Bypass for And<A, B> {
     }
 }
 
-/// Two predicates of which one must hold; made by [`Bypass::or`].
+/// Two predicates of which at least one must hold, created by [`Bypass::or`].
 #[derive(Clone, Copy, Debug)]
 pub struct Or<A, B>(A, B);
 
@@ -130,7 +130,7 @@ impl<A: Bypass, B: Bypass> Bypass for Or<A, B> {
     }
 }
 
-/// The opposite of a predicate; made by [`Bypass::not`].
+/// The opposite of a predicate, created by [`Bypass::not`].
 #[derive(Clone, Copy, Debug)]
 pub struct Not<P>(P);
 

@@ -12,11 +12,11 @@ use tower_service::Service;
 use super::Bypass;
 use crate::target::{Target, TargetError};
 
-/// A predicate as a tower service: for a [`Target`], a `&Request` or a request's `&Parts` it returns true if that is reached
-/// directly. It is always ready and answers at once.
+/// A predicate as a tower service. It takes a [`Target`], a `&Request` or a request's `&Parts`, and returns true if the
+/// target is reached directly. It is always ready and answers at once.
 ///
-/// With the feature `filter` it is also a `tower::filter::Predicate`, which passes requests that are reached directly and
-/// fails all others with a `NotDirectError`.
+/// With the feature `filter` it is also a `tower::filter::Predicate`. It passes requests whose target is reached
+/// directly, and rejects all others with a `NotDirectError`.
 ///
 /// ```
 /// # use tower::ServiceExt;
@@ -35,7 +35,7 @@ pub struct BypassService<P> {
 }
 
 impl<P: Bypass> BypassService<P> {
-    /// Creates a service that answers as the predicate does.
+    /// Creates a service from a predicate.
     pub fn new(predicate: P) -> Self {
         Self { predicate }
     }
@@ -97,7 +97,7 @@ mod filter {
     use super::{Bypass, BypassService};
     use crate::error::BoxError;
 
-    /// A request that was filtered out, because its target is not reached directly.
+    /// A request that was rejected because its target is not reached directly.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct NotDirectError(());
 

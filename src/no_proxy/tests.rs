@@ -1,4 +1,4 @@
-//! The grammar row by row; then the dialects, and the index.
+//! Tests the grammar row by row, then the dialects and the index.
 
 mod dialects;
 mod index;
@@ -12,7 +12,7 @@ fn target(url: &str) -> Target<'static> {
     url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
-/// Each row of the grammar: an entry, targets that it matches, and targets that it does not.
+/// Each row of the grammar: an entry, targets that it matches, and targets that it does not match.
 #[test]
 fn an_entry_matches_what_its_row_says() {
     let rows: &[(&str, &[&str], &[&str])] = &[
@@ -64,7 +64,7 @@ fn an_entry_matches_what_its_row_says() {
             &["http://[2001:db8::1]"],
             &["http://[2001:db8::]"],
         ),
-        // A spelling of an address that a resolver would take.
+        // A spelling of an address that a resolver accepts.
         (
             "127.0.0.1",
             &[
@@ -109,7 +109,7 @@ fn an_entry_matches_what_its_row_says() {
             &["http://[2001:db8::]", "http://[2001:db8::1]"],
             &["http://[2001:db8::2]"],
         ),
-        // All of one family, and never of the other.
+        // All addresses of one family, and none of the other.
         (
             "0.0.0.0/0",
             &["http://0.0.0.0", "http://255.255.255.255", "http://[::ffff:1.2.3.4]"],
@@ -248,7 +248,7 @@ fn an_entry_matches_what_its_row_says() {
             &["http://bucher.example"],
         ),
         ("xn--bcher-kva.example", &["http://bücher.example"], &[]),
-        // A bracketed host is no name, whatever it contains (CVE-2025-22870).
+        // A bracketed host is not a name, whatever it contains (CVE-2025-22870).
         (
             "example.com",
             &[],
@@ -377,7 +377,7 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
     }
     let long = format!("{}.test", "a".repeat(64));
     assert!(NoProxy::strict(&long, Dialect::Standard).is_err());
-    // The reported entry is shown so that it can be found, and without what may be a secret.
+    // The error shows the entry so that it can be found, but hides possible secrets.
     let shown = |list| {
         NoProxy::lenient(list, Dialect::Standard).rejected()[0]
             .entry()

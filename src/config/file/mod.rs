@@ -1,8 +1,8 @@
-//! Settings from a file, in any format that serde knows (feature `serde`).
+//! Settings from a file, in any format that serde supports (feature `serde`).
 //!
-//! [`ProxySettings`] takes what the file says, [`ProxyConfigBuilder::settings`](super::ProxyConfigBuilder::settings)
-//! reads it. Two steps, so that every error is this crate's own: the formats' errors quote what they found, and of a
-//! misplaced proxy address that is the password.
+//! [`ProxySettings`] holds the file's content, and
+//! [`ProxyConfigBuilder::settings`](super::ProxyConfigBuilder::settings) reads it. The two steps make every error this
+//! crate's own. A format's error quotes the value that it found, and a misplaced proxy address contains the password.
 
 mod read;
 mod value;
@@ -26,12 +26,13 @@ use crate::{
     redact::redacted_pattern,
 };
 
-/// What a settings file says about proxies, not read yet.
+/// The proxy settings of a settings file, not yet checked.
 ///
-/// It implements `Deserialize` for formats that say what kind a value is of (TOML, JSON, YAML and the like), and so takes
-/// part in an application's own settings: as a section, or with
-/// `#[serde(flatten)]` among the other keys. [`ProxyConfigBuilder::settings`](crate::ProxyConfigBuilder::settings) and
-/// [`ProxyConfig::from_settings`](crate::ProxyConfig::from_settings) make a [`ProxyConfig`](crate::ProxyConfig) of it.
+/// It implements `Deserialize` for self-describing formats (TOML, JSON, YAML and the like). An application can embed it
+/// in its own settings: as a section, or with `#[serde(flatten)]` among the other keys.
+/// [`ProxyConfigBuilder::settings`](crate::ProxyConfigBuilder::settings) and
+/// [`ProxyConfig::from_settings`](crate::ProxyConfig::from_settings) turn it into a
+/// [`ProxyConfig`](crate::ProxyConfig).
 ///
 /// ```
 /// # use tower_outbound_proxy::{ProxyConfig, ProxySettings, config::Precedence};
@@ -70,75 +71,77 @@ use crate::{
 /// |---|---|
 /// | `http_proxy` | the proxy for `http` and `ws` targets |
 /// | `https_proxy` | the proxy for `https` and `wss` targets |
-/// | `all_proxy` | the proxy where the specific one is unset, in the file and in the environment |
-/// | `no_proxy`, or `no_proxy_hosts` | the targets that are reached directly: a text as in the variable, or a list with one entry an item |
+/// | `all_proxy` | the proxy for a scheme whose own proxy is unset, in the file and in the environment |
+/// | `no_proxy`, or `no_proxy_hosts` | the targets that are reached directly: a string as in the variable, or a list with one entry per item |
 /// | `by_domain` | proxies for some targets only: a list of tables with `url`, `include` and `exclude` |
-/// | `use_insecure_ssl_client_just_for_testing_do_not_use` | `true`: certificates of `https://` proxies are not verified, unless [`proxy_tls`](crate::ProxyConfigBuilder) is given in code |
+/// | `use_insecure_ssl_client_just_for_testing_do_not_use` | if `true`, certificates of `https://` proxies are not verified, unless code sets [`proxy_tls`](crate::ProxyConfigBuilder) |
 ///
-/// Keys are in lower case, and one that is not known is an error (with `#[serde(flatten)]` it is not seen: serde hands
-/// over the known ones only). A key without a value (`null`) and a proxy that is a blank text are unset; a `no_proxy`
-/// that is empty (`""` or `[]`) is set, and empty.
+/// Keys are in lower case. An unknown key is an error, except with `#[serde(flatten)]`, where serde passes on only the
+/// known keys. A key without a value (`null`) and a blank proxy count as unset. An empty `no_proxy` (`""` or `[]`) is
+/// set to an empty list.
 ///
-/// A file is read strictly: an entry of `no_proxy` that matches nothing is an error. An item of a list is one entry, and
-/// an error if it is blank or has a blank or a comma in it. [`Dialect`](crate::Dialect) applies to entries and to the
-/// default port as it does to variables; rules on names of variables and on CGI do not apply to keys.
+/// A file is read strictly: an entry of `no_proxy` that matches nothing is an error. An item of a list is one entry.
+/// Blank items, and items that contain white space or a comma, are errors. [`Dialect`](crate::Dialect) applies to
+/// entries and to the default port, as it does for variables. Its rules for variable names and CGI do not apply to
+/// keys.
 ///
 /// # `by_domain`
 ///
 /// | pattern | matches |
 /// |---|---|
-/// | `*` | every target, addresses too |
-/// | `*.example.com` | the subdomains of `example.com`, not itself |
+/// | `*` | every target, addresses included |
+/// | `*.example.com` | the subdomains of `example.com`, not `example.com` itself |
 /// | `example.com`, `192.0.2.1`, `2001:db8::1` | exactly that name or address |
 ///
-/// A proxy is for a target if the most specific pattern of its `include` that matches is more specific than the most
-/// specific one of its `exclude` that matches. An exact pattern is the most specific, then `*.` with the longest name,
-/// then `*`; without `include` it is `*`. Of several proxies for a target the one with the most specific `include` is
-/// taken, of equals the first. (Palpo itself takes the first in the list that is for the target; lists in which no two
-/// proxies are for one target read the same in both.) It is the same in every dialect.
+/// A proxy applies to a target if its most specific matching `include` pattern is more specific than its most specific
+/// matching `exclude` pattern. An exact pattern is the most specific, then `*.` with the longest name, then `*`. A
+/// missing `include` counts as `*`. If several proxies apply, the one with the most specific `include` pattern is used,
+/// and the first in the list wins a tie. (Palpo itself uses the first proxy in the list that applies. The two agree on
+/// a list in which no two proxies apply to one target.) These rules are the same in every dialect.
 ///
-/// What is exempt (`no_proxy`, loopback) stays exempt, and rules that are given in code
-/// ([`proxy_for`](crate::ProxyConfigBuilder::proxy_for)) come first. Where no proxy of the list is for the target,
-/// `http_proxy` and `https_proxy` are.
+/// Exempt targets (`no_proxy`, loopback) stay exempt, and rules added in code
+/// ([`proxy_for`](crate::ProxyConfigBuilder::proxy_for)) come first. If no proxy of the list applies to the target,
+/// `http_proxy` and `https_proxy` do.
 ///
 /// # Passwords
 ///
-/// `Deserialize` takes any value under any key and leaves it to [`build`](crate::ProxyConfigBuilder::build) to find it
-/// wrong, so that these settings are never what a format's error quotes. That is also why
-/// [`ProxyConfig`](crate::ProxyConfig) and [`ProxyServer`](crate::ProxyServer) have no `Deserialize`.
+/// `Deserialize` accepts any value under any key, and [`build`](crate::ProxyConfigBuilder::build) reports the wrong
+/// ones. A format's error therefore never quotes these settings. For the same reason
+/// [`ProxyConfig`](crate::ProxyConfig) and [`ProxyServer`](crate::ProxyServer) do not implement `Deserialize`.
 ///
-/// An error of the *format* is beyond that, be it one of syntax (to TOML and YAML a key that is there twice is one) or a
-/// value of another key of the application's: it may quote the line, the lines around it (serde-saphyr), or in its
-/// `Debug` the whole file (toml). So print `message()` of toml's, and `without_snippet()` of serde-saphyr's, and none
-/// with `{:?}`, which is also what `unwrap`, and a `main` that returns the error, do.
+/// This crate cannot control the *format's* own errors: a syntax error (in TOML and YAML, a duplicate key is one), or a
+/// wrong value under another of the application's keys. Such an error may quote the line, the lines around it
+/// (serde-saphyr), or in its `Debug` output the whole file (toml). Print `message()` of a toml error, and
+/// `without_snippet()` of a serde-saphyr error. Print neither with `{:?}`: `unwrap` does so, and so does a `main` that
+/// returns the error.
 ///
-/// `Serialize` writes `***` for a password, and fails for settings with unknown keys or with values of the wrong kind.
-/// Reading `***` as a password is an error, so that nobody saves the settings without credentials in silence. (A
-/// password that really is `***` can be written `%2A%2A%2A`.)
+/// `Serialize` writes `***` for a password, and fails for settings with unknown keys or with values of the wrong type.
+/// Reading `***` as a password is an error, so that nobody loses the credentials unnoticed by saving the settings. (A
+/// password that really is `***` can be written as `%2A%2A%2A`.)
 #[derive(Clone)]
 pub struct ProxySettings(Value);
 
-/// Which of a settings file and the environment holds where both set the same.
+/// The precedence of a settings file and the environment if both set the same key.
 ///
-/// It is decided key by key: with [`FileOverEnv`](Self::FileOverEnv), `http_proxy` can come from the file and
-/// `HTTPS_PROXY`, which the file does not have, from the environment. `all_proxy` fills what neither sets:
-/// `HTTP_PROXY` in the environment goes over `all_proxy` in the file, too. What is set in code goes over both.
+/// Precedence applies key by key. With [`FileOverEnv`](Self::FileOverEnv), `http_proxy` can come from the file, and
+/// `HTTPS_PROXY`, which the file does not set, from the environment. `all_proxy` applies only to a scheme whose proxy
+/// neither of them sets: `HTTP_PROXY` in the environment also overrides `all_proxy` in the file. Code overrides both.
 ///
-/// A value that does not hold is not read, so that it can be overridden even if it is wrong. A blank variable is unset and
-/// overrides nothing; but `NO_PROXY` that is set to nothing is an empty list, and overrides like any other.
+/// An overridden value is not read, so even a wrong value can be overridden. A blank variable counts as unset and
+/// overrides nothing. A blank `NO_PROXY`, however, is an empty list and overrides like any other list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precedence {
-    /// What the file does not set is taken from the environment.
+    /// The file overrides the environment, which supplies the keys that the file does not set.
     FileOverEnv,
-    /// What the environment does not set is taken from the file.
+    /// The environment overrides the file, which supplies the keys that the environment does not set.
     EnvOverFile,
 }
 
 impl ProxySettings {
-    /// Whether the file has `use_insecure_ssl_client_just_for_testing_do_not_use: true`.
+    /// Returns true if the file has `use_insecure_ssl_client_just_for_testing_do_not_use: true`.
     ///
-    /// [`ProxyConfig`](crate::ProxyConfig) obeys it for proxies only. An application that wants the same for targets, as
-    /// Palpo does, builds a `TlsConfig` that does the same.
+    /// [`ProxyConfig`](crate::ProxyConfig) applies this setting to proxies only. An application that wants it for
+    /// targets, as Palpo does, builds a `TlsConfig` that does the same.
     #[must_use]
     pub fn accepts_any_certificate_for_testing(&self) -> bool {
         let is_set = |(key, value): &(Option<String>, Value)| {
@@ -172,7 +175,7 @@ impl ProxySettings {
     }
 }
 
-/// A list as the text that says the same. Its entries have the places that the items have.
+/// Joins the items into one string. Its entries have the same positions as the items.
 fn one_text(items: &[&str]) -> Result<String, EntryError> {
     for (item, position) in items.iter().zip(1..) {
         let reason = match item.trim() {
@@ -205,7 +208,7 @@ fn domains((index, domains): (usize, &Domains<'_>)) -> Result<DomainsOfFile, Con
     })
 }
 
-/// No key is set.
+/// Creates settings without any key.
 impl Default for ProxySettings {
     fn default() -> Self {
         Self(Value::Table(Vec::new()))
@@ -214,8 +217,8 @@ impl Default for ProxySettings {
 
 impl<'de> Deserialize<'de> for ProxySettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Asked for a struct, formats judge the kind themselves, and quote what they find instead. But of an application's
-        // flattened keys only a struct's own are handed over to one who asks for it; there, it is a table anyway.
+        // A format that is asked for a struct checks the type itself, and its error quotes the value. With `flatten`,
+        // however, only a request for a struct yields the struct's own keys alone. The value is always a table there.
         let value = match std::any::type_name::<D>().contains("FlatMapDeserializer") {
             true => deserializer.deserialize_struct("ProxySettings", read::KEYS, AnyValue),
             false => deserializer.deserialize_any(AnyValue),
@@ -226,7 +229,7 @@ impl<'de> Deserialize<'de> for ProxySettings {
 
 impl fmt::Debug for ProxySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The texts are not parsed yet, so what of them is secret is not known yet either.
+        // The strings are not parsed yet, so their secret parts are unknown.
         let mut debug = f.debug_struct("ProxySettings");
         match &self.0 {
             Value::Table(entries) => {

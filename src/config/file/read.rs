@@ -1,6 +1,6 @@
 //! Checks the keys of a settings file, and the types of their values.
 //!
-//! Every error names the key with the way to it. None shows a value: in the wrong place, any part of it may be secret.
+//! Every error names the key with its path. No error shows a value: any part of a misplaced value may be secret.
 
 use super::value::{Key, Value};
 pub(super) use crate::config::env::{ALL, HTTP, HTTPS, NO};
@@ -10,7 +10,7 @@ pub(super) const NO_HOSTS: &str = "no_proxy_hosts";
 pub(super) const BY_DOMAIN: &str = "by_domain";
 pub(in crate::config) const INSECURE: &str = "use_insecure_ssl_client_just_for_testing_do_not_use";
 
-/// All keys there are.
+/// All known keys.
 pub(super) const KEYS: &[&str; 7] = &[HTTP, HTTPS, ALL, NO, NO_HOSTS, BY_DOMAIN, INSECURE];
 const KNOWN: &str = "http_proxy, https_proxy, all_proxy, no_proxy, no_proxy_hosts, by_domain, \
                      use_insecure_ssl_client_just_for_testing_do_not_use";
@@ -19,7 +19,7 @@ pub(super) const URL: &str = "url";
 pub(super) const INCLUDE: &str = "include";
 pub(super) const EXCLUDE: &str = "exclude";
 
-/// The content of the file, its values not read yet. A blank proxy is unset.
+/// The content of the file, with unparsed values. A blank proxy is unset.
 pub(super) struct Read<'v> {
     pub(super) http: Option<&'v str>,
     pub(super) https: Option<&'v str>,
@@ -35,7 +35,7 @@ pub(super) enum List<'v> {
     Items(Vec<&'v str>),
 }
 
-/// One proxy of `by_domain`.
+/// One proxy in `by_domain`.
 pub(super) struct Domains<'v> {
     pub(super) url: &'v str,
     pub(super) include: Option<Vec<&'v str>>,
@@ -91,7 +91,7 @@ fn proxies(value: &Value) -> Result<Option<Vec<Domains<'_>>>, ConfigError> {
     proxies.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-/// The values of these keys, `Null` for one that is not there.
+/// Returns the values of these keys, `Null` for a missing key.
 fn table<'v, const N: usize>(
     value: &'v Value,
     path: &str,
@@ -100,7 +100,7 @@ fn table<'v, const N: usize>(
 ) -> Result<[&'v Value; N], ConfigError> {
     let entries = match value {
         Value::Table(entries) => entries,
-        // A section of which all is commented out.
+        // A section with every line commented out.
         Value::Null if path.is_empty() => return Ok([&Value::Null; N]),
         other => return Err(wrong_type(other, "a table", path)),
     };
@@ -154,7 +154,7 @@ fn wrong_type(value: &Value, expected: &'static str, path: &str) -> ConfigError 
     in_file(ConfigError::new(Problem::Type { expected, found }), path)
 }
 
-/// An empty path is the file as a whole.
+/// Names the key in the error. An empty path means the whole file.
 fn in_file(error: ConfigError, path: &str) -> ConfigError {
     error.in_setting(&SettingName::key(path.to_owned()))
 }
@@ -166,7 +166,7 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// The key as it can be shown. Text that does not look like a key may be a misplaced address, with its password.
+/// Returns the key, or `***` if it does not look like one: it may be a misplaced address with its password.
 pub(super) fn shown(key: &Key) -> &str {
     let looks_like_one =
         |key: &&str| key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));

@@ -1,8 +1,8 @@
-//! The content of a settings file, as any format hands it over.
+//! The content of a settings file, in any format.
 //!
-//! A value of any type is accepted. A deserialiser that meets another type than it expects fails with an error that quotes
-//! the value (serde's own text) or its whole line (toml's), password included. So the type is checked later, by
-//! [`read`](super::read), whose errors are this crate's own.
+//! A value of any type is accepted. A deserialiser that finds an unexpected type fails with an error that quotes the
+//! value (serde's own text) or its whole line (toml's), password included. [`read`](super::read) therefore checks the
+//! type later, with this crate's own errors.
 
 use std::fmt;
 
@@ -18,17 +18,17 @@ pub(super) enum Value {
     Bool(bool),
     Text(String),
     List(Vec<Value>),
-    /// In the file's order, with keys that stand there twice.
+    /// The entries in the file's order, duplicate keys included.
     Table(Vec<(Key, Value)>),
-    /// A type that no key takes.
+    /// A type that no key accepts.
     Other(&'static str),
 }
 
-/// A key; `None` where it is not a string.
+/// A key; `None` if it is not a string.
 pub(super) type Key = Option<String>;
 
 impl Value {
-    /// The type, in words.
+    /// Returns the type's name for errors.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "no value",

@@ -1,4 +1,4 @@
-//! Writes settings out, under the keys of a settings file and without passwords.
+//! Writes settings with the keys of a settings file and without passwords.
 
 use std::fmt;
 
@@ -21,15 +21,15 @@ use crate::{
     redact::{is_entry_without_secret, written_address},
 };
 
-/// What a user name can have as it is: the unreserved characters (RFC 3986 2.3).
+/// The characters that are percent-encoded in a user name: all but the unreserved ones (RFC 3986 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The keys that are set, as they were given, with `***` for passwords; an entry or a pattern that is no host and may
-/// hold a password is `***` as a whole.
+/// Writes the keys that are set, as they were given, with `***` for passwords. An entry or pattern that is not a host
+/// and may contain a password becomes `***` as a whole.
 ///
 /// # Errors
 ///
-/// Unknown keys and values of the wrong kind, since they cannot be written and must not get lost.
+/// Fails for unknown keys and values of the wrong type, which cannot be written and must not get lost.
 impl Serialize for ProxySettings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let settings = read(&self.0).map_err(S::Error::custom)?;
@@ -49,10 +49,10 @@ impl Serialize for ProxySettings {
     }
 }
 
-/// The settings that hold, in the keys of a settings file, with `***` for passwords.
+/// Writes the settings that apply, with the keys of a settings file and `***` for passwords.
 ///
-/// Entries of `NO_PROXY` that match nothing are left out. What a file has no keys for (predicates, rules that were given
-/// in code, dialect, loopback, always tunnel) is not written, and with a predicate in its place `no_proxy` is not either.
+/// Entries of `NO_PROXY` that match nothing are omitted. Settings without a key (predicates, rules added in code,
+/// dialect, loopback, always tunnel) are not written. Neither is `no_proxy` if a predicate replaces it.
 impl Serialize for ProxyConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("ProxySettings", read::KEYS.len())?;
@@ -66,7 +66,7 @@ impl Serialize for ProxyConfig {
     }
 }
 
-/// Skips what is not set: not every format has a word for nothing.
+/// Writes the value if it is set. Not every format can express a null.
 fn field<S: SerializeStruct>(out: &mut S, key: &'static str, value: Option<impl Serialize>) -> Result<(), S::Error> {
     match value {
         Some(value) => out.serialize_field(key, &value),
@@ -74,7 +74,7 @@ fn field<S: SerializeStruct>(out: &mut S, key: &'static str, value: Option<impl 
     }
 }
 
-/// Its address as a text, always with its port, and with `***` for a password.
+/// Writes the address as a string, always with its port, and with `***` for a password.
 impl Serialize for ProxyServer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Written(self))
@@ -96,7 +96,7 @@ impl fmt::Display for Written<'_> {
     }
 }
 
-/// A list of its entries as they were written, without those that match nothing.
+/// Writes the list of entries as they were written, without those that match nothing.
 impl Serialize for NoProxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.entries())

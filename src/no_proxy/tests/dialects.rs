@@ -1,4 +1,4 @@
-//! The table of the dialects, row by row. (`tests/dialects` compares with the programs themselves.)
+//! Tests the table of dialects row by row. (`tests/dialects` compares the dialects with the programs themselves.)
 
 use super::{CHARACTER, DIALECTS, target};
 use crate::{
@@ -82,7 +82,7 @@ fn the_dialects_differ_where_the_table_says() {
         ("example.com。", "http://example.com.", [yes, yes, no]),
         ("bücher.example", "http://xn--bcher-kva.example", [yes, yes, no]),
         ("xn--bcher-kva.example", "http://xn--bcher-kva.example", [yes, yes, yes]),
-        // Security rules are the same in all
+        // Security rules are the same in all dialects
         (
             "example.com,.example.com,2001",
             "http://[2001:db8::1%25.example.com]",
@@ -154,8 +154,8 @@ fn what_only_a_dialect_rejects_is_reported_in_that_dialect() {
     }
 }
 
-/// The points that are about variables: what is set, a target, and its proxy in Standard, Go and curl (`-` is none, `!`
-/// an error).
+/// The points about variables: the variables that are set, a target, and its proxy in Standard, Go and curl (`-` means
+/// none, `!` an error).
 #[test]
 fn the_dialects_read_the_variables_as_the_table_says() {
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, [&'a str; 3]);
@@ -172,7 +172,7 @@ fn the_dialects_read_the_variables_as_the_table_says() {
             ["http://p.test:1080", "http://p.test:80", "http://p.test:80"],
         ),
         (&[("http_proxy", "p.test:1")], "http://a.test", ["http://p.test:1"; 3]),
-        // Which spelling wins
+        // The spelling that wins
         (
             &[("https_proxy", "l.test:1"), ("HTTPS_PROXY", "u.test:1")],
             "https://a.test",
@@ -225,7 +225,7 @@ fn the_dialects_read_the_variables_as_the_table_says() {
             "https://a.test",
             ["http://p.test:1"; 3],
         ),
-        // A proxy that cannot be used is an error in all
+        // A proxy that cannot be used is an error in all dialects
         (&[("http_proxy", "socks5://p.test:1")], "http://a.test", ["!"; 3]),
         (&[("http_proxy", "p.test:0")], "http://a.test", ["!"; 3]),
     ];

@@ -1,4 +1,4 @@
-//! The index against a plain scan of the same entries.
+//! Compares the index with a plain scan of the same entries.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,8 +16,8 @@ use crate::{
     target::Target,
 };
 
-/// The oracle: the position of the first entry of `list` that matches, counted from 1. It reads the rules in the list's
-/// order, and compares each in the way that is plainest to read.
+/// The oracle: returns the position, counted from 1, of the first entry of `list` that matches. It compares the rules
+/// in list order, each in the plainest way.
 fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
     let rules = dialect.rules();
     let host = seen_by(target, dialect);
@@ -60,13 +60,13 @@ fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<u16>) -> bool {
     }
 }
 
-/// Names of a few labels out of few, so that many are each other's parents.
+/// Names of a few labels from a small set, so that many are parents of others.
 fn name() -> impl Strategy<Value = String> {
     let label = prop::sample::select(vec!["a", "b", "aa", "ab", "example", "com"]);
     prop::collection::vec(label, 1..5).prop_map(|labels| labels.join("."))
 }
 
-/// Addresses out of few: 10.0.0.0/24 and its neighbourhood, mapped or not, and a network of IPv6.
+/// Addresses from a small set: 10.0.0.0/24 and its neighbours, mapped or not, and an IPv6 network.
 fn address() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => (0..4u8, any::<u8>()).prop_map(|(c, d)| format!("10.0.{c}.{}", d & 0xc3)),
@@ -103,7 +103,7 @@ fn with_port(host: String, port: Option<u16>) -> String {
     port.map_or(host.clone(), |port| format!("{host}:{port}"))
 }
 
-/// Lists under and over the length to which names are scanned; rarely one with a `*`.
+/// Lists shorter and longer than the limit for scanning names; a few contain `*`.
 fn list() -> impl Strategy<Value = String> {
     let entries = prop_oneof![
         prop::collection::vec(list_entry(), 0..12),
@@ -143,7 +143,7 @@ proptest! {
         }
     }
 
-    /// Nested networks: every address of a small one, whatever is listed around it.
+    /// Nested networks: checks every address of a small one, whatever is listed around it.
     #[test]
     fn no_address_is_lost_between_nested_networks(blocks in prop::collection::vec((any::<u8>(), 20..=32u8), 0..60)) {
         let list: Vec<_> = blocks.iter().map(|(d, length)| format!("10.0.0.{d}/{length}")).collect();
