@@ -45,6 +45,7 @@ mod answers;
 mod built;
 mod lab;
 mod program;
+#[cfg(unix)]
 mod real;
 mod title;
 mod unit;

@@ -36,8 +36,8 @@
 //!     [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
 //!     [`only_true_switches_validation_off`].
 //!
-//! The tests of 1 to 5 are in this file, those of 6 to 12 in `palpo/addresses.rs`, of 13 to 15 in `palpo/connections.rs`,
-//! of 16 and 17 in `palpo/certificates.rs`.
+//! The tests of 1 to 5 are in this file, those of 6 to 12 in `addresses.rs`, of 13 to 15 in `connections.rs`,
+//! of 16 and 17 in `certificates.rs`.
 //!
 //! What makes the calls is the example's own; what it calls is the lab. More of the example is tested in the other modules:
 //! its settings files, settings that are replaced while it runs, the built program, the same through real proxies.
@@ -59,6 +59,7 @@ mod certificates;
 mod connections;
 mod lab;
 mod program;
+#[cfg(unix)]
 mod real;
 mod run;
 mod settings;
