@@ -34,12 +34,6 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "../../src/app/mod.rs"]
-#[allow(dead_code)] // what only the program uses
-mod app;
-#[path = "../../src/site.rs"]
-mod site;
-
 mod answers;
 #[path = "../../../shared/built.rs"]
 mod built;
@@ -52,6 +46,7 @@ mod unit;
 
 use std::sync::Arc;
 
+use mattermost::{app, site};
 use tower_outbound_proxy::ProxyConfig;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Listening};
 

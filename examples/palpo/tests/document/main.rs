@@ -44,14 +44,6 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "../../src/app/mod.rs"]
-#[allow(dead_code)] // what only the program uses
-mod app;
-#[path = "../../src/redis.rs"]
-mod redis;
-#[path = "../../src/site.rs"]
-mod site;
-
 mod addresses;
 #[path = "../../../shared/built.rs"]
 mod built;
@@ -64,6 +56,7 @@ mod real;
 mod run;
 mod settings;
 
+use palpo::{app, redis, site};
 use tower_outbound_proxy_lab::{Kind, Listening};
 
 use app::connections::Connection;
