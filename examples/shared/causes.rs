@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 /// The error and its causes. An `io::Error` hides the error it carries from `source`, so that one is asked for itself.
-pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+pub fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
@@ -13,6 +13,6 @@ pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item 
 }
 
 /// Whether a certificate, the proxy's or the target's, does not verify.
-pub(crate) fn is_certificate(error: &(dyn Error + 'static)) -> bool {
+pub fn is_certificate(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }

@@ -6,13 +6,11 @@
 mod built;
 
 use std::{
-    ffi::OsStr,
     io::Write,
-    os::unix::ffi::OsStrExt,
     process::{Command, Output, Stdio},
 };
 
-use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy};
+use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy, not_unicode};
 
 use built::Files;
 
@@ -20,6 +18,7 @@ use built::Files;
 fn program(name: &str) -> Command {
     let deps = std::env::current_exe().unwrap();
     let path = deps.parent().unwrap().parent().unwrap().join("examples").join(name);
+    let path = path.with_extension(std::env::consts::EXE_EXTENSION);
     assert!(
         path.exists(),
         "{} is missing: run `cargo build --examples`",
@@ -216,10 +215,7 @@ fn explain_fails_on_what_cannot_be_used() {
     let compared = run(&["--compare", "http://x.test"]);
     assert_eq!(compared.status.code(), Some(5));
     assert!(!stdout(&compared).contains("secret"), "{compared:?}");
-    let not_unicode = program("explain")
-        .arg(OsStr::from_bytes(b"http://\xff"))
-        .output()
-        .unwrap();
+    let not_unicode = program("explain").arg(not_unicode("http://")).output().unwrap();
     assert_eq!(not_unicode.status.code(), Some(2));
     let url = program("explain").arg("x.test").output().unwrap();
     assert_eq!(url.status.code(), Some(2));

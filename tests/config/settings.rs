@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+use std::ffi::OsString;
 
 use proptest::prelude::*;
 use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, ProxyServer, Route, Target, config::DefaultPort};
+use tower_outbound_proxy_lab::not_unicode;
 
 fn route(config: &ProxyConfig, url: &str) -> String {
     let target: Target<'_> = url.parse().unwrap();
@@ -151,7 +152,7 @@ fn in_cgi_a_client_cannot_choose_the_proxy() {
 
 #[test]
 fn a_value_that_is_not_unicode_is_an_error_that_names_the_variable() {
-    let broken = || OsString::from_vec(vec![b'p', 0xff]);
+    let broken = || not_unicode("p");
     for name in ["HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY"] {
         let error = ProxyConfig::from_vars([(OsString::from(name), broken())]).unwrap_err();
         assert_eq!(error.to_string(), format!("{name}: the value is not valid Unicode"));

@@ -19,27 +19,23 @@
 //! answer tells the kind only: it goes to strangers, whom internal addresses and proxies do not concern. Exits with 2 if the command line cannot be used,
 //! 5 if the unit file or a setting cannot be.
 
-mod app;
 mod demo;
 #[path = "../../shared/option.rs"]
 mod option;
-mod site;
 
 use std::{io, path::Path, process::ExitCode, time::Duration};
 
+use mattermost::app::{
+    self, Settings,
+    causes::chain,
+    outbound, trust,
+    unit::{Unit, UnitError},
+};
 use tokio::net::TcpListener;
 use tower_outbound_proxy::{ConfigError, TlsConfig, error::BoxError};
 use tracing_subscriber::filter::LevelFilter;
 
-use self::{
-    app::{
-        Settings,
-        causes::chain,
-        outbound, trust,
-        unit::{Unit, UnitError},
-    },
-    option::OptionError,
-};
+use self::option::OptionError;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -3,30 +3,30 @@
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Listening, Network, Origin, OriginBuilder};
 
 /// Servers with pages. `/` has a title by which they can be told apart.
-pub(crate) struct Site {
+pub struct Site {
     /// In place of the authorities that everybody trusts.
-    pub(crate) public: Ca,
+    pub public: Ca,
     /// `www.example.org`, "A page"; `/to-wiki` and `/to-database` redirect.
-    pub(crate) web: Origin,
-    pub(crate) web_tls: Origin,
+    pub web: Origin,
+    pub web_tls: Origin,
     /// `login.example.com`, "Sign in".
-    pub(crate) sso: Origin,
+    pub sso: Origin,
     /// `wiki.internal.example.com`, "Wiki", at 10.0.0.7.
-    pub(crate) wiki: Origin,
+    pub wiki: Origin,
     /// `1.2.3.4:567`, "Port 567".
-    pub(crate) host: Origin,
+    pub host: Origin,
     /// `database.internal.example.com`, at 10.0.0.9, and `printer.example.net`, at 10.0.0.8. Nobody is to connect to it.
-    pub(crate) database: Origin,
-    pub(crate) network: Network,
+    pub database: Origin,
+    pub network: Network,
 }
 
 impl Site {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::with_web(page("A page")).await
     }
 
     /// With more on `http://www.example.org/`.
-    pub(crate) async fn with_web(web: OriginBuilder) -> Self {
+    pub async fn with_web(web: OriginBuilder) -> Self {
         let public = Ca::new();
         let certified = |names: &[&str]| public.issue(names).server_config(&["http/1.1"]);
         let web = web
@@ -63,7 +63,7 @@ impl Site {
 
     /// A proxy that has a network of its own to look names up in, where all that it knows is the web. What is to be
     /// reached directly it does not know.
-    pub(crate) fn proxy(&self) -> ForwardProxyBuilder {
+    pub fn proxy(&self) -> ForwardProxyBuilder {
         let hosts = [
             "www.example.org",
             "internal.example.com",
@@ -79,7 +79,7 @@ impl Site {
     }
 
     /// What reached these servers, byte for byte.
-    pub(crate) fn received(&self) -> String {
+    pub fn received(&self) -> String {
         let origins = [
             &self.web,
             &self.web_tls,
@@ -98,6 +98,6 @@ impl Site {
 }
 
 /// An origin with a home page of this title.
-pub(crate) fn page(title: &str) -> OriginBuilder {
+pub fn page(title: &str) -> OriginBuilder {
     Origin::builder().page("/", format!("<!doctype html><title>{title}</title>"))
 }

@@ -21,30 +21,24 @@
 //! 500 and not 407, which can be the proxy's. Exits with 0 only if every row is, with 1 if one is not, 2 if the command
 //! line cannot be used, 5 if a setting or the settings file cannot be, 60 if a certificate does not verify.
 
-mod app;
 mod demo;
 #[path = "../../shared/option.rs"]
 mod option;
-mod redis;
-mod site;
 mod table;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use http::Uri;
+use palpo::app::{
+    advice::report,
+    causes::{chain, is_certificate},
+    connections::Connection,
+    outbound::{self, Outbound},
+    settings::{self, FileError, Settings},
+};
 use tower_outbound_proxy::{ConfigError, Scheme, Target, TlsConfig, error::BoxError};
 
-use self::{
-    app::{
-        advice::report,
-        causes::{chain, is_certificate},
-        connections::Connection,
-        outbound::{self, Outbound},
-        settings::{self, FileError, Settings},
-    },
-    option::OptionError,
-    table::Table,
-};
+use self::{option::OptionError, table::Table};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -14,14 +14,14 @@ use tokio::{
 
 /// A server on loopback, which ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Redis {
+pub struct Redis {
     addr: SocketAddr,
     commands: Arc<Mutex<Vec<String>>>,
     serving: JoinHandle<()>,
 }
 
 impl Redis {
-    pub(crate) async fn start() -> io::Result<Self> {
+    pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let commands = Arc::<Mutex<_>>::default();
         Ok(Self {
@@ -31,12 +31,12 @@ impl Redis {
         })
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// The names of the commands that it got.
-    pub(crate) fn commands(&self) -> Vec<String> {
+    pub fn commands(&self) -> Vec<String> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

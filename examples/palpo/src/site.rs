@@ -8,7 +8,7 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Host, Iden
 use crate::{app::connections::Connection, redis::Redis};
 
 /// The document's examples, to the letter.
-pub(crate) const EXAMPLES: [(&str, &str); 3] = [
+pub const EXAMPLES: [(&str, &str); 3] = [
     ("HTTP_PROXY", "http://USERNAME:PASSWORD@10.0.1.1:8080/"),
     ("HTTPS_PROXY", "http://USERNAME:PASSWORD@proxy.example.com:8080/"),
     ("NO_PROXY", "master.hostname.example.com,10.1.0.0/16,172.30.0.0/16"),
@@ -46,31 +46,31 @@ const HOSTS: [At; 20] = [
 ];
 
 /// Servers, and the network that they are in.
-pub(crate) struct Site {
+pub struct Site {
     /// In place of the authorities that everybody trusts.
-    pub(crate) public: Ca,
+    pub public: Ca,
     hosts: Vec<(At, Origin)>,
-    pub(crate) redis: Redis,
-    pub(crate) proxies: Proxies,
-    pub(crate) network: Network,
+    pub redis: Redis,
+    pub proxies: Proxies,
+    pub network: Network,
 }
 
 /// The proxies, all of which ask for the user and the password of the examples.
-pub(crate) struct Proxies {
+pub struct Proxies {
     /// Vouches for `tls`.
-    pub(crate) ca: Ca,
+    pub ca: Ca,
     /// `10.0.1.1:8080`.
-    pub(crate) http: ForwardProxy,
+    pub http: ForwardProxy,
     /// `proxy.example.com:8080`.
-    pub(crate) https: ForwardProxy,
+    pub https: ForwardProxy,
     /// `tls.example.com:1080`, over TLS.
-    pub(crate) tls: ForwardProxy,
+    pub tls: ForwardProxy,
     /// `plain.example.com:1080`.
-    pub(crate) plain: ForwardProxy,
+    pub plain: ForwardProxy,
 }
 
 impl Site {
-    pub(crate) async fn start() -> io::Result<Self> {
+    pub async fn start() -> io::Result<Self> {
         let public = Ca::new();
         let names: Vec<_> = HOSTS.iter().map(|(_, name, ..)| *name).collect();
         let certificate = public.issue(&names);
@@ -113,7 +113,7 @@ impl Site {
     }
 
     /// The URL of the target for this kind of connection.
-    pub(crate) fn url(&self, connection: Connection) -> String {
+    pub fn url(&self, connection: Connection) -> String {
         let index = Connection::ALL.iter().position(|other| *other == connection);
         match index.and_then(|index| HOSTS.get(index)) {
             None | Some(_) if connection == Connection::Redis => "redis://redis.internal.example.com/".to_owned(),
@@ -128,7 +128,7 @@ impl Site {
     /// # Errors
     ///
     /// There is none.
-    pub(crate) fn host(&self, name: &str) -> Result<&Origin, BoxError> {
+    pub fn host(&self, name: &str) -> Result<&Origin, BoxError> {
         let found = self.hosts.iter().find(|((_, other, ..), _)| *other == name);
         let (_, origin) = found.ok_or_else(|| format!("no host {name}"))?;
         Ok(origin)
@@ -139,7 +139,7 @@ impl Site {
     /// # Errors
     ///
     /// There is no such host.
-    pub(crate) async fn by_whom<T>(&self, host: &str, call: impl Future<Output = T>) -> Result<(String, T), BoxError> {
+    pub async fn by_whom<T>(&self, host: &str, call: impl Future<Output = T>) -> Result<(String, T), BoxError> {
         let before = self.proxies.all().map(|(_, proxy)| proxy.requests().len());
         let asked_before = self.asked(host)?;
         let outcome = call.await;
@@ -167,14 +167,14 @@ impl Site {
     }
 
     /// What reached the hosts, byte for byte.
-    pub(crate) fn received(&self) -> String {
+    pub fn received(&self) -> String {
         let raw = self.hosts.iter().flat_map(|(_, origin)| origin.raw());
         String::from_utf8_lossy(&raw.flatten().collect::<Vec<_>>()).into_owned()
     }
 }
 
 impl Proxies {
-    pub(crate) fn all(&self) -> [(&'static str, &Listening); 4] {
+    pub fn all(&self) -> [(&'static str, &Listening); 4] {
         [
             ("10.0.1.1", &self.http),
             ("proxy.example.com", &self.https),

@@ -55,10 +55,12 @@ mod request;
 mod resolve;
 mod script;
 mod scripted;
+#[cfg(unix)]
 pub mod servers;
 mod target;
 mod tee;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,6 +96,16 @@ pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
             Err(_) => panic!("{place}: not done within {PATIENCE:?}"),
         }
     }
+}
+
+/// `text`, and behind it something that is not Unicode.
+#[must_use]
+pub fn not_unicode(text: &str) -> OsString {
+    #[cfg(unix)]
+    let broken: OsString = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+    #[cfg(windows)]
+    let broken: OsString = std::os::windows::ffi::OsStringExt::from_wide(&[0xd800]);
+    [OsString::from(text), broken].into_iter().collect()
 }
 
 /// A record stays readable after a panic elsewhere: it is what explains it.

@@ -1,11 +1,11 @@
 //! The application: its settings, and the server that answers with previews.
 
 #[path = "../../../shared/causes.rs"]
-pub(crate) mod causes;
-pub(crate) mod outbound;
-pub(crate) mod preview;
-pub(crate) mod title;
-pub(crate) mod unit;
+pub mod causes;
+pub mod outbound;
+pub mod preview;
+pub mod title;
+pub mod unit;
 
 use std::time::Duration;
 
@@ -25,18 +25,18 @@ use self::{causes::chain, preview::Previews};
 
 /// What an operator sets.
 #[derive(Default)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The environment that names the proxies, as of a unit file; the process's own where there is none.
-    pub(crate) environment: Option<Vec<(String, String)>>,
+    pub environment: Option<Vec<(String, String)>>,
     /// Trust in targets, an intercepting proxy's roots among them; the operating system's unless set.
-    pub(crate) target_tls: Option<TlsConfig>,
+    pub target_tls: Option<TlsConfig>,
     /// The same for a proxy that is reached over TLS.
-    pub(crate) proxy_tls: Option<TlsConfig>,
+    pub proxy_tls: Option<TlsConfig>,
     /// Hosts, addresses and networks, written like `NO_PROXY`, that may be fetched though the guard refuses their
     /// addresses. (In Mattermost: "allowed untrusted internal connections".)
-    pub(crate) allow_internal: Option<NoProxy>,
+    pub allow_internal: Option<NoProxy>,
     /// For a whole preview, redirects and body included; 10 seconds unless set.
-    pub(crate) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -45,7 +45,7 @@ impl Settings {
     /// # Errors
     ///
     /// A variable that cannot be used.
-    pub(crate) fn config(&self) -> Result<ProxyConfig, ConfigError> {
+    pub fn config(&self) -> Result<ProxyConfig, ConfigError> {
         let builder = match &self.environment {
             Some(variables) => ProxyConfig::builder().vars(variables.iter().map(|(name, value)| (name, value))),
             None => ProxyConfig::builder().env(),
@@ -58,12 +58,12 @@ impl Settings {
 }
 
 /// The operating system's trust, and these roots.
-pub(crate) fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
+pub fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
     TlsConfig::builder().add_root_pem(roots).build()
 }
 
 /// The server: `POST /api/v4/opengraph`.
-pub(crate) fn router(previews: Previews) -> Router {
+pub fn router(previews: Previews) -> Router {
     Router::new()
         .route("/api/v4/opengraph", post(opengraph))
         .layer(DefaultBodyLimit::max(8 << 10))

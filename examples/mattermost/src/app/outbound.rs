@@ -20,7 +20,7 @@ use super::{
 /// # Errors
 ///
 /// A setting that cannot be used.
-pub(crate) fn over_the_network(settings: &Settings) -> Result<Previews, ConfigError> {
+pub fn over_the_network(settings: &Settings) -> Result<Previews, ConfigError> {
     build(settings, Client::builder().guard(guard(settings)?))
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn over_the_network(settings: &Settings) -> Result<Previews, ConfigEr
 /// # Errors
 ///
 /// A setting that cannot be used.
-pub(crate) fn over<R, C>(settings: &Settings, resolver: R, connector: C) -> Result<Previews, ConfigError>
+pub fn over<R, C>(settings: &Settings, resolver: R, connector: C) -> Result<Previews, ConfigError>
 where
     Split<Guard<C, R>, C>: ClientConnector,
     C: Clone,

@@ -31,17 +31,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is told of a page.
 #[derive(Debug)]
-pub(crate) struct Preview {
+pub struct Preview {
     /// The page's URL, which a redirect may have changed.
-    pub(crate) url: Uri,
-    pub(crate) title: Option<String>,
+    pub url: Uri,
+    pub title: Option<String>,
     /// How it was reached in the end.
-    pub(crate) route: Route,
+    pub route: Route,
 }
 
 impl Preview {
     /// The route in one word. Which proxy it was is for the log only.
-    pub(crate) fn route_name(&self) -> &'static str {
+    pub fn route_name(&self) -> &'static str {
         match self.route {
             Route::Direct => "direct",
             Route::Forward(_) => "forward",
@@ -52,11 +52,11 @@ impl Preview {
 }
 
 /// Makes a preview of a URL.
-pub(crate) type Previews = BoxCloneSyncService<Uri, Preview, BoxError>;
+pub type Previews = BoxCloneSyncService<Uri, Preview, BoxError>;
 
 /// The layers around the client. Redirects are inside of the time-out and outside of the client, which decides about each
 /// hop anew.
-pub(crate) fn previews(client: Client<Empty<Bytes>>, config: ProxyConfig, timeout: Option<Duration>) -> Previews {
+pub fn previews(client: Client<Empty<Bytes>>, config: ProxyConfig, timeout: Option<Duration>) -> Previews {
     let may_follow = redirect_fn(|attempt: &Attempt<'_>| match is_fetchable(attempt.location()) {
         true => Ok::<_, ClientError>(Action::Follow),
         false => Ok(Action::Stop),
@@ -82,7 +82,7 @@ pub(crate) fn previews(client: Client<Empty<Bytes>>, config: ProxyConfig, timeou
 }
 
 /// Whether a URL is one that is fetched at all, be it a posted one or a redirect's.
-pub(crate) fn is_fetchable(uri: &Uri) -> bool {
+pub fn is_fetchable(uri: &Uri) -> bool {
     let is_http = |scheme| scheme == &Scheme::HTTP || scheme == &Scheme::HTTPS;
     uri.scheme().is_some_and(is_http)
         && uri
@@ -158,7 +158,7 @@ impl Error for Answered {}
 
 /// The status that tells a failed preview's kind: 403 for an address that the guard refuses, 503 for too many previews at
 /// once, 504 for one that took too long, 502 for all that went wrong farther out.
-pub(crate) fn status(error: &(dyn Error + 'static)) -> StatusCode {
+pub fn status(error: &(dyn Error + 'static)) -> StatusCode {
     let connect = ConnectError::find(error);
     match connect {
         Some(error) if error.kind() == ConnectErrorKind::Denied => StatusCode::FORBIDDEN,
@@ -176,7 +176,7 @@ fn took_too_long(error: &(dyn Error + 'static)) -> bool {
 
 /// What a stranger is told of it: the kind, and none of the addresses that names have here, nor of the proxies, nor what
 /// those say. All that is in the log.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+pub fn told(error: &(dyn Error + 'static)) -> String {
     if let Some(answered) = chain(error).find_map(|cause| cause.downcast_ref::<Answered>()) {
         return answered.to_string();
     }
@@ -198,7 +198,7 @@ pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
 }
 
 /// What an operator can do about it.
-pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     if !is_certificate(error) {
         return None;
     }

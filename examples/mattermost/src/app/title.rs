@@ -8,7 +8,7 @@ const MAX_TITLE: usize = 300;
 ///
 /// Reads bytes as UTF-8, and what is not UTF-8 as U+FFFD. Comments, scripts and styles are skipped. No byte is looked at
 /// for one mark more than once, whatever the page: a search that finds nothing ends it all.
-pub(crate) fn title(page: &[u8]) -> Option<String> {
+pub fn title(page: &[u8]) -> Option<String> {
     let mut rest = page;
     while let Some(at) = rest.iter().position(|&byte| byte == b'<') {
         rest = &rest[at..];

@@ -7,11 +7,11 @@
 use std::{fmt, fs, path::Path};
 
 /// What a unit file sets in its service's environment.
-pub(crate) struct Unit {
+pub struct Unit {
     /// Names and values, each name once.
-    pub(crate) environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
     /// What is odd, or not read here, each with file and line.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Without the values.
@@ -27,7 +27,7 @@ impl fmt::Debug for Unit {
 
 /// A unit file that cannot be used.
 #[derive(Debug)]
-pub(crate) struct UnitError {
+pub struct UnitError {
     file: String,
     line: Option<usize>,
     reason: String,
@@ -51,7 +51,7 @@ impl Unit {
     ///
     /// A file that cannot be read, is not UTF-8, has a section's header that is not closed (systemd refuses it as a whole),
     /// or has an assignment in an `Environment=` line that systemd would drop.
-    pub(crate) fn read(path: &Path) -> Result<Self, UnitError> {
+    pub fn read(path: &Path) -> Result<Self, UnitError> {
         let file = path.display().to_string();
         let error = |line, reason| UnitError {
             file: file.clone(),
@@ -72,7 +72,7 @@ impl Unit {
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, UnitError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, UnitError> {
         let mut unit = Self {
             environment: Vec::new(),
             warnings: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin};
 
-use crate::site::{Site, page};
+use mattermost::site::{Site, page};
 
 /// The sample unit file of the document, to the letter.
 const SAMPLE: &str = include_str!("../../sample.service");

@@ -19,7 +19,7 @@ use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 
 use self::lab::{Lab, secrets};
-use crate::app::{Settings, outbound, router, trust, unit::Unit};
+use mattermost::app::{Settings, outbound, router, trust, unit::Unit};
 
 /// Prints all rows; whether each is as documented.
 ///

@@ -34,23 +34,19 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "../../src/app/mod.rs"]
-#[allow(dead_code)] // what only the program uses
-mod app;
-#[path = "../../src/site.rs"]
-mod site;
-
 mod answers;
 #[path = "../../../shared/built.rs"]
 mod built;
 mod lab;
 mod program;
+#[cfg(unix)]
 mod real;
 mod title;
 mod unit;
 
 use std::sync::Arc;
 
+use mattermost::{app, site};
 use tower_outbound_proxy::ProxyConfig;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Listening};
 

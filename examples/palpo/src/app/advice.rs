@@ -7,7 +7,7 @@ use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
 use super::causes::{chain, is_certificate};
 
 /// The error with its causes, and advice, if there is any.
-pub(crate) fn report(error: &(dyn Error + 'static)) -> String {
+pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<_> = chain(error).map(ToString::to_string).collect();
     // Some errors of others say what their cause says.
     texts.dedup_by(|cause, text| text.ends_with(&*cause));

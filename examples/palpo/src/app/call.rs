@@ -19,13 +19,13 @@ const MAX_LINE: u64 = 512;
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The way it took.
-    pub(crate) route: Route,
+    pub route: Route,
     /// The status, or Redis' reply.
-    pub(crate) status: String,
+    pub status: String,
     /// Whether it is the target's: a status of 407 or from 500 on can be the proxy's own.
-    pub(crate) is_of_target: bool,
+    pub is_of_target: bool,
 }
 
 impl Outbound {
@@ -34,7 +34,7 @@ impl Outbound {
     /// # Errors
     ///
     /// No answer, for whatever reason.
-    pub(crate) async fn call(&self, connection: Connection, uri: &Uri) -> Result<Answer, BoxError> {
+    pub async fn call(&self, connection: Connection, uri: &Uri) -> Result<Answer, BoxError> {
         match connection {
             Connection::Redis => self.ping(uri).await,
             _ => self.get(connection, uri).await,

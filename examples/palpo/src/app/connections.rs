@@ -7,7 +7,7 @@ use tower_outbound_proxy::{PurposePolicy, purpose::ProxyUse};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub enum Connection {
     /// Notifications for push gateways.
     Push,
     /// Pages that are named in messages.
@@ -40,7 +40,7 @@ pub(crate) enum Connection {
 
 impl Connection {
     /// All of them: ten that use the proxy, and four that do not.
-    pub(crate) const ALL: [Self; 14] = [
+    pub const ALL: [Self; 14] = [
         Self::Push,
         Self::UrlPreview,
         Self::Statistics,
@@ -58,7 +58,7 @@ impl Connection {
     ];
 
     /// The name on the command line and in tables.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Push => "push",
             Self::UrlPreview => "url-preview",
@@ -78,17 +78,17 @@ impl Connection {
     }
 
     /// The one of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|connection| connection.name() == name)
     }
 
     /// All names, for an operator to choose from.
-    pub(crate) fn names() -> String {
+    pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
     /// How the settings apply. The document: "these use the proxy", "these do not".
-    pub(crate) fn proxy_use(self) -> ProxyUse {
+    pub fn proxy_use(self) -> ProxyUse {
         match self {
             Self::Push
             | Self::UrlPreview
@@ -110,7 +110,7 @@ impl Connection {
     ///   pages, other servers name themselves, their keys and their media;
     /// - the operator does: statistics, reCAPTCHA, CAS and OpenID Connect are in the settings, and may well be in the own
     ///   network, as application services, workers and Redis are.
-    pub(crate) fn is_named_by_strangers(self) -> bool {
+    pub fn is_named_by_strangers(self) -> bool {
         match self {
             Self::Push
             | Self::UrlPreview
@@ -130,7 +130,7 @@ impl Connection {
     }
 
     /// What a target's URL can begin with.
-    pub(crate) fn schemes(self) -> &'static [&'static str] {
+    pub fn schemes(self) -> &'static [&'static str] {
         match self {
             Self::Redis => &["redis"],
             _ => &["https", "http"],
@@ -139,6 +139,6 @@ impl Connection {
 }
 
 /// The document's list as a policy.
-pub(crate) fn policy() -> PurposePolicy {
+pub fn policy() -> PurposePolicy {
     PurposePolicy::new(|connection: &Connection, _| connection.proxy_use())
 }

@@ -34,7 +34,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// All ways out.
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub struct Outbound {
     of_strangers: HttpClient,
     of_operator: HttpClient,
     pub(super) connector: BoxCloneSyncService<Destination, Opened, ConnectError>,
@@ -43,9 +43,9 @@ pub(crate) struct Outbound {
 
 /// How a call goes, and why.
 #[derive(Debug)]
-pub(crate) struct Decided {
-    pub(crate) route: Route,
-    pub(crate) reason: String,
+pub struct Decided {
+    pub route: Route,
+    pub reason: String,
 }
 
 /// Over the operating system's network.
@@ -53,7 +53,7 @@ pub(crate) struct Decided {
 /// # Errors
 ///
 /// A setting that cannot be used.
-pub(crate) fn over_the_network(settings: &Settings) -> Result<Outbound, ConfigError> {
+pub fn over_the_network(settings: &Settings) -> Result<Outbound, ConfigError> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     let guarded = Client::builder().guard(IpPolicy::special_purpose());
@@ -65,7 +65,7 @@ pub(crate) fn over_the_network(settings: &Settings) -> Result<Outbound, ConfigEr
 /// # Errors
 ///
 /// A setting that cannot be used.
-pub(crate) fn over<N>(settings: &Settings, network: N) -> Result<Outbound, ConfigError>
+pub fn over<N>(settings: &Settings, network: N) -> Result<Outbound, ConfigError>
 where
     N: ClientConnector,
     Split<Guard<N, N>, N>: ClientConnector,
@@ -120,7 +120,7 @@ impl Outbound {
     }
 
     /// The settings that hold.
-    pub(crate) fn config(&self) -> ProxyConfig {
+    pub fn config(&self) -> ProxyConfig {
         self.of_operator.config()
     }
 
@@ -129,7 +129,7 @@ impl Outbound {
     /// # Errors
     ///
     /// A URI that names no target.
-    pub(crate) fn decide(&self, connection: Connection, uri: &Uri) -> Result<Decided, BoxError> {
+    pub fn decide(&self, connection: Connection, uri: &Uri) -> Result<Decided, BoxError> {
         let mut extensions = Extensions::new();
         extensions.insert(connection);
         let (config, target) = (self.config(), Target::try_from(uri)?);
@@ -146,7 +146,7 @@ impl Outbound {
     /// # Errors
     ///
     /// A URI that names no target.
-    pub(crate) fn documented(&self, connection: Connection, uri: &Uri) -> Result<Route, BoxError> {
+    pub fn documented(&self, connection: Connection, uri: &Uri) -> Result<Route, BoxError> {
         let never = ["application-service", "identity-server", "worker", "redis"];
         Ok(match never.contains(&connection.name()) {
             true => Route::Direct,
@@ -159,7 +159,7 @@ impl Outbound {
     /// # Errors
     ///
     /// A setting that cannot be used. Those before stay.
-    pub(crate) fn reload(&self, settings: &Settings) -> Result<(), ConfigError> {
+    pub fn reload(&self, settings: &Settings) -> Result<(), ConfigError> {
         let config = settings.config()?;
         for client in [&self.of_strangers, &self.of_operator] {
             client.config_handle().replace(config.clone());

@@ -5,17 +5,17 @@ use std::{error::Error, fmt, fs, path::Path};
 use tower_outbound_proxy::{ConfigError, ProxyConfig, ProxySettings, TlsConfig, config::Precedence};
 
 #[derive(Clone, Default)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Variables in place of the process environment.
-    pub(crate) environment: Option<Vec<(String, String)>>,
+    pub environment: Option<Vec<(String, String)>>,
     /// What the settings file says.
-    pub(crate) file: Option<ProxySettings>,
+    pub file: Option<ProxySettings>,
     /// Whether the environment holds where both set the same; the file does otherwise.
-    pub(crate) env_over_file: bool,
+    pub env_over_file: bool,
     /// Trust in targets; the operating system's unless set.
-    pub(crate) target_tls: Option<TlsConfig>,
+    pub target_tls: Option<TlsConfig>,
     /// Trust in proxies that are reached over TLS; the operating system's unless set.
-    pub(crate) proxy_tls: Option<TlsConfig>,
+    pub proxy_tls: Option<TlsConfig>,
 }
 
 impl Settings {
@@ -24,7 +24,7 @@ impl Settings {
     /// # Errors
     ///
     /// A setting that cannot be used.
-    pub(crate) fn config(&self) -> Result<ProxyConfig, ConfigError> {
+    pub fn config(&self) -> Result<ProxyConfig, ConfigError> {
         let mut builder = match &self.environment {
             Some(variables) => ProxyConfig::builder().vars(variables.iter().map(|(name, value)| (name, value))),
             None => ProxyConfig::builder().env(),
@@ -48,7 +48,7 @@ impl Settings {
     /// # Errors
     ///
     /// As `TlsConfigBuilder::build`.
-    pub(crate) fn target_tls(&self) -> Result<Option<TlsConfig>, ConfigError> {
+    pub fn target_tls(&self) -> Result<Option<TlsConfig>, ConfigError> {
         match self.accepts_any_certificate() {
             true => {
                 let builder = TlsConfig::builder().dangerous_accept_any_certificate_for_testing();
@@ -69,7 +69,7 @@ impl Settings {
 /// # Errors
 ///
 /// They are not PEM certificates.
-pub(crate) fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
+pub fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
     TlsConfig::builder().add_root_pem(roots).build()
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
 ///
 /// A file that cannot be read, or is not of the format that its name tells. A key or value that cannot be used is found
 /// in [`Settings::config`].
-pub(crate) fn read(file: &Path) -> Result<ProxySettings, FileError> {
+pub fn read(file: &Path) -> Result<ProxySettings, FileError> {
     let error = |line, reason: String| FileError {
         file: file.display().to_string(),
         line,
@@ -115,7 +115,7 @@ fn yaml_settings(text: &str) -> Result<ProxySettings, NotOfFormat> {
 
 /// A settings file that cannot be read. Shows nothing of what is in it.
 #[derive(Debug)]
-pub(crate) struct FileError {
+pub struct FileError {
     file: String,
     line: Option<usize>,
     reason: String,

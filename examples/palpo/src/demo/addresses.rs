@@ -3,7 +3,7 @@
 use tower_outbound_proxy::error::BoxError;
 
 use super::{check::Demo, environment, outbound};
-use crate::site::EXAMPLES;
+use palpo::site::EXAMPLES;
 
 pub(super) async fn the_environment(demo: &mut Demo<'_>) -> Result<(), BoxError> {
     let settings = environment(demo.site, &EXAMPLES)?;

@@ -3,11 +3,12 @@
 use http::Uri;
 use tower_outbound_proxy::{ProxyServer, error::BoxError};
 
-use crate::{
+use palpo::{
     app::{advice::report, connections::Connection, outbound::Outbound},
     site::Site,
-    table::Table,
 };
+
+use crate::table::Table;
 
 /// All that is shown, and whether all of it is right.
 pub(super) struct Demo<'s> {

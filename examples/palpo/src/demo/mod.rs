@@ -14,7 +14,7 @@ use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 
 use self::check::Demo;
-use crate::{
+use palpo::{
     app::{
         outbound::{self, Outbound},
         settings::{Settings, trust},

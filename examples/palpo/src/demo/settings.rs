@@ -8,7 +8,7 @@ use tower_outbound_proxy::{config::Warning, error::BoxError};
 use tower_outbound_proxy_lab::Listening;
 
 use super::{check::Demo, environment, outbound, write};
-use crate::{
+use palpo::{
     app::{
         outbound::Outbound,
         settings::{self, Settings},

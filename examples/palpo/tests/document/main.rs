@@ -36,21 +36,13 @@
 //!     [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
 //!     [`only_true_switches_validation_off`].
 //!
-//! The tests of 1 to 5 are in this file, those of 6 to 12 in `palpo/addresses.rs`, of 13 to 15 in `palpo/connections.rs`,
-//! of 16 and 17 in `palpo/certificates.rs`.
+//! The tests of 1 to 5 are in this file, those of 6 to 12 in `addresses.rs`, of 13 to 15 in `connections.rs`,
+//! of 16 and 17 in `certificates.rs`.
 //!
 //! What makes the calls is the example's own; what it calls is the lab. More of the example is tested in the other modules:
 //! its settings files, settings that are replaced while it runs, the built program, the same through real proxies.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
-
-#[path = "../../src/app/mod.rs"]
-#[allow(dead_code)] // what only the program uses
-mod app;
-#[path = "../../src/redis.rs"]
-mod redis;
-#[path = "../../src/site.rs"]
-mod site;
 
 mod addresses;
 #[path = "../../../shared/built.rs"]
@@ -59,10 +51,12 @@ mod certificates;
 mod connections;
 mod lab;
 mod program;
+#[cfg(unix)]
 mod real;
 mod run;
 mod settings;
 
+use palpo::{app, redis, site};
 use tower_outbound_proxy_lab::{Kind, Listening};
 
 use app::connections::Connection;
