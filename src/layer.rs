@@ -24,8 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes a tower HTTP client obey the outbound proxy settings.
 ///
-/// Put it around the connector. Where a proxy has credentials and is used for plain `http`, put the same layer around the
-/// client as well. Each half has its own work:
+/// Put it around the connector. If a proxy has credentials and forwards plain `http`, put the same layer around the
+/// client as well. Each half has its own job:
 ///
 /// | | connector (`Service<Uri>`) | client (`Service<Request<B>>`) |
 /// |---|---|---|
@@ -50,15 +50,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # TLS to the target goes outside
 ///
-/// In a connector stack TLS to the *target* wraps this layer: `HttpsConnector<Proxy<HttpConnector>>`. The other way
-/// round, `Proxy<HttpsConnector<..>>`, the TLS connector would be asked for the proxy's address, open a plain
-/// connection to it, and the client's `https` request would go through the tunnel **in cleartext**. The types cannot
-/// forbid it; `ProxyLayer::https_connector` (feature `hyper-rustls`) builds the right order in one call.
+/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<HttpConnector>>`. In the other
+/// order, `Proxy<HttpsConnector<..>>`, the TLS connector would open a plain connection to the proxy's address, and the
+/// client's `https` request would go through the tunnel **in cleartext**. The types cannot forbid this order.
+/// `ProxyLayer::https_connector` (feature `hyper-rustls`) builds the right one in one call.
 ///
 /// # Middlewares that resend requests go outside
 ///
-/// Retry and redirect layers belong around the client half, so that each attempt is decided anew. Inside it, a redirect
-/// would carry the first target's `Proxy-Authorization` to the next.
+/// Retry and redirect layers belong around the client half, so that each attempt gets its own decision. Inside the
+/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next.
 ///
 /// Cloning is cheap, and all clones share one configuration.
 #[derive(Clone)]
@@ -103,23 +103,23 @@ impl ProxyLayer {
         }
     }
 
-    /// Sets the deadline for dialling a proxy, TLS to it and CONNECT together: 30 seconds by default, `None` for no limit.
-    /// It does not apply to direct connections, which are the inner connector's alone.
+    /// Sets the deadline for dialling a proxy, TLS to it and CONNECT together: 30 seconds by default, `None` for no
+    /// limit. It does not apply to direct connections, which only the inner connector limits.
     ///
-    /// Connecting through a proxy needs a tokio runtime whose timer is enabled, even without a limit: the layer waits for
-    /// a refusal's body for a second at most.
+    /// Connecting through a proxy needs a tokio runtime whose timer is enabled, even without a limit, because the layer
+    /// waits up to one second for the body of a refusal.
     #[must_use]
     pub fn with_connect_timeout(mut self, limit: Option<Duration>) -> Self {
         Arc::make_mut(&mut self.shared).connect_timeout = limit;
         self
     }
 
-    /// Adds a header field to every CONNECT, `User-Agent` for instance. Can be called again.
+    /// Adds a header field to every CONNECT, for instance `User-Agent`. Can be called repeatedly.
     ///
     /// # Errors
     ///
-    /// `Host`, `Proxy-Authorization`, `Content-Length` and `Transfer-Encoding`. This crate sets the first two itself, so
-    /// that one proxy's credentials never go to another; the others have no meaning in CONNECT.
+    /// `Host`, `Proxy-Authorization`, `Content-Length` and `Transfer-Encoding` are rejected. This crate sets the first
+    /// two itself, so that one proxy's credentials never go to another. The others have no meaning in CONNECT.
     pub fn with_connect_header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, ConfigError> {
         let reserved = [
             header::HOST,
@@ -135,16 +135,18 @@ impl ProxyLayer {
         Ok(self)
     }
 
-    /// Puts the [`Route`](crate::Route) into the extensions of requests and responses; true by default.
+    /// Sets whether requests and responses carry the [`Route`](crate::Route) in their extensions; true by default.
     ///
-    /// `http::Extensions` allocates for its values. Without the route the layer allocates nothing of its own on a request.
+    /// `http::Extensions` allocates for its values. Without the route, the layer makes no allocation of its own for a
+    /// request.
     #[must_use]
     pub fn with_route_extension(mut self, extension: bool) -> Self {
         Arc::make_mut(&mut self.shared).route_extension = extension;
         self
     }
 
-    /// Tunnels `http` targets as well; see [`ProxyConfigBuilder::always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel).
+    /// Sets whether `http` targets are tunnelled as well; see
+    /// [`ProxyConfigBuilder::always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel).
     #[must_use]
     pub fn with_always_tunnel(mut self, always: bool) -> Self {
         Arc::make_mut(&mut self.shared).config.always_tunnel = always;
@@ -202,9 +204,9 @@ impl fmt::Debug for Shared {
 
 /// A service that obeys the outbound proxy settings; made by [`ProxyLayer`].
 ///
-/// It is a `Service<Uri>` where `S` is one (a [connector](crate::connector)), and a `Service<Request<B>>` where `S` is one
-/// (an HTTP client). It has no state of its own: it is ready when the inner service is ready, and calls no service that is
-/// not.
+/// It is a `Service<Uri>` if `S` is one (a [connector](crate::connector)), and a `Service<Request<B>>` if `S` is one
+/// (an HTTP client). It has no state of its own: it is ready when the inner service is ready, and never calls a service
+/// that is not ready.
 #[derive(Clone, Debug)]
 pub struct Proxy<S> {
     pub(crate) inner: S,

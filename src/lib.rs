@@ -1,9 +1,9 @@
 //! A tower layer that makes HTTP clients obey `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
 //!
 //! Servers run behind corporate proxies, and their operators set three variables. [`ProxyLayer`] makes a tower client
-//! stack obey them: around a connector it dials proxies and opens CONNECT tunnels, around an HTTP client it owns
-//! `Proxy-Authorization`. It works with hyper-util's client, with tonic, and with any other client that takes a connector
-//! or is an HTTP service.
+//! stack obey them. Around a connector, it dials proxies and opens CONNECT tunnels. Around an HTTP client, it owns
+//! `Proxy-Authorization`. It works with hyper-util's client, with tonic, and with any other client that takes a
+//! connector or is an HTTP service.
 //!
 //! ```
 //! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -19,9 +19,9 @@
 //!
 //! # Routes, and the reasons for them
 //!
-//! A [`ProxyConfig`] is the operator's settings, read once. For a [`Target`] it gives a [`Route`], and with
-//! [`ProxyConfig::decide`] the reason: the variable, the `NO_PROXY` entry or the built-in rule. The page [`settings`]
-//! defines the meaning of each setting.
+//! A [`ProxyConfig`] holds the operator's settings, read once. [`ProxyConfig::route`] returns the [`Route`] to a
+//! [`Target`]. [`ProxyConfig::decide`] also returns the reason: the variable, the `NO_PROXY` entry or the built-in
+//! rule. The page [`settings`] defines the meaning of each setting.
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -42,8 +42,8 @@
 //!
 //! # Servers that fetch URLs named by strangers
 //!
-//! An [`IpPolicy`] keeps *direct* connections away from the server's own network: the [`guard`] checks the address that is
-//! dialled, at the moment of connecting. A proxy resolves names itself and has a policy of its own.
+//! An [`IpPolicy`] keeps *direct* connections away from the server's own network: the [`guard`] checks each address
+//! when it is dialled. It does not check what a proxy dials, because a proxy resolves names under its own policy.
 //!
 //! ```
 //! # use tower_outbound_proxy::{ConfigError, IpPolicy, ProxyLayer};
@@ -55,39 +55,39 @@
 //! # }
 //! ```
 //!
-//! A request's [purpose](purpose) can decide its route. With the feature `client`, settings can be replaced while a client
-//! runs, and with `serde` they come from files.
+//! A request's [purpose](purpose) can decide its route. With the feature `client`, settings can be replaced while a
+//! client runs. With `serde`, they can come from files.
 //!
 //! # Refusals
 //!
-//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. A tunnel
-//! that cannot be opened is a [`ConnectError`] with the proxy's response. Neither is ever replaced by a direct connection,
-//! and no error, log or `Debug` output shows a password.
+//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. A
+//! tunnel that cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct
+//! connection, and no error, log or `Debug` output shows a password.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `ring` | yes | TLS to `https://` proxies, with the `ring` provider |
-//! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (which wins where both are on) |
+//! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (preferred if both are enabled) |
 //! | `tls` | | TLS with a provider that the application installs as the process's default |
 //! | `hyper-rustls` | | `ProxyLayer::https_connector`: TLS to targets, in the right order |
 //! | `client` | | `Client`: the layer over a pool keyed by route |
 //! | `filter` | | a predicate as a `tower::filter::Predicate` |
-//! | `serde` | | `ProxySettings`: settings from a file, and the settings that hold written out |
-//! | `tracing` | | settings' warnings, each decision (`DEBUG`), failed connects and refusals as `tracing` events; a span for each request of a `Client` |
+//! | `serde` | | `ProxySettings`: settings read from a file, and effective settings written out |
+//! | `tracing` | | `tracing` events for settings' warnings, decisions (`DEBUG`), failed connections and refusals; a span for each request of a `Client` |
 //!
 //! Without a TLS feature an `https://` proxy is a [`ConfigError`].
 //!
 //! # Modules
 //!
-//! The names of this page are at the crate's root. Each module is a page of its own:
+//! The items on this page are at the crate's root. Each module has its own page:
 //!
 //! - [`settings`]: the meaning of each setting;
 //! - [`config`], [`no_proxy`], [`tls`], [`auth`]: settings, read into values;
 //! - [`route`], [`purpose`]: routes, and the reasons for them;
 //! - [`service`], [`connector`]: the two halves of the layer;
-//! - [`guard`]: addresses that direct connections may have;
+//! - [`guard`]: policies for the addresses of direct connections;
 //! - `client`: an HTTP client with a pool keyed by route;
 //! - [`error`]: errors.
 

@@ -1,7 +1,8 @@
 //! [`Proxy`] around an HTTP client: `Service<Request<B>>`.
 //!
-//! It decides the route and owns `Proxy-Authorization`: a forwarded request carries the proxy's, any other carries none,
-//! so that it can never reach an origin. It does not dial, which is the work of the [connector](crate::connector) half.
+//! It decides the route and owns `Proxy-Authorization`: a forwarded request carries the proxy's value, and every other
+//! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
+//! dialling.
 //!
 //! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
 //!
@@ -63,7 +64,7 @@ where
             let subject = Subject {
                 target,
                 extensions: request.extensions(),
-                // Not seen here: the connection is made elsewhere, by a connector that gets a URI alone.
+                // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
                 is_upgrade: false,
             };
             let (route, _) = shared.config.route_request(None, &subject)?;
@@ -108,8 +109,8 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
     Ok(route)
 }
 
-/// The URI for the proxy, where it differs from the given one: with the host in normal form, as the decision saw it, and
-/// without user information, which a request must not carry (RFC 9110 4.2.4).
+/// Returns the URI for the proxy, if it differs from the given one. Its host is in normal form, as the decision saw it.
+/// It has no user information, which a request must not carry (RFC 9110 4.2.4).
 fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     if target.is_written_normally() && !authority.contains(['@', '%']) {

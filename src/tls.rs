@@ -1,9 +1,8 @@
 //! TLS settings: trusted roots and a client certificate, for proxies and for targets (feature `tls`).
 //!
-//! The same type serves for `https://` proxies
-//! ([`proxy_tls`](crate::config::ProxyConfigBuilder::proxy_tls)) and for targets (`ProxyLayer::https_connector_with`,
-//! `ClientBuilder::target_tls`). The settings of one never apply to the other: a root that is installed for an intercepting
-//! proxy need not be trusted to name the proxy itself.
+//! The same type configures TLS to `https://` proxies ([`proxy_tls`](crate::config::ProxyConfigBuilder::proxy_tls)) and
+//! to targets (`ProxyLayer::https_connector_with`, `ClientBuilder::target_tls`). Settings for one never apply to the
+//! other: a root that is installed for an intercepting proxy need not be trusted to identify the proxy itself.
 //!
 //! ```no_run
 //! # use tower_outbound_proxy::{ProxyConfig, TlsConfig};
@@ -32,9 +31,9 @@ use rustls::{
 
 use crate::error::ConfigError;
 
-/// TLS settings of a client: its trusted roots, and its certificate.
+/// TLS settings of a client: its trusted roots and its certificate.
 ///
-/// [`TlsConfig::builder`] builds one, and a whole `rustls::ClientConfig` converts to one. Cloning is cheap.
+/// [`TlsConfig::builder`] builds one. A whole `rustls::ClientConfig` converts to one. Cloning is cheap.
 #[derive(Clone)]
 pub struct TlsConfig {
     config: Arc<ClientConfig>,
@@ -52,7 +51,7 @@ impl TlsConfig {
         }
     }
 
-    /// The operating system's trust, read once per process.
+    /// Returns settings with the operating system's trust, which is read once per process.
     pub(crate) fn platform() -> Result<Self, ConfigError> {
         static PLATFORM: OnceLock<TlsConfig> = OnceLock::new();
         match PLATFORM.get() {
@@ -64,7 +63,7 @@ impl TlsConfig {
         }
     }
 
-    /// Returns the settings as rustls takes them.
+    /// Returns the settings as a rustls configuration.
     #[must_use]
     pub fn client_config(&self) -> &Arc<ClientConfig> {
         &self.config
@@ -78,8 +77,7 @@ impl TlsConfig {
     }
 }
 
-/// A whole configuration of the application's own. Its ALPN list is not used for connections to proxies, which are offered
-/// `http/1.1`.
+/// Converts an application's own configuration. Connections to proxies ignore its ALPN list and offer `http/1.1`.
 impl From<Arc<ClientConfig>> for TlsConfig {
     fn from(config: Arc<ClientConfig>) -> Self {
         Self { config, verifies: true }
@@ -92,7 +90,7 @@ impl From<ClientConfig> for TlsConfig {
     }
 }
 
-/// Equal when they are the same value, or clones of it.
+/// Two values are equal if one is a clone of the other.
 impl PartialEq for TlsConfig {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
@@ -126,7 +124,7 @@ pub struct TlsConfigBuilder {
 }
 
 impl TlsConfigBuilder {
-    /// Trusts all certificates of a PEM text as well. Can be called again.
+    /// Adds all certificates in a PEM text to the trusted roots. Can be called repeatedly.
     pub fn add_root_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
@@ -138,16 +136,17 @@ impl TlsConfigBuilder {
         self
     }
 
-    /// Sends a client certificate when the other end asks for one: a PEM chain, and the PEM key of its first certificate.
+    /// Sets the client certificate, which is sent when the peer asks for one: a PEM chain, and the PEM key of its first
+    /// certificate.
     pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((chain.into(), key.into()));
         self
     }
 
-    /// Accepts any certificate, from anyone. **For testing only**: anyone on the way can then read and change everything,
-    /// the proxy's credentials included. Settings that use it have a [`Warning`](crate::config::Warning).
+    /// Accepts any certificate, from anyone. **For testing only**: anyone on the network path can then read and change
+    /// everything, including the proxy's credentials. Settings that use it have a [`Warning`](crate::config::Warning).
     ///
-    /// In settings files it is the key `use_insecure_ssl_client_just_for_testing_do_not_use`, as in Palpo's.
+    /// In settings files, the key is `use_insecure_ssl_client_just_for_testing_do_not_use`, as in Palpo.
     pub fn dangerous_accept_any_certificate_for_testing(mut self) -> Self {
         self.verifies = false;
         self
@@ -160,8 +159,8 @@ impl TlsConfigBuilder {
     ///
     /// # Errors
     ///
-    /// A PEM text without a certificate or key in it, a key that does not fit, a system without a single root
-    /// certificate and none added, or a build without a provider.
+    /// A PEM text contains no certificate or key, a key does not match its certificate, the system has no root
+    /// certificates and none were added, or the build has no provider.
     pub fn build(self) -> Result<TlsConfig, ConfigError> {
         let provider = provider()?;
         let roots = self.read_roots()?;
@@ -258,7 +257,7 @@ fn provider() -> Result<Arc<CryptoProvider>, ConfigError> {
     Err(ConfigError::no_provider())
 }
 
-/// Verifies nothing but that the other end has the key of the certificate it shows.
+/// Verifies only that the peer has the key of the certificate that it presents.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 

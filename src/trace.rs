@@ -1,4 +1,4 @@
-//! Every event and span of this crate, written here and nowhere else (feature `tracing`).
+//! All events and spans of this crate (feature `tracing`).
 //!
 //! | level | message | fields |
 //! |---|---|---|
@@ -10,52 +10,52 @@
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
 //! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
 //!
-//! The values are texts that are safe to show: no password is among them.
+//! All values are safe to show: none contains a password.
 
-// Without the feature nothing is done with what is passed.
+// Without the feature, the arguments are unused.
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
 use std::fmt::Display;
 
-/// An oddity of settings that take effect.
+/// Logs a warning about settings that take effect.
 pub(crate) fn warning(warning: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::warn!("{warning}");
 }
 
-/// A client is built that verifies no certificate of a target.
+/// Warns that a client does not verify certificates of targets.
 #[cfg(feature = "client")]
 pub(crate) fn targets_not_verified() {
     #[cfg(feature = "tracing")]
     tracing::warn!("certificates of targets are NOT verified: for testing only");
 }
 
-/// Settings that were to replace others cannot be used.
+/// Logs that new settings cannot be used.
 #[cfg(feature = "client")]
 pub(crate) fn settings_rejected(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::error!(%error, "the new proxy settings cannot be used: the old ones stay");
 }
 
-/// A route was decided.
+/// Logs a decision.
 pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &impl Display, reason: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%target, purpose, %route, %reason, "proxy decision");
 }
 
-/// A connection through a proxy could not be made.
+/// Logs a failed connection through a proxy.
 pub(crate) fn connect_failed(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%error, "connecting through the proxy failed");
 }
 
-/// A policy denied an address. Strangers choose how many there are, so it is not a warning.
+/// Logs a denied address. The level is not a warning, because strangers control the number of these events.
 pub(crate) fn denied(target: &str, address: &impl Display, denied: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target = %target, %address, "{denied}");
 }
 
-/// The span of a client's request, which says by which route it goes.
+/// The span of a client's request; its fields include the route.
 #[cfg(feature = "client")]
 pub(crate) struct RequestSpan {
     #[cfg(feature = "tracing")]

@@ -47,12 +47,12 @@ impl Credentials {
         self.password.is_some()
     }
 
-    /// Basic authentication does not tell no password from an empty one.
+    /// Returns the user name and the password. Basic authentication treats a missing password as an empty one.
     fn pair(&self) -> (&[u8], &[u8]) {
         (&self.user, self.password.as_deref().unwrap_or_default())
     }
 
-    /// `Basic base64(user:password)`, marked sensitive.
+    /// Returns `Basic base64(user:password)`, marked sensitive.
     fn to_header(&self) -> HeaderValue {
         let (user, password) = self.pair();
         let token = BASE64_STANDARD.encode([user, password].join(&b':'));
@@ -65,7 +65,7 @@ impl Credentials {
     }
 }
 
-/// Equal when they are the same to the proxy.
+/// Credentials are equal if a proxy cannot tell them apart.
 impl PartialEq for Credentials {
     fn eq(&self, other: &Self) -> bool {
         self.pair() == other.pair()
@@ -100,7 +100,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     credentials: Option<Credentials>,
-    /// Made for the first request, so that those after it cost no allocation.
+    /// Built for the first request, so that later requests do not allocate it.
     basic: OnceLock<HeaderValue>,
 }
 
@@ -116,7 +116,7 @@ impl Authenticator {
         self.credentials.as_ref()
     }
 
-    /// The value of `Proxy-Authorization` for a request that is about to be sent. `None` where none is sent.
+    /// Returns the value of `Proxy-Authorization` for a request that is about to be sent; `None` without credentials.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         let credentials = self.credentials.as_ref()?;
         Some(self.basic.get_or_init(|| credentials.to_header()))
@@ -125,7 +125,7 @@ impl Authenticator {
     /// Hides the credentials, encoded or not, in a text that the proxy sent back.
     pub(crate) fn redact(&self, text: &[u8]) -> Vec<u8> {
         let password = self.credentials.as_ref().and_then(|one| one.password.as_deref());
-        // Of a password of one or two letters, every word of an explanation would lose letters.
+        // Hiding a password of one or two characters would garble the words of the explanation.
         let password = password.filter(|password| password.len() > 2);
         let token = self
             .authorization()
@@ -138,7 +138,7 @@ impl Authenticator {
     }
 }
 
-/// Equal when they send the same.
+/// Authenticators are equal if they send the same credentials.
 impl PartialEq for Authenticator {
     fn eq(&self, other: &Self) -> bool {
         self.credentials == other.credentials
@@ -159,7 +159,7 @@ fn hide(text: &mut Vec<u8>, secret: &[u8]) {
         text.splice(from + at..from + at + secret.len(), *b"***");
         from += at + 3;
     }
-    // A secret that is cut off at the end still gives a part of itself away.
+    // A secret that is cut off at the end still reveals a part of itself.
     let part = (4..secret.len())
         .rev()
         .find(|length| text.ends_with(&secret[..*length]));

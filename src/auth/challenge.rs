@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::HeaderValue;
 
-/// A challenge of a proxy: a scheme by which it can be authenticated to, and its parameters (RFC 9110 11.3).
+/// An authentication challenge: a scheme and its parameters (RFC 9110 11.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     scheme: String,
@@ -13,24 +13,24 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Returns the scheme as it was written: `Basic`, `Digest`, `Negotiate`, … Compare it without regard to case.
+    /// Returns the scheme as it was written: `Basic`, `Digest`, `Negotiate`, … Compare it case-insensitively.
     #[must_use]
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// Returns the single value that some schemes have in place of parameters.
+    /// Returns the single value that some schemes have instead of parameters.
     #[must_use]
     pub fn token68(&self) -> Option<&str> {
         self.token68.as_deref()
     }
 
-    /// Returns the parameters in order, names in lower case, values unquoted.
+    /// Returns the parameters in order, with lower-case names and unquoted values.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Returns the protection space that the proxy names.
+    /// Returns the protection space: the parameter `realm`.
     #[must_use]
     pub fn realm(&self) -> Option<&str> {
         self.params().find(|(name, _)| *name == "realm").map(|(_, value)| value)
@@ -57,8 +57,8 @@ pub(crate) fn parse<'v>(fields: impl IntoIterator<Item = &'v HeaderValue>) -> Ve
     challenges
 }
 
-/// A comma separates both challenges and parameters. A word with a `=` after it is a parameter of the challenge before
-/// it; any other word begins a challenge.
+/// Reads one field. A comma separates both challenges and parameters. A word that is followed by `=` is a parameter of
+/// the challenge before it; any other word begins a challenge.
 fn parse_field(field: &str, challenges: &mut Vec<Challenge>) {
     let first = challenges.len();
     let mut rest = field;
@@ -97,7 +97,7 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
 }
 
-/// `= value`, the value a token or a quoted string.
+/// Reads `= value`, where the value is a token or a quoted string.
 fn param_value(text: &str) -> Option<(String, &str)> {
     let value = text.trim_start_matches([' ', '\t']).strip_prefix('=')?;
     let value = value.trim_start_matches([' ', '\t']);
@@ -117,7 +117,7 @@ fn param_value(text: &str) -> Option<(String, &str)> {
     Some((unquoted, ""))
 }
 
-/// A single value that fills the rest of the challenge: `Negotiate YII=`.
+/// Reads a single value that fills the rest of the challenge: `Negotiate YII=`.
 fn token68(text: &str) -> Option<&str> {
     let is_token68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
     let body = text.find(|c| !is_token68(c)).unwrap_or(text.len());

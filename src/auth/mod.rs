@@ -1,11 +1,11 @@
-//! Credentials, challenges, and who answers them.
+//! Credentials and authentication challenges.
 //!
-//! The proxy's [`Credentials`] come from its address. A `Proxy-Authorization` value is made here and nowhere else, and is
-//! asked for at the moment it is sent: on each CONNECT and on each forwarded request. So nothing else in this crate holds
-//! a finished header value that could outlive the decision it was made for.
+//! A proxy's [`Credentials`] come from its address. Only this module builds a `Proxy-Authorization` value, and only at
+//! the moment it is sent: on each CONNECT and on each forwarded request. No other part of this crate keeps a header
+//! value that could outlive its decision.
 //!
-//! A proxy that wants other credentials answers with [`Challenge`]s. [`ConnectError::challenges`] has those of a refused
-//! CONNECT:
+//! A proxy that requires other credentials answers with [`Challenge`]s. [`ConnectError::challenges`] returns those of a
+//! refused CONNECT:
 //!
 //! ```
 //! # use tower_outbound_proxy::ConnectError;

@@ -16,8 +16,8 @@ use crate::error::BoxError;
 
 /// The body of a [`Client`](crate::Client)'s response.
 ///
-/// Read to its end, it returns the connection to the pool. Dropped before, it closes the connection (HTTP/1.1) or resets
-/// the stream (HTTP/2), since the rest would have to be read first.
+/// A body that is read to its end returns its connection to the pool. A body that is dropped earlier closes the
+/// connection (HTTP/1.1) or resets the stream (HTTP/2), because the rest would have to be read first.
 pub struct ClientBody {
     incoming: Incoming,
     lease: Option<Lease>,
@@ -51,7 +51,7 @@ impl Body for ClientBody {
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &frame {
             Some(Ok(_)) => self.finish_at_end(),
-            // Nothing more can be read, or sent.
+            // Nothing more can be read or sent.
             Some(Err(_)) => self.lease = None,
             None => self.finish(),
         }
@@ -77,8 +77,8 @@ impl fmt::Debug for ClientBody {
 }
 
 pin_project! {
-    /// A caller's body with `Bytes` as its data. Unlike `http_body_util`'s `map_frame` it keeps the length, which a request
-    /// needs for its `Content-Length`.
+    /// A caller's body with `Bytes` as its data. Unlike `http_body_util`'s `map_frame`, it keeps the length, which a
+    /// request needs for its `Content-Length`.
     pub(super) struct IntoBytes<B> {
         #[pin]
         body: B,

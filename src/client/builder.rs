@@ -26,7 +26,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 pub struct ClientBuilder<C = HttpConnector> {
     proxies: Proxies,
     connector: C,
-    /// No connector was given.
+    /// True if the caller set no connector.
     default_connector: bool,
     guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
@@ -64,7 +64,7 @@ impl ClientBuilder {
 }
 
 impl<C> ClientBuilder<C> {
-    /// Sets the settings, in place of the process environment's.
+    /// Sets the settings, instead of the process environment's.
     pub fn config(mut self, config: ProxyConfig) -> Self {
         self.proxies = Proxies::Layer(ProxyLayer::new(config));
         self
@@ -83,8 +83,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets TLS to targets; by default the operating system's trust. It offers HTTP/2 and HTTP/1.1 where its own ALPN list
-    /// is empty. [`ProxyConfigBuilder::proxy_tls`] sets TLS to proxies.
+    /// Sets the TLS settings for targets; by default, they trust the operating system's roots. If the ALPN list is
+    /// empty, the client offers HTTP/2 and HTTP/1.1. [`ProxyConfigBuilder::proxy_tls`] sets TLS to proxies.
     pub fn target_tls(mut self, tls: impl Into<TlsConfig>) -> Self {
         self.target_tls = Some(tls.into());
         self
@@ -96,21 +96,21 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets the largest number of idle connections for one key; no limit by default.
+    /// Sets the maximum number of idle connections for one key; no limit by default.
     pub fn max_idle_per_key(mut self, most: usize) -> Self {
         self.limits.max_idle_per_key = Some(most);
         self
     }
 
-    /// Sets the largest number of idle connections in all, HTTP/2 ones included; no limit by default. The longest idle
-    /// connection is closed first.
+    /// Sets the maximum number of idle connections in total, including HTTP/2 ones; no limit by default. The longest
+    /// idle connection is closed first.
     pub fn max_idle(mut self, most: usize) -> Self {
         self.limits.max_idle = Some(most);
         self
     }
 
-    /// Sets the largest number of connections for one key, in use or idle; no limit by default, and at least one. Further
-    /// requests wait in order.
+    /// Sets the maximum number of connections for one key, in use or idle; no limit by default, and at least one.
+    /// Further requests wait in order.
     pub fn max_connections_per_key(mut self, most: usize) -> Self {
         self.limits.max_per_key = Some(most.max(1));
         self
@@ -123,9 +123,9 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets the connector that dials targets on direct routes, and proxies on the others: by default an [`HttpConnector`].
-    /// One of your own needs `enforce_http(false)`. A [`Split`](crate::connector::Split) dials the two with different
-    /// connectors.
+    /// Sets the connector that dials targets on direct routes and proxies on the others; an [`HttpConnector`] by
+    /// default. An `HttpConnector` of your own needs `enforce_http(false)`. A [`Split`](crate::connector::Split) uses a
+    /// different connector for each.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder {
             proxies: self.proxies,
@@ -138,23 +138,24 @@ impl<C> ClientBuilder<C> {
         }
     }
 
-    /// Denies direct connections to the addresses of a policy; by default nothing is denied. Does not apply to proxied
-    /// connections.
+    /// Sets the policy that denies addresses to direct connections; by default, nothing is denied. It does not apply to
+    /// proxied connections.
     ///
     /// It is for servers that fetch URLs named by strangers; see [`IpPolicy::special_purpose`]. A refusal is a
-    /// [`ConnectError`](crate::ConnectError) of the kind [`Denied`](crate::error::ConnectErrorKind::Denied). Requests to
-    /// services of the application's own network need a second client without a guard: clients do not share pools.
+    /// [`ConnectError`](crate::ConnectError) of the kind [`Denied`](crate::error::ConnectErrorKind::Denied). Requests
+    /// to services in the application's own network need a second client without a guard: clients do not share pools.
     ///
-    /// A connector that [`connector`](Self::connector) has set is asked for addresses only, after the system's resolver has
-    /// resolved the name. To resolve names otherwise, set a connector that has its guard already:
+    /// A connector set with [`connector`](Self::connector) gets only addresses, because the system's resolver resolves
+    /// names first. To use another resolver, set a connector that already has a guard:
     /// [`IpPolicy::http_connector_with`], or [`GuardLayer::with_resolver`](crate::guard::GuardLayer::with_resolver).
     pub fn guard(mut self, policy: IpPolicy) -> Self {
         self.guard = Some(policy);
         self
     }
 
-    /// Reads the settings. The operating system's trust is read when the first target needs it, once per process: a
-    /// system without root certificates can still request `http`, and fails where it would need them.
+    /// Builds the client from the settings. The operating system's trust is read once per process, when the first
+    /// target needs it. A system without root certificates can therefore still request `http` targets; only requests
+    /// that need the certificates fail.
     ///
     /// # Errors
     ///

@@ -29,8 +29,8 @@ use crate::{
     tls::TlsConfig,
 };
 
-/// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that can be
-/// cloned and sent to other threads. It is implemented for each of them.
+/// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that
+/// can be cloned and sent to other threads. The trait is implemented for all of them.
 pub trait ClientConnector:
     Connector<Stream: Connection, Direct: Clone + Send + Sync + 'static, Proxy: Clone + Send + Sync + 'static>
     + Clone
@@ -54,7 +54,7 @@ impl<C> ClientConnector for C where
 pub(super) struct TargetConnector(Arc<dyn Connect + Send + Sync>);
 
 trait Connect {
-    /// Spawns the task that connects and tells the pool. A task needs no box besides itself.
+    /// Spawns the task that connects and reports to the pool. Spawning here needs no box for the future.
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
 }
@@ -78,12 +78,12 @@ impl TargetConnector {
         }))
     }
 
-    /// Makes an attempt in a task of its own, which ends with the pool.
+    /// Makes an attempt in its own task, which ends with the pool.
     pub(super) fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
         self.0.spawn(runtime, attempt, pool);
     }
 
-    /// Returns true if the other end can choose HTTP/2.
+    /// Returns true if the peer can choose HTTP/2.
     pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
         !key.http1_only
             && key.origin.as_ref().is_some_and(Origin::is_tls)
@@ -108,7 +108,7 @@ impl<C: ClientConnector> Connect for Stack<C> {
             let dialled = dial(proxy, &key);
             let stream = match key.route {
                 Route::Direct => deadline.run(dialled, timed_out).await?,
-                // It has the same deadline of its own, and says which step was too slow.
+                // A proxied dial has the same deadline itself, and its error names the step that was too slow.
                 _ => dialled.await?,
             };
             deadline.run(handshake(stream, (tls, alpn), &key), timed_out).await
@@ -177,7 +177,7 @@ where
 /// TLS to the target, over a direct connection or a tunnel.
 type Tls<T> = TlsStream<ProxyStream<T>>;
 
-/// The task of a connection, which moves its bytes.
+/// The task of a connection. It moves the connection's bytes.
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one in a connection's task, which is on the heap"
@@ -195,7 +195,7 @@ impl<T> Driver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    /// Runs the connection to its end. Its requests get to know the cause.
+    /// Runs the connection to its end. Its requests receive the cause.
     async fn run(self) {
         match self {
             Self::Plain(connection) => drop(connection.with_upgrades().await),

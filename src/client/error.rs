@@ -18,7 +18,7 @@ pub(super) enum Failure {
     Target(TargetError),
     Purpose(PurposeError),
     Connect(ConnectError),
-    /// TLS to the target, or the HTTP handshake with the other end.
+    /// TLS to the target, or the HTTP handshake with the peer.
     Handshake {
         what: &'static str,
         error: BoxError,
@@ -48,17 +48,18 @@ impl ClientError {
         Self(Arc::new(failure))
     }
 
-    /// The error for another request that waited for the same attempt.
+    /// Returns the error for another request that waited for the same attempt.
     pub(super) fn share(&self) -> Self {
         Self(self.0.clone())
     }
 
-    /// The runtime ended, or the connector panicked, while the request waited for a connection.
+    /// Creates the error for a runtime that ended, or a connector that panicked, while the request waited for a
+    /// connection.
     pub(super) fn aborted() -> Self {
         Self::new(Failure::Aborted)
     }
 
-    /// Returns true if it failed before any byte of the request was sent, so that repeating the request is safe whatever its
+    /// Returns true if the request failed before any of its bytes was sent. Repeating it is then safe, whatever its
     /// method is.
     #[must_use]
     pub fn is_before_request(&self) -> bool {

@@ -1,8 +1,8 @@
 //! An HTTP client with a pool of connections keyed by route (feature `client`).
 //!
-//! hyper-util's pooled client keys its pool by origin. Behind a proxy that is the wrong key: one connection to a proxy
-//! serves every plain-HTTP origin, and two requests to one origin may need different routes. [`Client`] keys its pool by
-//! the route, so that a route can be chosen per request, by a [purpose](crate::purpose) for instance.
+//! hyper-util's pooled client keys its pool by origin. Behind a proxy, that is the wrong key: one connection to a proxy
+//! serves every plain-HTTP origin, and two requests to one origin may need different routes. [`Client`] keys its pool
+//! by route, so that a route can be chosen per request, for instance by a [purpose](crate::purpose).
 //!
 //! - [`ClientBuilder`] sets limits, TLS to targets, a connector and a [guard](crate::guard).
 //! - [`ConfigHandle`] replaces the settings while the client runs.
@@ -27,8 +27,8 @@
 //! # }
 //! ```
 
-// `hyper_util::client::pool` is not used: its `cache` has no limits, no idle time-out and no waiting in order, its
-// `singleton` panics when a stale handle resets a newer connection, and its `negotiate` calls a service that it did not
+// `hyper_util::client::pool` is not used. Its `cache` has no limits, no idle time-out and no ordered waiters. Its
+// `singleton` panics when a stale handle resets a newer connection. Its `negotiate` calls a service that it did not
 // poll ready.
 
 mod body;
@@ -100,9 +100,9 @@ use crate::{
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
 /// A request's purpose can decide its route ([`ClientBuilder::purposes`]), and the settings can be replaced while the
-/// client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions takes precedence over both;
-/// see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an `https`
-/// target over HTTP/1.1; `hyper::upgrade::on` of the response gives the upgraded stream.
+/// client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions takes precedence over
+/// both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
+/// `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of the response.
 ///
 /// Cloning is cheap, and clones share the pool. A client needs a tokio runtime whose timer is enabled.
 pub struct Client<B> {
@@ -178,7 +178,7 @@ where
     type Error = ClientError;
     type Future = ResponseFuture;
 
-    /// Always ready: a request that has to wait for a connection waits in its future.
+    /// Always returns ready: a request that has to wait for a connection waits in its future.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         Poll::Ready(Ok(()))
     }
@@ -191,8 +191,8 @@ where
     }
 }
 
-/// Response future of a [`Client`]. Dropping it cancels the request, and returns its connection to the pool if it can be
-/// used again.
+/// Response future of a [`Client`]. Dropping it cancels the request, and returns its connection to the pool if the
+/// connection can be used again.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
     future: Responding,
@@ -214,7 +214,7 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// A request whose route is decided, with the settings that apply to it to its end.
+/// A request with its route, and with the settings that apply until it ends.
 struct Decided {
     request: Request<RequestBody>,
     route: Route,
@@ -230,7 +230,7 @@ impl Inner {
         }
     }
 
-    /// Decides the route, and starts a span that says so.
+    /// Decides the route, and sends the request in a span that records it.
     fn start(self: Arc<Self>, request: Request<RequestBody>) -> Responding {
         let decided = match Decided::new(request, self.settings.current()) {
             Ok(decided) => decided,

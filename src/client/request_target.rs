@@ -1,4 +1,4 @@
-//! The request-target of a request, and its `Host`, as the other end of a connection reads them.
+//! The request-target and the `Host` of a request, in the form that the peer expects.
 
 use http::{HeaderValue, Request, Uri, Version, header};
 
@@ -7,7 +7,7 @@ use crate::{
     target::{Target, TargetError, with_authority},
 };
 
-/// Sets the request-target in the form for the other end of the connection (RFC 9112 3.2), and `Host`.
+/// Sets the request-target, in the form that the peer expects (RFC 9112 3.2), and `Host`.
 pub(super) fn address<B>(
     request: &mut Request<B>,
     uri: &Uri,
@@ -29,14 +29,14 @@ pub(super) fn address<B>(
         (_, Some(path)) => Uri::from(path.clone()),
         (_, None) => Uri::from_static("/"),
     };
-    // `http://host#fragment` has the path `/`, which alone is written as an empty string.
+    // The path of `http://host#fragment` is `/`, but on its own it is written as an empty string.
     if request.uri().path().is_empty() {
         *request.uri_mut() = Uri::from_static("/");
     }
     Ok(())
 }
 
-/// The URI without user information, which a request must not carry (RFC 9110 4.2.4, RFC 9113 8.3.1).
+/// Returns the URI without user information, which a request must not carry (RFC 9110 4.2.4, RFC 9113 8.3.1).
 pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     match authority.rsplit_once('@') {
@@ -45,7 +45,8 @@ pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
     }
 }
 
-/// The value of `Host` for a URI without user information: its authority, without the scheme's default port (RFC 9110 7.2).
+/// Returns the value of `Host` for a URI without user information: its authority, without the scheme's default port
+/// (RFC 9110 7.2).
 fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
     let target = Target::try_from(uri)?;
     let host = uri.authority().map_or("", |authority| authority.as_str());

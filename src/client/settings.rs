@@ -11,7 +11,7 @@ use crate::{config::ProxyConfig, error::ConfigError, layer::Shared, trace};
 /// The settings for new requests.
 pub(super) struct Settings {
     current: RwLock<Arc<Shared>>,
-    /// Held while settings are replaced, so that the pool is told in the same order.
+    /// Held while settings are replaced, so that the pool learns of replacements in the same order.
     replacing: Mutex<()>,
 }
 
@@ -35,7 +35,7 @@ impl Settings {
             config,
             ..Shared::clone(&old)
         });
-        // First, so that connections opened by the new settings do not count as retired.
+        // The pool comes first, so that connections opened with the new settings do not count as retired.
         pool.retire(&new);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
@@ -43,15 +43,15 @@ impl Settings {
 
 /// Replaces the settings of a running [`Client`](crate::Client) and its clones; from [`Client::config_handle`](crate::Client::config_handle).
 ///
-/// New requests use the new settings, and running requests finish with the old ones. Connections to proxies that the new
-/// settings no longer name, or that they reach with other TLS settings, are closed: idle ones at once, others after their
-/// last request.
+/// New requests use the new settings, and running requests finish with the old ones. A connection to a proxy is closed
+/// if the new settings no longer name the proxy, or reach it with other TLS settings. Idle connections are closed at
+/// once, others after their last request.
 ///
-/// The builder's other settings (limits, deadlines, TLS to targets, purposes) stay. A predicate and `always_tunnel` belong
-/// to the replaced settings, also where [`ProxyLayer::with_bypass`](crate::ProxyLayer::with_bypass) or
-/// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel) set them, and must be part of the new ones.
-/// Only a `Client` can do this: the pools of other clients do not know to which proxy a connection leads, and could send one
-/// proxy's password to another.
+/// The builder's other settings (limits, deadlines, TLS to targets, purposes) stay. A predicate and `always_tunnel`
+/// belong to the replaced settings, even if [`ProxyLayer::with_bypass`](crate::ProxyLayer::with_bypass) or
+/// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel) set them. The new settings must include
+/// them. Only a `Client` can replace settings: the pools of other clients do not know which proxy a connection leads
+/// to, and could send one proxy's password to another.
 ///
 /// The handle does not keep the client alive.
 ///
@@ -78,18 +78,18 @@ impl ConfigHandle {
         }
     }
 
-    /// Replaces all settings by these.
+    /// Replaces all settings with these.
     pub fn replace(&self, config: ProxyConfig) {
         if let Some(client) = self.client.upgrade() {
             client.settings.replace(config, &client.pool);
         }
     }
 
-    /// Reads new settings, and replaces the present ones by them if they can be used.
+    /// Reads new settings. If they can be used, they replace the current ones.
     ///
     /// # Errors
     ///
-    /// The error of `read`. The present settings stay.
+    /// The error of `read`. The current settings stay.
     pub fn reload(&self, read: impl FnOnce() -> Result<ProxyConfig, ConfigError>) -> Result<(), ConfigError> {
         match read() {
             Ok(config) => {
@@ -103,7 +103,7 @@ impl ConfigHandle {
         }
     }
 
-    /// Returns the present settings; `None` if the client has been dropped.
+    /// Returns the current settings; `None` if the client has been dropped.
     #[must_use]
     pub fn config(&self) -> Option<ProxyConfig> {
         Some(self.client.upgrade()?.settings.current().config.clone())

@@ -1,20 +1,20 @@
-//! One deadline for all steps of making a connection, to a proxy or a target.
+//! A deadline for all steps of connecting to a proxy or a target.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// A deadline, and the limit that set it. `Deadline::default()` never comes.
+/// A deadline, and the limit that set it. `Deadline::default()` never expires.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deadline(Option<(Instant, Duration)>);
 
 impl Deadline {
-    /// The deadline after this limit from now. One that overflows never comes.
+    /// Creates a deadline at the end of `limit`, counted from now. A limit that overflows never expires.
     pub(crate) fn after(limit: Option<Duration>) -> Self {
         Self(limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))))
     }
 
-    /// Runs a step until the deadline. Polls the step before it looks at the clock.
+    /// Runs a step until the deadline. Polls the step before checking the clock.
     pub(crate) async fn run<T, E>(
         self,
         step: impl Future<Output = Result<T, E>>,
@@ -28,7 +28,7 @@ impl Deadline {
         }
     }
 
-    /// The deadline, or the end of this patience if that comes first.
+    /// Returns the deadline, or the end of `patience` if that comes first.
     pub(crate) fn within(self, patience: Duration) -> Instant {
         let patience = Instant::now() + patience;
         self.0.map_or(patience, |(deadline, _)| deadline.min(patience))

@@ -1,7 +1,7 @@
-//! [`ConnectFuture`]: a connection that is being made.
+//! [`ConnectFuture`]: a pending connection.
 //!
-//! A direct connection is polled in place. A proxied one is an `async` function in a box: one allocation beside a dial
-//! over the network, for code that reads from top to bottom.
+//! A direct connection is polled in place. A proxied one is a boxed `async` function, whose code reads from top to
+//! bottom. Its one allocation is small beside a dial over the network.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! `HttpsConnector` around `Proxy`: the order in which TLS to the target is end to end.
+//! `HttpsConnector` around `Proxy`: the order that makes TLS to the target end to end.
 //!
 //! [`ProxyLayer`]'s documentation warns of the other order.
 
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl ProxyLayer {
-    /// Creates a complete connector for hyper-util's client: it dials targets and proxies, opens tunnels, and speaks TLS to
-    /// targets, with the operating system's trust and offering HTTP/1.1.
+    /// Creates a complete connector for hyper-util's client. It dials targets and proxies, opens tunnels, and speaks
+    /// TLS to targets. It trusts the operating system's roots and offers HTTP/1.1.
     ///
     /// ```
     /// # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -34,13 +34,13 @@ impl ProxyLayer {
     /// The operating system's trust cannot be read, or the build has no cryptography provider.
     pub fn https_connector(&self) -> Result<HttpsConnector<Proxy<HttpConnector>>, ConfigError> {
         let mut http = HttpConnector::new();
-        // On a direct route it dials URIs with the target's scheme.
+        // On a direct route, the connector dials URIs with the target's scheme.
         http.enforce_http(false);
         Ok(self.https_connector_with(http, TlsConfig::platform()?))
     }
 
-    /// Creates the same over a connector and with TLS settings of the caller's. The settings are for targets only, and
-    /// offer the protocols of their ALPN list. An [`HttpConnector`] needs `enforce_http(false)`.
+    /// Creates the same connector from the caller's own connector and TLS settings. The settings apply to targets only,
+    /// and offer the protocols of their ALPN list. An [`HttpConnector`] needs `enforce_http(false)`.
     pub fn https_connector_with<C>(&self, connector: C, target_tls: impl Into<TlsConfig>) -> HttpsConnector<Proxy<C>> {
         let tls: Arc<ClientConfig> = target_tls.into().client_config().clone();
         HttpsConnector::from((self.layer(connector), tls))

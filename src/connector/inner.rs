@@ -1,4 +1,4 @@
-//! The connectors below the layer: one for all connections, or one for each kind.
+//! The connectors under the layer: one for all connections, or one for each kind.
 
 use std::{
     future::poll_fn,
@@ -14,7 +14,7 @@ use crate::error::BoxError;
 
 /// A connector that [`Proxy`](crate::Proxy) can use: it dials targets on direct routes, and proxies on the others.
 ///
-/// Each `Service<Uri>` whose connections are streams is such a connector, and so is a [`Split`] of two. The trait is
+/// Every `Service<Uri>` whose connections are streams is such a connector, and so is a [`Split`] of two. The trait is
 /// sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connector that `Proxy` can use",
@@ -24,9 +24,9 @@ use crate::error::BoxError;
 pub trait Connector: sealed::Sealed {
     /// A connection.
     type Stream: Read + Write + Unpin + Send + 'static;
-    /// The error of a connection that could not be made.
+    /// The error of a failed connection.
     type Error: Into<BoxError>;
-    /// A connection that is being made.
+    /// The future of a connection.
     type Future: Future<Output = Result<Self::Stream, Self::Error>> + Send + 'static;
     /// The connector for targets on direct routes.
     type Direct: Service<Uri, Response = Self::Stream, Error: Into<BoxError>, Future: Send>;
@@ -80,11 +80,11 @@ where
 
 /// Two connectors for one [`Proxy`](crate::Proxy): one dials targets on direct routes, the other dials proxies.
 ///
-/// A [`GuardLayer`](crate::guard::GuardLayer) makes one, whose first connector is guarded and whose second is not. It is
-/// not a `Service<Uri>` itself: only `Proxy` knows which of the two a connection needs.
+/// A [`GuardLayer`](crate::guard::GuardLayer) creates one with a guarded connector for targets and an unguarded one for
+/// proxies. A `Split` is not a `Service<Uri>` itself: only `Proxy` knows which of the two a connection needs.
 ///
-/// It is always ready. A connection is made by a clone of the connector that it needs, once that one is ready. (To wait for
-/// both beforehand could wait for ever, where the two share a limit.)
+/// It is always ready. Each connection clones the connector that it needs and waits until that clone is ready. (Waiting
+/// for both connectors beforehand could deadlock if they share a limit.)
 ///
 /// ```
 /// # use std::time::Duration;
@@ -108,7 +108,7 @@ pub struct Split<D, P> {
 }
 
 impl<D, P> Split<D, P> {
-    /// Creates a pair: the connector for targets, and the one for proxies.
+    /// Creates a pair of connectors: one for targets, one for proxies.
     pub fn new(direct: D, proxy: P) -> Self {
         Self { direct, proxy }
     }

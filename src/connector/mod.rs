@@ -1,7 +1,7 @@
 //! [`Proxy`] around a connector: `Service<Uri>`.
 //!
-//! On a direct route it is the inner connector. Through a proxy, it asks the inner connector for the proxy's address. On
-//! that connection it speaks TLS to the proxy and asks for a tunnel with CONNECT, as the route requires.
+//! On a direct route, it calls the inner connector with the target. On every other route, it calls the inner connector
+//! with the proxy's address. It then speaks TLS to the proxy and opens a tunnel with CONNECT, as the route requires.
 //!
 //! - A client that takes connectors passes a `Uri`, and the settings decide its route.
 //! - A client that decides routes itself passes a [`Destination`].
@@ -86,8 +86,9 @@ impl<S: Connector> Service<Uri> for Proxy<S> {
 
 /// A target and the route to it.
 ///
-/// It is for clients that take a route per request, from a layer outside for instance (see [`route`](crate::route)), and
-/// that keep the connections of different routes apart. A connector that is called with a `Uri` decides by its settings.
+/// It is for clients that choose a route per request, for instance in an outer layer (see [`route`](crate::route)), and
+/// that keep the connections of different routes apart. A connector that is called with a `Uri` decides by its
+/// settings.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The target: scheme and authority.
@@ -141,7 +142,7 @@ impl<S: Connector> Proxy<S> {
     }
 }
 
-/// A connection to a proxy that is to be made.
+/// A connection to a proxy that is yet to be made.
 struct ProxyConnection {
     shared: Arc<Shared>,
     route: Route,
@@ -195,10 +196,10 @@ impl ProxyConnection {
         let handshake = async {
             let tls = match self.shared.config.tls() {
                 Some(tls) => tls.clone(),
-                // The settings name no such proxy: it came with a `Destination`.
+                // The settings name no `https://` proxy. This one came with a `Destination`.
                 None => TlsConfig::platform().map_err(io::Error::other)?,
             };
-            // HTTP/1.1 is the version that this crate speaks to proxies, so it is the only one offered.
+            // This crate speaks HTTP/1.1 to proxies, so it offers nothing else.
             tls::handshake(stream, self.proxy.host_name(), &tls, vec![b"http/1.1".to_vec()]).await
         };
         let handshake = async { handshake.await.map_err(Failure::Tls) };
@@ -206,7 +207,7 @@ impl ProxyConnection {
         Ok(Io::Tls(Box::new(tls)))
     }
 
-    /// Reading the address of an `https://` proxy is an error in a build without TLS.
+    /// Returns the stream as it is. A build without TLS rejects the address of an `https://` proxy.
     #[cfg(not(feature = "tls"))]
     async fn secure<T>(&self, stream: T) -> Result<Io<T>, Failure> {
         Ok(Io::Plain(stream))

@@ -1,4 +1,4 @@
-//! The connection that comes out: to the target, to a forwarding proxy, or through a tunnel.
+//! [`ProxyStream`]: a connection to the target, to a forwarding proxy, or through a tunnel.
 
 use std::{
     fmt,
@@ -17,12 +17,12 @@ use crate::{error::ConnectResponse, route::Route};
 
 /// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
 ///
-/// Its metadata ([`Connection::connected`]) is the inner connection's, and of its own the [`Route`] and, for a tunnel,
-/// the proxy's [`ConnectResponse`]; hyper-util's client puts both into the extensions of every response. On a forward
-/// route it tells hyper to send absolute-form.
+/// Its metadata ([`Connection::connected`]) consists of the inner connection's, the [`Route`] and, for a tunnel, the
+/// proxy's [`ConnectResponse`]. hyper-util's client puts the last two into the extensions of every response. On a
+/// forward route, the metadata tells hyper to send absolute-form.
 pub struct ProxyStream<T> {
     io: Io<T>,
-    /// What the proxy sent right after its response head: the tunnel's first bytes.
+    /// The tunnel's first bytes, which the proxy sent right after its response head.
     early: Bytes,
     route: Route,
     response: Option<ConnectResponse>,
@@ -57,17 +57,17 @@ impl<T> ProxyStream<T> {
         }
     }
 
-    /// The route it took.
+    /// Returns the route.
     pub fn route(&self) -> &Route {
         &self.route
     }
 
-    /// What the proxy answered to CONNECT, if it is a tunnel.
+    /// Returns the proxy's response to CONNECT, if the connection is a tunnel.
     pub fn connect_response(&self) -> Option<&ConnectResponse> {
         self.response.as_ref()
     }
 
-    /// The inner connector's stream. Reading from it or writing to it past this type breaks the connection.
+    /// Returns the inner connector's stream. Reading or writing it directly breaks the connection.
     pub fn get_ref(&self) -> &T {
         match &self.io {
             Io::Plain(stream) => stream,
@@ -103,7 +103,7 @@ impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
         buf.put_slice(&self.early[..length]);
         self.early.advance(length);
         if self.early.is_empty() {
-            // Gives the buffer free, which the tunnel can outlive for long.
+            // Frees the buffer, since the tunnel can outlive it for long.
             self.early = Bytes::new();
         }
         Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! TLS over a stream: to an `https://` proxy, and to a target.
+//! TLS over a stream, to an `https://` proxy or to a target.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use tokio_rustls::{TlsConnector, client};
 
 use crate::{host::Host, tls::TlsConfig};
 
-/// TLS over a hyper stream, as a hyper stream.
+/// A TLS stream over a hyper stream, and itself a hyper stream.
 pub(crate) type TlsStream<T> = TokioIo<client::TlsStream<TokioIo<T>>>;
 
-/// Performs the handshake, and offers these protocols whatever the settings list.
+/// Performs the handshake. It offers the given protocols instead of those in the settings.
 pub(crate) async fn handshake<T>(
     stream: T,
     host: &Host<'_>,
@@ -29,7 +29,7 @@ where
         .map(TokioIo::new)
 }
 
-/// The name that the certificate must have: in lower case and without a trailing dot (RFC 6066 3).
+/// Returns the name that the certificate must have, in lower case and without a trailing dot (RFC 6066 3).
 fn server_name(host: &Host<'_>) -> io::Result<ServerName<'static>> {
     let name = match host {
         Host::Ip(ip) => return Ok(ServerName::IpAddress((*ip).into())),

@@ -35,7 +35,7 @@ pub(crate) enum Problem {
     #[cfg_attr(feature = "tls", allow(dead_code))]
     TlsNotBuilt,
     Text(&'static str),
-    /// A value of a settings file is of another type than its key takes.
+    /// The value of a settings file's key has the wrong type.
     #[cfg(feature = "serde")]
     Type {
         expected: &'static str,
@@ -86,14 +86,14 @@ impl ConfigError {
         })
     }
 
-    /// Names the setting, unless a part nearer to the fault has done so.
+    /// Sets the name of the setting, unless it is already set.
     #[must_use]
     pub(crate) fn in_setting(mut self, setting: &SettingName) -> Self {
         self.0.setting.get_or_insert_with(|| setting.clone());
         self
     }
 
-    /// Shows the value as it is: the caller has redacted it.
+    /// Sets the value to show. The caller has redacted it.
     #[cfg(feature = "serde")]
     #[must_use]
     pub(crate) fn with_redacted(mut self, value: String) -> Self {
@@ -101,44 +101,44 @@ impl ConfigError {
         self
     }
 
-    /// Shows the value, redacted.
+    /// Sets the value to show, and redacts it.
     #[must_use]
     pub(crate) fn with_value(mut self, value: &str) -> Self {
         self.0.value.get_or_insert_with(|| Redacted(value).to_string());
         self
     }
 
-    /// Returns the setting that is wrong: an environment variable as it is spelled there, a method of the builder, or a
-    /// key of a settings file with the way to it (`by_domain[1].include[0]`, counted from 0).
+    /// Returns the name of the invalid setting: an environment variable as it is spelled there, a method of the
+    /// builder, or the path of a key in a settings file (`by_domain[1].include[0]`, counted from 0).
     ///
-    /// `None` where a value was parsed by itself, and where the fault is one of the settings file as a whole.
+    /// Returns `None` if a value was parsed on its own, or if the settings file as a whole is at fault.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
         let setting = self.0.setting.as_ref().map(SettingName::as_str);
         setting.filter(|name| !name.is_empty())
     }
 
-    /// Returns true if the fault is in a settings file (`ProxySettings`, feature `serde`): a key of the file and a
+    /// Returns true if the fault is in a settings file (`ProxySettings`, feature `serde`). A key of the file and a
     /// variable can have the same name.
     #[must_use]
     pub fn is_in_settings_file(&self) -> bool {
         self.0.setting.as_ref().is_some_and(SettingName::is_in_settings_file)
     }
 
-    /// Returns true if the proxy's scheme is one that this crate does not speak, SOCKS for instance.
+    /// Returns true if this crate does not support the proxy's scheme, for instance SOCKS.
     #[must_use]
     pub fn is_unsupported_scheme(&self) -> bool {
         matches!(self.0.problem, Problem::Scheme(_))
     }
 
-    /// Returns true for a fault of TLS: not part of the build, no trust anchors, or a certificate or key that cannot be
-    /// read.
+    /// Returns true for a TLS fault: TLS is not part of the build, there are no trust anchors, or a certificate or key
+    /// cannot be read.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.0.problem, Problem::TlsNotBuilt | Problem::Tls { .. })
     }
 
-    /// Returns the `NO_PROXY` entry that is wrong, if an entry is the fault.
+    /// Returns the invalid `NO_PROXY` entry, if an entry is at fault.
     #[must_use]
     pub fn entry(&self) -> Option<&EntryError> {
         match &self.0.problem {

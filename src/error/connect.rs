@@ -1,4 +1,4 @@
-//! [`ConnectError`]: a connection that could not be made.
+//! [`ConnectError`]: a failed connection.
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
@@ -7,7 +7,8 @@ use crate::auth::Challenge;
 
 /// A connection that could not be made.
 ///
-/// `Proxy<S>` returns it as a connector (`Service<Uri>`). Clients wrap it, so look for it with [`ConnectError::find`]:
+/// `Proxy<S>` returns it as a connector (`Service<Uri>`). Clients wrap it, so search for it with
+/// [`ConnectError::find`]:
 ///
 /// ```
 /// # use tower_outbound_proxy::ConnectError;
@@ -45,8 +46,8 @@ pub enum Stage {
 
 /// The kind of failure of a [`ConnectError`].
 ///
-/// It tells more than the [`Stage`]: a certificate that does not verify and a proxy that is down are different things to
-/// do. One question with one answer took the place of nine methods, so that a `match` can handle each kind.
+/// It is more specific than the [`Stage`]: an invalid certificate and an unreachable proxy call for different actions.
+/// A `match` can handle each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
@@ -57,16 +58,16 @@ pub enum ConnectErrorKind {
     Denied,
     /// The inner connector could not connect.
     Dial,
-    /// A certificate did not verify: the proxy's, or, in an inner connector, the target's.
+    /// A certificate did not verify: the proxy's, or the target's in an inner connector.
     Certificate,
     /// A TLS handshake failed for another reason.
     Tls,
-    /// The connection broke while the tunnel was asked for.
+    /// The connection broke during CONNECT.
     Io,
-    /// The proxy asked for credentials, or for others: 407, or 401 as Envoy does.
+    /// The proxy requires credentials, or rejected those that were sent: status 407, or 401 as Envoy sends.
     /// [`challenges`](ConnectError::challenges) has the schemes that it offers.
     AuthenticationRequired,
-    /// The proxy refused the tunnel with another status than 2xx; [`response`](ConnectError::response) has its words.
+    /// The proxy refused the tunnel with another non-2xx status; [`response`](ConnectError::response) has its response.
     Refused,
     /// The response head was longer than 64 KiB.
     HeadTooLarge,
@@ -118,7 +119,7 @@ impl ConnectError {
         }))
     }
 
-    /// An inner connector's error. An error of this type says more than a wrapper could, and stays as it is.
+    /// Wraps an inner connector's error. A `ConnectError` stays as it is, since a wrapper would say less.
     pub(crate) fn dial(error: impl Into<BoxError>) -> Self {
         match error.into().downcast::<Self>() {
             Ok(error) => *error,
@@ -140,17 +141,17 @@ impl ConnectError {
         self
     }
 
-    /// Names the target, unless a part nearer to the fault has done so.
+    /// Sets the target, unless it is already set.
     #[must_use]
     pub(crate) fn to(mut self, target: impl fmt::Display) -> Self {
         self.0.target.get_or_insert_with(|| target.to_string());
         self
     }
 
-    /// Finds the `ConnectError` in an error's chain of sources, the error itself included.
+    /// Finds the `ConnectError` in an error's chain of sources, including the error itself.
     ///
-    /// Clients (hyper-util's, tonic's) wrap what their connector returned. Also looks into [`io::Error`]s, which hide
-    /// the error they carry from `source`.
+    /// Clients (hyper-util's, tonic's) wrap their connector's errors. This function also looks into [`io::Error`]s,
+    /// whose `source` skips the error that they carry.
     #[must_use]
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         find(error)
@@ -184,12 +185,12 @@ impl ConnectError {
         }
     }
 
-    /// Returns true if the connection failed before any byte of the request was sent, so that repeating the request is
-    /// safe whatever its method is.
+    /// Returns true if the connection failed before any byte of the request was sent. Repeating the request is then
+    /// safe, whatever its method is.
     ///
-    /// A connector runs before its client writes the request, and in CONNECT no part of the request travels: this holds
-    /// for every error of this type. An error in whose chain [`find`](Self::find) finds nothing gives no such promise.
-    /// [`is_transient`](Self::is_transient) says if another try can *help*.
+    /// This holds for every error of this type: a connector runs before its client writes the request, and CONNECT
+    /// carries no part of the request. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
+    /// such promise. [`is_transient`](Self::is_transient) tells whether a retry can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
@@ -200,15 +201,15 @@ impl ConnectError {
     /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// Not transient are a URI without a host, an address that a policy denies, a certificate that does not verify or
-    /// another fault that TLS found, any other refusal (407 and 403 among them: another try with the same credentials can
-    /// lock an account), and a response that is not HTTP.
+    /// These failures are not transient: a URI without a host, an address that a policy denies, a certificate that does
+    /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
+    /// credentials can lock an account), and a response that is not HTTP.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
             Failure::Target(_) | Failure::Denied(_) => false,
             Failure::Timeout(_) => true,
-            // A connection that broke, not one on which TLS found a fault.
+            // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
             Failure::Refused { response, .. } => {
                 matches!(response.status().as_u16(), 408 | 425 | 429 | 500 | 502..=504)
@@ -223,7 +224,7 @@ impl ConnectError {
         self.kind() == ConnectErrorKind::Timeout
     }
 
-    /// Returns true if TLS found a fault.
+    /// Returns true if TLS reported a fault.
     fn is_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls_error().is_some();
@@ -256,8 +257,7 @@ impl ConnectError {
         }
     }
 
-    /// Returns the address that a policy denied, and the reason; of several addresses the first. See
-    /// [`ConnectErrorKind::Denied`].
+    /// Returns the denied address and the reason; if there are several, the first. See [`ConnectErrorKind::Denied`].
     #[must_use]
     pub fn denied(&self) -> Option<&DeniedError> {
         match &self.0.failure {
@@ -292,8 +292,8 @@ impl ConnectError {
 }
 
 impl Failure {
-    /// A failure to dial. A refusal by policy is found inside the wrappers of resolvers and connectors, and an inner
-    /// `Guard`'s failure to dial is taken out of its wrapper, which would only repeat the outer one.
+    /// Classifies a failure to dial. A policy's refusal is found inside the wrappers of resolvers and connectors. An
+    /// inner `Guard`'s failure to dial loses its wrapper, which would only repeat the outer one.
     pub(crate) fn dial(error: BoxError) -> Self {
         match error.downcast::<ConnectError>() {
             Ok(error) => match *error {
@@ -308,7 +308,7 @@ impl Failure {
     }
 }
 
-/// Walks the sources; `io::Error` returns the *source of* the error it carries, so that one is looked at first.
+/// Walks the chain of sources. `io::Error::source` skips the error that it carries, so that error is checked first.
 fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -328,7 +328,7 @@ impl fmt::Display for ConnectError {
         let inner = &*self.0;
         match (&inner.failure, &inner.proxy) {
             (Failure::Target(error), _) => return error.fmt(f),
-            // Names the target itself.
+            // A `DeniedError` names the target itself.
             (Failure::Denied(denied), None) => return denied.fmt(f),
             _ => {}
         }

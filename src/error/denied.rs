@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 /// An address that an [`IpPolicy`](crate::IpPolicy) denies, and the reason.
 ///
-/// [`ConnectError::denied`](crate::ConnectError::denied) returns it for a connection that failed because of it.
+/// [`ConnectError::denied`](crate::ConnectError::denied) returns it for a connection that failed for this reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeniedError {
-    /// `host:port`, the port where it is known.
+    /// `host:port`, or `host` if the port is unknown.
     pub(crate) target: String,
     pub(crate) address: IpAddr,
     pub(crate) ground: Ground,
@@ -19,14 +19,14 @@ pub struct DeniedError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ground {
     pub(crate) network: IpNet,
-    /// The purpose of the network and the document that says so; `None` for the caller's own list.
+    /// The network's purpose and the document that defines it; `None` for a network of the caller's own list.
     pub(crate) purpose: Option<(&'static str, &'static str)>,
-    /// The address in the network, where the denied address only stands for it.
+    /// The address in the network, if the denied address only stands for it.
     pub(crate) stands_for: Option<IpAddr>,
 }
 
 impl DeniedError {
-    /// Returns the target: `host:port`; without the port where a resolver was asked by itself.
+    /// Returns the target: `host:port`, or `host` if only a resolver was asked.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
@@ -45,7 +45,7 @@ impl DeniedError {
         self.ground.network
     }
 
-    /// Returns the special purpose of the network, `private use` for instance; `None` for a network of the caller's own
+    /// Returns the special purpose of the network, for instance `private use`; `None` for a network of the caller's own
     /// list.
     #[must_use]
     pub fn purpose(&self) -> Option<&'static str> {

@@ -4,11 +4,11 @@ use std::fmt;
 
 use crate::redact::redacted_entry;
 
-/// A `NO_PROXY` entry that fits no row of the grammar, and therefore matches nothing.
+/// A `NO_PROXY` entry that fits no row of the grammar and therefore matches nothing.
 ///
-/// Read leniently (from the environment), it becomes a [`Warning`](crate::config::Warning) and the other entries hold.
-/// Read strictly ([`NoProxy`](crate::NoProxy)'s `FromStr`, the builder), it is the cause of a
-/// [`ConfigError`](crate::ConfigError).
+/// In a list that is read leniently (from the environment), it becomes a [`Warning`](crate::config::Warning), and the
+/// other entries apply. In a list that is read strictly ([`NoProxy`](crate::NoProxy)'s `FromStr`, the builder), it
+/// causes a [`ConfigError`](crate::ConfigError).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryError {
     position: usize,
@@ -31,13 +31,13 @@ impl EntryError {
         self.position
     }
 
-    /// Returns the entry as it was written. A password in it, which does not belong there, is hidden.
+    /// Returns the entry as it was written. A password that was misplaced in it is hidden.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.entry
     }
 
-    /// Returns the reason why it matches nothing.
+    /// Returns the reason why the entry matches nothing.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason

@@ -1,14 +1,14 @@
-//! Errors, as types.
+//! Error types.
 //!
-//! Two families never mix: a [`ConfigError`] is for the operator to correct before anything runs, a [`ConnectError`] is
-//! about one connection. [`TargetError`] says why a URI names nothing to connect to. The errors of one module alone stand
-//! with it: `client::ClientError`, [`purpose::PurposeError`](crate::purpose::PurposeError) and
+//! A [`ConfigError`] reports a setting that the operator must correct before anything runs. A [`ConnectError`] reports
+//! one failed connection. A [`TargetError`] says why a URI names nothing to connect to. Errors that only one module
+//! returns are in that module: `client::ClientError`, [`purpose::PurposeError`](crate::purpose::PurposeError) and
 //! `no_proxy::NotDirectError`.
 //!
-//! All are opaque structs: methods answer questions, the text is for people, and no text, `Debug` output or `source` ever
+//! All are opaque structs. Programs use their methods; people read their text. No text, `Debug` output or `source` ever
 //! contains a password.
 //!
-//! Clients wrap the errors of their connectors, so look for a [`ConnectError`] with [`ConnectError::find`]:
+//! Clients wrap their connectors' errors, so search for a [`ConnectError`] with [`ConnectError::find`]:
 //!
 //! ```
 //! # use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
@@ -45,5 +45,5 @@ pub(crate) use self::{
 };
 pub use crate::target::TargetError;
 
-/// A boxed error, as tower's own middlewares use it.
+/// A boxed error, as in tower's own middleware.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -7,11 +7,11 @@ use http::{HeaderMap, StatusCode, Version};
 
 /// A proxy's response to CONNECT.
 ///
-/// [`ConnectError::response`](crate::ConnectError::response) has that of a refusal. That of an open tunnel is part of the
-/// connection's metadata, and hyper-util's client puts it into the extensions of every response that came through the
-/// tunnel.
+/// [`ConnectError::response`](crate::ConnectError::response) returns the response that refused a tunnel. The response
+/// that opened a tunnel is part of the connection's metadata. hyper-util's client puts it into the extensions of every
+/// response that came through the tunnel.
 ///
-/// A proxy may repeat the request. Credentials that come back are replaced by `***`.
+/// A proxy may echo the request. Echoed credentials are replaced by `***`.
 #[derive(Clone)]
 pub struct ConnectResponse(Arc<ResponseParts>);
 
@@ -34,7 +34,7 @@ impl ConnectResponse {
         self.0.status
     }
 
-    /// Returns the proxy's version: HTTP/1.0 or HTTP/1.1.
+    /// Returns the version of the response: HTTP/1.0 or HTTP/1.1.
     #[must_use]
     pub fn version(&self) -> Version {
         self.0.version
@@ -66,7 +66,7 @@ impl ConnectResponse {
     }
 }
 
-/// The status line without the version, and `X-Squid-Error` where there is one.
+/// Writes the status line without the version, and `X-Squid-Error` if it is present.
 impl fmt::Display for ConnectResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ResponseParts {

@@ -1,10 +1,10 @@
-//! Where a setting came from.
+//! [`SettingName`]: the name and the source of a setting.
 
 use std::{borrow::Cow, fmt};
 
-/// The name under which the operator knows a setting, and the place where it stands.
+/// A setting's name as the operator knows it, and its source.
 ///
-/// `Display` says both: `HTTPS_PROXY`, `https_proxy in the settings file`.
+/// `Display` shows both: `HTTPS_PROXY`, `https_proxy in the settings file`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SettingName {
     name: Cow<'static, str>,
@@ -19,7 +19,7 @@ enum Place {
 }
 
 impl SettingName {
-    /// An environment variable, as it is spelled there.
+    /// Creates the name of an environment variable, as it is spelled there.
     pub(crate) fn variable(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: name.into(),
@@ -27,7 +27,7 @@ impl SettingName {
         }
     }
 
-    /// A header field that code sets.
+    /// Creates the name of a header field that code sets.
     pub(crate) fn header(name: &http::HeaderName) -> Self {
         Self {
             name: name.as_str().to_owned().into(),
@@ -35,7 +35,7 @@ impl SettingName {
         }
     }
 
-    /// A builder's method, or another place in the application's code.
+    /// Creates the name of a builder's method, or of another place in the application's code.
     pub(crate) const fn code(name: &'static str) -> Self {
         Self {
             name: Cow::Borrowed(name),
@@ -50,7 +50,7 @@ impl SettingName {
         }
     }
 
-    /// A key of a settings file, with the way to it: `by_domain[1].include[0]`, counted from 0.
+    /// Creates the name of a key in a settings file from its path: `by_domain[1].include[0]`, counted from 0.
     pub(crate) fn key(path: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: path.into(),
@@ -58,20 +58,20 @@ impl SettingName {
         }
     }
 
-    /// Returns the variable as it is spelled, the builder's method, or the settings file's key with the way to it
+    /// Returns the variable as it is spelled, the builder's method, or the path of the settings file's key
     /// (`by_domain[1].include[0]`, counted from 0).
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.name
     }
 
-    /// Returns true for a key of a settings file: a key and a variable can have the same name.
+    /// Returns true for a key of a settings file. A key and a variable can have the same name.
     #[must_use]
     pub fn is_in_settings_file(&self) -> bool {
         self.place == Place::File
     }
 
-    /// The words that follow the name where it is shown with a value.
+    /// Returns the words that follow the name, or the value if one is shown.
     pub(super) fn suffix(&self) -> &'static str {
         match self.place {
             Place::File => " in the settings file",

@@ -1,4 +1,4 @@
-//! Dials a name by its addresses: one look-up, then the allowed addresses, two families side by side (RFC 8305).
+//! Dials a name: one look-up, then the allowed addresses, with both address families in parallel (RFC 8305).
 
 use std::{
     future::poll_fn,
@@ -44,7 +44,7 @@ where
         dialled.map_err(|error| error.to(self.asked.target.authority()))
     }
 
-    /// The allowed addresses of the name. If there are none but denied ones, the first of those is the error.
+    /// Returns the allowed addresses of the name. If all addresses are denied, the first is the error.
     async fn resolve(&mut self) -> Result<Vec<SocketAddr>, ConnectError> {
         let name = self.asked.target.written();
         let name = name.parse::<Name>().map_err(ConnectError::dial)?;
@@ -57,7 +57,8 @@ where
             .map_err(ConnectError::denied_by)
     }
 
-    /// Dials the addresses of one family in order, and those of the other after a delay, or once the first have failed.
+    /// Dials the addresses of the first one's family in order. The other family starts after a delay, or once the first
+    /// has failed.
     async fn race<S>(&self, inner: S, addresses: &[SocketAddr]) -> Result<S::Response, ConnectError>
     where
         S: Service<Uri, Error: Into<BoxError>> + Clone,
@@ -88,7 +89,7 @@ where
         }
     }
 
-    /// There is at least one address. The error is that of the last one.
+    /// Dials the addresses in order; there must be at least one. The error is that of the last one.
     async fn try_each<S>(&self, mut inner: S, addresses: Vec<SocketAddr>) -> Result<S::Response, ConnectError>
     where
         S: Service<Uri, Error: Into<BoxError>>,
@@ -115,7 +116,7 @@ where
     }
 }
 
-/// The first success of two, or the failure of the one that fails last.
+/// Returns the first success of the two, or the later failure.
 async fn either<T, E>(
     mut first: Pin<&mut impl Future<Output = Result<T, E>>>,
     mut second: Pin<&mut impl Future<Output = Result<T, E>>>,

@@ -1,4 +1,4 @@
-//! [`GuardFuture`]: a guarded connection that is being made.
+//! [`GuardFuture`]: a pending guarded connection.
 
 use std::{
     fmt,

@@ -27,9 +27,9 @@ use crate::{
 
 /// Keeps a connector from dialling addresses that an [`IpPolicy`] denies, on direct routes.
 ///
-/// It goes *under* [`Proxy`](crate::Proxy), where direct connections and connections to proxies can be told apart, and
-/// makes a [`Split`] of the connector: a [`Guard`] dials targets, and the connector itself dials proxies. For hyper-util's
-/// `HttpConnector` there is [`IpPolicy::http_connector`].
+/// It goes *under* [`Proxy`](crate::Proxy), which can tell direct connections from connections to proxies. It makes a
+/// [`Split`] of the connector: a [`Guard`] dials targets, and the connector itself dials proxies.
+/// [`IpPolicy::http_connector`] does this for hyper-util's `HttpConnector`.
 ///
 /// ```
 /// # use hyper_util::client::legacy::connect::HttpConnector;
@@ -45,23 +45,23 @@ use crate::{
 /// # }
 /// ```
 ///
-/// # The address that is dialled is checked
+/// # The dialled address is checked
 ///
 /// - A host that is an address, in any spelling that a resolver would read (`0x7f.1`, `2130706433`,
-///   `[::ffff:127.0.0.1]`), is checked, and passed on in its usual spelling, without a zone.
-/// - A name is resolved here, once. The inner connector is asked for the allowed addresses, and has no name to resolve
-///   again, so that DNS cannot answer otherwise the second time (DNS rebinding). Addresses of the first one's family are
-///   dialled in order; after 300 milliseconds those of the other family join in (RFC 8305). The inner connector's own
-///   time-out applies to each address.
+///   `[::ffff:127.0.0.1]`), is checked. It is passed on in its usual spelling, without a zone.
+/// - A name is resolved here, once. The inner connector gets the allowed addresses and resolves no name again, so DNS
+///   cannot give it a different answer (DNS rebinding). Addresses of the first one's family are dialled in order. After
+///   300 milliseconds, the other family joins in (RFC 8305). The inner connector's own time-out applies to each
+///   address.
 /// - Connections to a proxy are not checked.
 ///
-/// A refused connection fails with a [`DeniedError`](super::DeniedError) before any packet has left for that address.
+/// A refused connection fails with a [`DeniedError`](super::DeniedError) before any packet is sent to the address.
 ///
 /// # The order matters
 ///
-/// `Proxy` goes outside of this layer, and TLS to the target outside of both: the inner connector does not get to see the
-/// target's name. A layer between `Proxy` and this one does not compile, since a `Split` is not a `Service<Uri>`. Put it
-/// inside of this layer, around the connector that both halves use.
+/// `Proxy` goes outside this layer, and TLS to the target goes outside both, because the inner connector does not see
+/// the target's name. A layer between `Proxy` and this one does not compile, because a `Split` is not a `Service<Uri>`.
+/// Put it inside this layer, around the connector that both halves use.
 #[derive(Clone, Debug)]
 pub struct GuardLayer<R = GaiResolver> {
     policy: IpPolicy,
@@ -69,7 +69,7 @@ pub struct GuardLayer<R = GaiResolver> {
 }
 
 impl GuardLayer {
-    /// Creates a layer that enforces this policy, and resolves names with the system's resolver.
+    /// Creates a layer that enforces this policy and resolves names with the system's resolver.
     #[must_use]
     pub fn new(policy: IpPolicy) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl IpPolicy {
         self.http_connector_with(GaiResolver::new())
     }
 
-    /// Creates the same with a resolver of the caller's, for targets and proxies.
+    /// Creates the same connector with the caller's resolver, for targets and proxies.
     #[must_use]
     pub fn http_connector_with<R: Clone>(&self, resolver: R) -> Split<Guard<HttpConnector<R>, R>, HttpConnector<R>> {
         let mut http = HttpConnector::new_with_resolver(resolver.clone());
@@ -123,8 +123,8 @@ impl IpPolicy {
 
 /// A connector that dials no address that an [`IpPolicy`] denies.
 ///
-/// It checks every connection. Under [`Proxy`](crate::Proxy) that would deny proxies in the server's own network, so there
-/// it is one half of a [`Split`], which [`GuardLayer`] makes. Alone it guards clients that use no proxy.
+/// It checks every connection. Under [`Proxy`](crate::Proxy), this would deny proxies in the server's own network, so
+/// [`GuardLayer`] makes it one half of a [`Split`]. On its own, it guards clients that use no proxy.
 #[derive(Clone, Debug)]
 pub struct Guard<S, R = GaiResolver> {
     inner: S,
@@ -133,7 +133,7 @@ pub struct Guard<S, R = GaiResolver> {
 }
 
 impl<S> Guard<S> {
-    /// Creates a guard around a connector, which resolves names with the system's resolver.
+    /// Creates a guard around a connector. It resolves names with the system's resolver.
     #[must_use]
     pub fn new(policy: IpPolicy, inner: S) -> Self {
         Self {
@@ -150,7 +150,7 @@ impl<S, R> Guard<S, R> {
         &self.inner
     }
 
-    /// Returns the inner connector, to set its time-outs for instance.
+    /// Returns the inner connector, for instance to set its time-outs.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
@@ -202,7 +202,7 @@ where
                 Err(error) => GuardFuture::failed(error),
             };
         }
-        // The service that was polled ready goes along; the clone stays and must become ready itself.
+        // The ready service moves into the future. Its clone stays, and must become ready itself.
         let unready = self.inner.clone();
         let by_name = ByName {
             policy: self.policy.clone(),
@@ -220,12 +220,12 @@ where
 /// The target of a guarded connection.
 pub(super) struct Asked {
     pub(super) target: Target<'static>,
-    /// The URI has the port, so it takes precedence over the resolver's.
+    /// True if the URI names the port. It then takes precedence over the resolver's port.
     port_is_explicit: bool,
 }
 
 impl Asked {
-    /// Reads a URI, and writes the port out where the inner connector would take another one than is checked.
+    /// Reads a URI. Adds the port if the inner connector would otherwise use a port that was not checked.
     fn new(uri: Uri) -> Result<(Self, Uri), TargetError> {
         let target = Target::try_from(&uri)?.into_owned();
         let uri = target.with_explicit_port(&uri)?.unwrap_or(uri);
@@ -239,7 +239,7 @@ impl Asked {
         ))
     }
 
-    /// A name alone, as a resolver is asked for it.
+    /// Creates the target of a look-up, which is a host without a port.
     pub(super) fn of_host(host: &str) -> Result<Self, TargetError> {
         Ok(Self {
             target: Target::of_host(host)?,
@@ -247,7 +247,7 @@ impl Asked {
         })
     }
 
-    /// The target as it is dialled at an address of the resolver, whose port counts where the URI has none.
+    /// Returns the target as it is dialled at a resolved address. The address's port applies if the URI names none.
     pub(super) fn at(&self, address: SocketAddr) -> Target<'_> {
         match (self.port_is_explicit, address.port(), self.target.port()) {
             (true, _, Some(port)) | (false, 0, Some(port)) => self.target.on_port(port),

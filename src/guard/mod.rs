@@ -1,16 +1,15 @@
-//! Addresses that *direct* connections may have: for servers that fetch URLs named by strangers.
+//! Policies for the addresses of *direct* connections, for servers that fetch URLs named by strangers.
 //!
-//! Link previews, federation and push gateways must not reach their server's own network. The guard checks the address
-//! that is dialled, at the moment of connecting, since names, redirects and odd spellings say little about it. It does not
-//! check connections to a proxy: the operator chose the proxy, which resolves the target's name itself and has a policy of
-//! its own for it.
+//! Link previews, federation and push gateways must not reach their server's own network. The guard checks each address
+//! when it is dialled, because names, redirects and odd spellings say little about the address. It does not check
+//! connections to a proxy. The operator chose the proxy, and the proxy resolves the target's name under its own policy.
 //!
-//! - [`IpPolicy`] says which addresses are denied; [`IpPolicy::special_purpose`] denies all that are not globally
+//! - [`IpPolicy`] defines the denied addresses. [`IpPolicy::special_purpose`] denies all that are not globally
 //!   reachable.
-//! - [`GuardLayer`] puts it around any connector under [`Proxy`](crate::Proxy), and [`IpPolicy::http_connector`] around
-//!   hyper-util's. `ClientBuilder::guard` does it for a `Client`.
+//! - [`GuardLayer`] guards any connector under [`Proxy`](crate::Proxy). [`IpPolicy::http_connector`] does this for
+//!   hyper-util's connector, and `ClientBuilder::guard` for a `Client`.
 //! - [`Guard`] is the guarded connector alone, for stacks without proxies.
-//! - [`GuardedResolver`] guards the resolver of another client: names only.
+//! - [`GuardedResolver`] guards the resolver of another client. It checks names only.
 //!
 //! ```
 //! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};

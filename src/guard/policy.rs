@@ -21,8 +21,8 @@ use crate::{
 
 /// A policy for the addresses of direct connections: denied networks, and exceptions.
 ///
-/// A [`Guard`](crate::guard::Guard) around a connector enforces it ([`http_connector`](Self::http_connector),
-/// [`GuardLayer`](crate::guard::GuardLayer)), or `ClientBuilder::guard`.
+/// A [`Guard`](crate::guard::Guard) around a connector enforces it. [`http_connector`](Self::http_connector),
+/// [`GuardLayer`](crate::guard::GuardLayer) and `ClientBuilder::guard` create such a guard.
 ///
 /// ```
 /// # use tower_outbound_proxy::{IpPolicy, Target};
@@ -45,13 +45,14 @@ use crate::{
 ///
 /// # Embedded IPv4 addresses
 ///
-/// An IPv4-mapped IPv6 address (`::ffff:0:0/96`) is its IPv4 address, in denied networks and in exceptions. The addresses
-/// of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052), of 6to4 (`2002::/16`, RFC 3056), the IPv4-translated ones
-/// (`::ffff:0:0:0/96`, RFC 2765) and the IPv4-compatible ones (`::/96`, RFC 4291 2.5.5.1) lead to the IPv4 address in them:
-/// they are denied where that address is denied. An exception for the IPv4 address does not cover them; it can name them
-/// itself. A policy does not know a network's *own* NAT64 prefix, unless it [denies](IpPolicyBuilder::deny) it.
+/// An IPv4-mapped IPv6 address (`::ffff:0:0/96`) is its IPv4 address, in denied networks and in exceptions. Some other
+/// addresses lead to the IPv4 address in them: those of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052), of 6to4
+/// (`2002::/16`, RFC 3056), the IPv4-translated ones (`::ffff:0:0:0/96`, RFC 2765) and the IPv4-compatible ones
+/// (`::/96`, RFC 4291 2.5.5.1). They are denied if the IPv4 address is denied. An exception for the IPv4 address does
+/// not cover them, but an exception can name them. A policy knows a network's *own* NAT64 prefix only if it
+/// [denies](IpPolicyBuilder::deny) that prefix.
 ///
-/// In the same way the unspecified addresses `0.0.0.0` and `::`, which reach this machine when dialled, are denied where
+/// Likewise, the unspecified addresses `0.0.0.0` and `::` reach this machine when dialled. They are denied if
 /// `127.0.0.1` and `::1` are denied.
 ///
 /// Cloning is cheap.
@@ -66,13 +67,13 @@ struct Rules {
 }
 
 impl IpPolicy {
-    /// Denies all addresses that are not globally reachable: private, loopback, link-local, reserved, documentation,
-    /// multicast and so on.
+    /// Creates a policy that denies all addresses that are not globally reachable: private, loopback, link-local,
+    /// reserved, documentation, multicast and so on.
     ///
-    /// The source is IANA's [IPv4] and [IPv6 Special-Purpose Address Registries][IPv6], both as of 2025-10-09, where the most
-    /// specific entry decides. Multicast (RFC 5771, RFC 4291), site-local (RFC 3879) and IPv4-compatible addresses
-    /// (RFC 4291) come from other documents. Among them is `169.254.169.254`, the metadata service of clouds, which holds
-    /// their machines' credentials.
+    /// The source is IANA's [IPv4] and [IPv6 Special-Purpose Address Registries][IPv6], both as of 2025-10-09. The most
+    /// specific entry decides. Multicast (RFC 5771, RFC 4291), site-local (RFC 3879) and IPv4-compatible addresses (RFC
+    /// 4291) come from other documents. The denied addresses include `169.254.169.254`, the metadata service of clouds,
+    /// which holds their machines' credentials.
     ///
     /// [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry/
     /// [IPv6]: https://www.iana.org/assignments/iana-ipv6-special-registry/
@@ -93,7 +94,7 @@ impl IpPolicy {
 
     /// Checks an address that is about to be dialled directly to reach this target.
     ///
-    /// The target is the one of the request. It matters only to [exceptions by host](IpPolicyBuilder::allow_hosts).
+    /// The target is the request's. It matters only for [exceptions by host](IpPolicyBuilder::allow_hosts).
     ///
     /// # Errors
     ///
@@ -120,7 +121,7 @@ impl IpPolicy {
 }
 
 impl Rules {
-    /// The reason why the address is denied to targets that are not an exception.
+    /// Returns the reason why the address is denied to targets without an exception.
     fn ground(&self, ip: IpAddr) -> Option<Ground> {
         if self.allowed.find(ip).is_some() {
             return None;
@@ -159,18 +160,18 @@ impl Rules {
     }
 }
 
-/// The other address that dialling this one reaches.
+/// Returns the other address that dialling this one reaches.
 fn stands_for(ip: IpAddr) -> Option<IpAddr> {
     let ip = match ip {
         IpAddr::V6(ip) => ip,
-        // To `connect`, on Linux and the BSDs, the unspecified address is this machine.
+        // On Linux and the BSDs, `connect` takes the unspecified address for this machine.
         IpAddr::V4(ip) => return ip.is_unspecified().then_some(Ipv4Addr::LOCALHOST.into()),
     };
     let last_32_bits = Ipv4Addr::from_bits(ip.to_bits() as u32);
     match ip.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => Some(last_32_bits.into()),
         [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()),
-        // These two are no IPv4-compatible ones (RFC 4291 2.5.2, 2.5.3).
+        // These two are not IPv4-compatible addresses (RFC 4291 2.5.2, 2.5.3).
         _ if ip == Ipv6Addr::UNSPECIFIED => Some(Ipv6Addr::LOCALHOST.into()),
         _ if ip == Ipv6Addr::LOCALHOST => None,
         [0, 0, 0, 0, 0, 0, _, _] => Some(last_32_bits.into()),
@@ -206,31 +207,32 @@ impl IpPolicyBuilder {
         self
     }
 
-    /// Denies these networks or addresses as well. Host bits may be set. Can be called again.
+    /// Denies these networks or addresses as well. Host bits may be set. Can be called repeatedly.
     pub fn deny(mut self, networks: impl IntoIterator<Item = impl Into<IpNet>>) -> Self {
         self.denied.extend(networks.into_iter().map(Into::into));
         self
     }
 
-    /// Allows these networks or addresses even where they are denied. Can be called again.
+    /// Allows these networks or addresses even if they are denied. Can be called repeatedly.
     pub fn allow(mut self, networks: impl IntoIterator<Item = impl Into<IpNet>>) -> Self {
         self.allowed.extend(networks.into_iter().map(Into::into));
         self
     }
 
-    /// Allows the targets on a list, which is written like a [`NoProxy`] list and read strictly. Can be called again.
+    /// Allows the targets on a list, which is written like a [`NoProxy`] list and read strictly. Can be called
+    /// repeatedly.
     ///
-    /// An entry that matches the target's name allows all addresses of that name. An entry that matches the address allows
-    /// that address. Where an entry has a port, the target's port must match as well. The entry `*` allows everything. In
-    /// Mattermost such exceptions are the "allowed untrusted internal connections".
+    /// An entry that matches the target's name allows all addresses of that name. An entry that matches the address
+    /// allows that address. If an entry has a port, the target's port must match as well. The entry `*` allows
+    /// everything. Mattermost calls such exceptions "allowed untrusted internal connections".
     ///
-    /// The owner of a listed name's DNS zone chooses the addresses that are reached under it.
+    /// The owner of a listed name's DNS zone chooses the addresses that the name reaches.
     pub fn allow_hosts(mut self, list: impl Into<NoProxySetting>) -> Self {
         self.hosts.push(list.into());
         self
     }
 
-    /// Reads the lists.
+    /// Builds the policy from the lists.
     ///
     /// # Errors
     ///

@@ -19,16 +19,16 @@ use crate::{
     target::{Target, TargetError},
 };
 
-/// A resolver, for the connectors of other clients, that never returns an address that an [`IpPolicy`] denies.
+/// A resolver for the connectors of other clients. It never returns an address that an [`IpPolicy`] denies.
 ///
-/// It removes denied addresses from the answer; if that leaves none, the look-up fails with a [`DeniedError`]. An empty
+/// It removes denied addresses from the answer. If none is left, the look-up fails with a [`DeniedError`]. An empty
 /// answer stays empty.
 ///
 /// # It guards names only
 ///
 /// **A connector does not ask its resolver for a host that is an address: `http://127.0.0.1/` bypasses it.** A
-/// [`Guard`](super::Guard) around the connector checks those as well. A resolver also knows only the name it is asked for:
-/// [exceptions](super::IpPolicyBuilder::allow_hosts) with a port apply only where the answer has that port, and a proxy's
+/// [`Guard`](super::Guard) around the connector checks such hosts as well. A resolver knows only the name.
+/// [Exceptions](super::IpPolicyBuilder::allow_hosts) with a port apply only if the answer has that port, and a proxy's
 /// name is guarded like any other.
 #[derive(Clone, Debug)]
 pub struct GuardedResolver<R = GaiResolver> {
@@ -37,7 +37,7 @@ pub struct GuardedResolver<R = GaiResolver> {
 }
 
 impl GuardedResolver {
-    /// Guards the system's resolver.
+    /// Creates a guard around the system's resolver.
     #[must_use]
     pub fn new(policy: IpPolicy) -> Self {
         Self::with_resolver(policy, GaiResolver::new())
@@ -45,7 +45,7 @@ impl GuardedResolver {
 }
 
 impl<R> GuardedResolver<R> {
-    /// Guards this resolver.
+    /// Creates a guard around this resolver.
     #[must_use]
     pub fn with_resolver(policy: IpPolicy, inner: R) -> Self {
         Self { inner, policy }
@@ -71,7 +71,7 @@ where
                 policy: self.policy.clone(),
                 asked,
             },
-            // An address with a zone, for instance. No rule for names must be tried on it (CVE-2025-22870).
+            // For instance an address with a zone. Name rules must not be tried on it (CVE-2025-22870).
             Err(error) => State::Failed { error: ready(error) },
         };
         ResolveFuture { state }
@@ -79,7 +79,8 @@ where
 }
 
 impl IpPolicy {
-    /// The addresses that are allowed to the target that each leads to. If all are denied, the first is the error.
+    /// Returns the addresses that are allowed for the target at each of them. If all are denied, the first is the
+    /// error.
     pub(super) fn retain_allowed<'t>(
         &self,
         addresses: impl Iterator<Item = SocketAddr>,

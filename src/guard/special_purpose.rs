@@ -6,8 +6,8 @@
 //! - <https://www.iana.org/assignments/iana-ipv4-special-registry/>
 //! - <https://www.iana.org/assignments/iana-ipv6-special-registry/>
 //!
-//! `Reachable` is the registries' column "Globally Reachable"; "N/A" and an empty field count as false. Addresses that other
-//! documents set apart stand below the registries' rows.
+//! `Reachable` is the registries' column "Globally Reachable"; "N/A" and an empty field count as false. Rows from other
+//! documents follow the registries' rows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,7 +16,8 @@ use ipnet::IpNet;
 use self::Reachable::{AsIpv4, No, Yes};
 use crate::error::Ground;
 
-/// The reason why an address is not globally reachable. It is not an IPv4-mapped one. The most specific row decides.
+/// Returns the reason why an address is not globally reachable. The address must not be IPv4-mapped. The most specific
+/// row decides.
 pub(super) fn ground(ip: IpAddr) -> Option<Ground> {
     let rows = match ip {
         IpAddr::V4(_) => V4,
@@ -45,7 +46,7 @@ struct Row {
 enum Reachable {
     Yes,
     No,
-    /// As the IPv4 address is that stands in its last 32 bits.
+    /// Reachable if the IPv4 address in its last 32 bits is.
     AsIpv4,
 }
 
@@ -106,7 +107,7 @@ static V6: &[Row] = &[
     v6([0, 0, 0, 0, 0, 0, 0, 1], 128, No, "loopback", "RFC 4291"),
     v6([0, 0, 0, 0, 0, 0, 0, 0], 128, No, "unspecified", "RFC 4291"),
     v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96, AsIpv4, "IPv4-mapped", "RFC 4291"),
-    // Reachable by the registry, which leaves it to RFC 6052 3.1 that what is not reachable in IPv4 is not here either.
+    // The registry says reachable. By RFC 6052 3.1, it is not reachable here if it is not reachable in IPv4.
     v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, AsIpv4, "IPv4-IPv6 translation", "RFC 6052"),
     v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, No, "IPv4-IPv6 translation", "RFC 8215"),
     v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, No, "discard-only", "RFC 6666"),

@@ -1,4 +1,4 @@
-//! [`Attempt`]: a connection that is being made, and [`OpenConnection`]: one that is open.
+//! [`Attempt`]: a pending connection, and [`OpenConnection`]: an open one.
 
 use std::sync::{Arc, Weak};
 
@@ -7,7 +7,7 @@ use hyper_util::client::legacy::connect::Connected;
 use super::{Pool, connection::Sender, key::Key};
 use crate::client::error::ClientError;
 
-/// A connection attempt. However its task ends, also by a panic or with its runtime, the pool gets to know.
+/// A connection attempt. It reports to the pool however its task ends, even by a panic or with its runtime.
 pub(in crate::client) struct Attempt {
     pub(super) pool: Weak<Pool>,
     pub(in crate::client) key: Arc<Key>,
@@ -42,7 +42,7 @@ impl Drop for Attempt {
     }
 }
 
-/// An open connection: exists as long as its task runs.
+/// An open connection. It exists as long as its task runs.
 pub(super) struct OpenConnection {
     pub(super) pool: Weak<Pool>,
     pub(super) key: Arc<Key>,

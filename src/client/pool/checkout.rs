@@ -1,11 +1,11 @@
-//! Checking out: a request gets an idle connection, or waits for one.
+//! Checkout: a request gets an idle connection, or waits for one.
 //!
-//! A request takes an idle connection of its key, or becomes a waiter. While fewer attempts are being made than requests
-//! wait (and the limit allows), one more starts. The first connection that becomes available, idle or new, goes to the
-//! first waiter; a new one without a waiter is kept as idle.
+//! A request takes an idle connection of its key, or becomes a waiter. While there are fewer attempts than waiters (and
+//! the limit allows it), one more attempt starts. The first connection that becomes available, idle or new, goes to the
+//! first waiter. A new connection without a waiter is kept as idle.
 //!
-//! Attempts run in tasks of their own, so that a request that is given up or served otherwise wastes nothing. Where the
-//! target may choose HTTP/2, one attempt is made, and all waiters wait for the protocol that it turns out to speak.
+//! Attempts run in their own tasks, so that the connection is not wasted if its request is cancelled or served
+//! otherwise. If the target may choose HTTP/2, one attempt is made, and all waiters wait until its protocol is known.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -21,7 +21,7 @@ use super::{
 };
 
 impl Pool {
-    /// Gets a connection for this key, in turn.
+    /// Returns a connection for this key. Waiters are served in order.
     pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key) -> Result<Lease, ClientError> {
         match self.take_or_queue(key) {
             Ok(lease) => Ok(lease),
@@ -33,7 +33,7 @@ impl Pool {
         let mut dead = Vec::new();
         let mut guard = self.lock();
         let state = &mut *guard;
-        // Most requests find their key here, and need none of their own on the heap.
+        // Most requests find their key here and need no key of their own on the heap.
         let key = match state.entries.get_key_value(&key) {
             Some((known, _)) if !state.is_newer(&key, known) => known.clone(),
             _ => state.replace_key(key),
@@ -47,7 +47,7 @@ impl Pool {
             let Some((connection, _)) = entry.idle.pop_back() else {
                 break;
             };
-            // A new connection that had no waiter may not be ready yet, but takes its first request all the same.
+            // A new connection without a waiter may not be ready yet, but can take its first request.
             match connection.is_closed() {
                 false => found = Some(connection),
                 true => dead.push(connection),
@@ -77,7 +77,7 @@ impl Pool {
         self.connector.may_speak_http2(key) && entry.is_http2 != Some(false)
     }
 
-    /// The number of further attempts to start, which count as being made from now on.
+    /// Returns the number of further attempts to start. They count as connecting from now on.
     pub(super) fn wanted(&self, entry: &mut Entry, key: &Key) -> usize {
         entry.waiters.retain(|waiter| !waiter.is_closed());
         let wanted = match self.is_shared_attempt(entry, key) {
@@ -99,14 +99,14 @@ impl Pool {
                 key: key.clone(),
                 pending: true,
             };
-            // Without a runtime the attempt is dropped, which tells its waiter.
+            // Without a runtime, the attempt is dropped, which tells its waiter.
             if let Ok(runtime) = Handle::try_current() {
                 self.connector.spawn(&runtime, attempt, self.alive.subscribe());
             }
         }
     }
 
-    /// A connection has been opened.
+    /// Adds an opened connection and gives it to waiters.
     pub(super) fn opened(
         self: &Arc<Self>,
         key: &Arc<Key>,
@@ -135,7 +135,7 @@ impl Pool {
             Sender::Http2(sender) => self.multiplex(key, Multiplexed::new(sender, connected)),
             sender => {
                 self.checkin(key, Connection::new(sender, connected), false);
-                // It does not speak HTTP/2, so the other waiters need connections of their own.
+                // The connection does not speak HTTP/2, so the other waiters need connections of their own.
                 self.update(key, |_| ());
             }
         }
@@ -146,7 +146,7 @@ impl Pool {
         let (waiters, others, reaper) = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            // Without an entry the connection has ended already, and has no waiters.
+            // Without an entry, the connection has already ended and has no waiters.
             let Some(entry) = state.entries.get_mut(key) else {
                 return;
             };
@@ -177,8 +177,8 @@ impl Pool {
         self.reap_later(reaper);
     }
 
-    /// An attempt has failed. Its error goes to the first waiter, unless enough other attempts are being made (the request
-    /// that it was made for may have been given up), or to all waiters, if they shared it.
+    /// Handles a failed attempt. If the waiters shared it, its error goes to all of them. Otherwise, the error goes to
+    /// the first waiter, unless enough other attempts are pending (the attempt's own request may have been cancelled).
     pub(super) fn failed(self: &Arc<Self>, key: &Arc<Key>, error: ClientError) {
         let told = self.update(key, |entry| {
             entry.connecting -= 1;
@@ -194,8 +194,8 @@ impl Pool {
         }
     }
 
-    /// An attempt was aborted: its task panicked, or its runtime ended. No other takes its place, so the waiters that would
-    /// wait for nothing get an error.
+    /// Handles an aborted attempt, whose task panicked or whose runtime ended. No attempt takes its place, so waiters
+    /// that would wait for nothing get an error.
     pub(super) fn aborted(&self, key: &Arc<Key>) {
         let mut guard = self.lock();
         let Some(entry) = guard.entries.get_mut(key) else {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::BoxError;
 
-/// The body of any request, so that connections are not tied to one type.
+/// The boxed body of a request, so that connections are not tied to one type of body.
 pub(in crate::client) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The sending half of a connection.
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     pub(super) sender: Sender,
     pub(super) connected: Arc<Connected>,
     pub(super) has_served: bool,
-    /// Tells an HTTP/2 connection that this request uses it.
+    /// Marks an HTTP/2 connection as in use by this request.
     _user: Option<User>,
 }
 
@@ -37,12 +37,12 @@ impl Connection {
         }
     }
 
-    /// Returns true if another request has used it.
+    /// Returns true if the connection has already served a request.
     pub(super) fn has_served(&self) -> bool {
         self.has_served
     }
 
-    /// Returns true if it takes no more requests.
+    /// Returns true if the connection takes no more requests.
     pub(super) fn is_closed(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_closed(),
@@ -59,7 +59,7 @@ pub(super) struct Multiplexed {
     has_served: bool,
 }
 
-/// Held by the connection and by each request on it. Holds the time when the last request ended.
+/// The time when the last request ended. The connection and each request on it hold a reference.
 struct Users(Mutex<Instant>);
 
 struct User(Arc<Users>);
@@ -84,13 +84,13 @@ impl Multiplexed {
         self.sender.is_closed()
     }
 
-    /// The time since which no request uses it; `None` while one does.
+    /// Returns the time since which the connection is idle; `None` while a request uses it.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let since = || *self.users.0.lock().unwrap_or_else(PoisonError::into_inner);
         (Arc::strong_count(&self.users) == 1).then(since)
     }
 
-    /// A share of the connection for one more request.
+    /// Returns a share of the connection for one more request.
     pub(super) fn share(&mut self) -> Connection {
         Connection {
             sender: Sender::Http2(self.sender.clone()),

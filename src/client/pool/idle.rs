@@ -16,12 +16,12 @@ impl Pool {
             let mut evicted = Vec::new();
             let mut guard = self.lock();
             let state = &mut *guard;
-            // Without an entry the connection has ended meanwhile.
+            // Without an entry, the connection has ended meanwhile.
             let Some(entry) = state.entries.get_mut(key) else {
                 return;
             };
             let Some(waiter) = entry.waiters.pop_front() else {
-                // A closed connection has been removed from the entry, and must not be put in again.
+                // A closed connection has been removed from the entry and must not be put back.
                 let mut reaper = None;
                 if !connection.is_closed() && !state.retired.has(key) {
                     entry.idle.push_back((connection, Instant::now()));
@@ -43,7 +43,7 @@ impl Pool {
                 },
                 _ => return,
             }
-            // The waiter had given up.
+            // The waiter was cancelled.
             let mut state = self.lock();
             state.reused -= reused;
             if let Some(entry) = state.entries.get_mut(key) {
@@ -52,7 +52,7 @@ impl Pool {
         }
     }
 
-    /// A request has ended on an HTTP/2 connection, which may be idle now.
+    /// Handles the end of a request on an HTTP/2 connection, which may be idle now.
     pub(super) fn released(&self, key: &Arc<Key>) {
         let is_limited = self.limits.max_idle_per_key.or(self.limits.max_idle).is_some();
         let mut evicted = Vec::new();
@@ -69,7 +69,7 @@ impl Pool {
         drop(evicted);
     }
 
-    /// Takes out the connections over the limits, the longest idle first.
+    /// Removes the connections over the limits, the longest idle first.
     pub(super) fn evict(&self, state: &mut State, key: &Arc<Key>, evicted: &mut Vec<Evicted>) {
         if let (Some(most), Some(entry)) = (self.limits.max_idle_per_key, state.entries.get_mut(key)) {
             while entry.idle() > most {
@@ -88,7 +88,8 @@ impl Pool {
         }
     }
 
-    /// Settings have been replaced: closes the connections that lead to a retired proxy, once no request is on them.
+    /// Closes connections to retired proxies after settings were replaced: idle ones now, others after their last
+    /// request.
     pub(in crate::client) fn retire(&self, present: &Arc<Shared>) {
         let mut retired = Vec::new();
         let mut guard = self.lock();
@@ -104,9 +105,9 @@ impl Pool {
         drop(retired);
     }
 
-    /// The time-out of a reaper that must be started, if none is running.
+    /// Returns the time-out of the reaper to start; `None` if one is running or nothing expires.
     pub(super) fn start_reaper(&self, state: &mut State) -> Option<Duration> {
-        // A time-out that overflows never comes.
+        // A time-out that overflows never expires.
         let timeout = self
             .limits
             .idle_timeout
@@ -114,20 +115,20 @@ impl Pool {
         (!std::mem::replace(&mut state.reaping, true)).then_some(timeout)
     }
 
-    /// Starts a reaper, which closes connections that are idle for too long without a request having to come.
+    /// Starts a reaper, which closes expired connections even if no request comes.
     pub(super) fn reap_later(self: &Arc<Self>, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return };
         let reaper = Reaper {
             pool: Arc::downgrade(self),
             pending: true,
         };
-        // Without a runtime the reaper is dropped, and the next connection that is kept starts another.
+        // Without a runtime, the reaper is dropped, and the next idle connection starts another.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(run_until_closed(reaper.run(timeout), self.alive.subscribe()));
         }
     }
 
-    /// Closes the connections that were idle for too long, and returns the time of the next expiry.
+    /// Closes expired idle connections, and returns the time of the next expiry.
     pub(super) fn reap(&self, timeout: Duration) -> Option<Instant> {
         let now = Instant::now();
         let mut expired = Vec::new();
@@ -137,10 +138,10 @@ impl Pool {
             while entry.idle_since().is_some_and(|since| since + timeout <= now) {
                 expired.push(entry.evict());
             }
-            // An HTTP/2 connection in use will be idle, but not before now.
+            // An HTTP/2 connection in use becomes idle now at the earliest.
             let in_use = entry.http2.as_ref().map(|_| now);
             if let Some(since) = entry.idle_since().or(in_use) {
-                // With a pause, however short the time-out is.
+                // The minimum pause applies even if the time-out is shorter.
                 let expiry = since + timeout.max(Duration::from_millis(1));
                 next = Some(next.map_or(expiry, |next| next.min(expiry)));
             }
@@ -150,7 +151,7 @@ impl Pool {
         next
     }
 
-    /// The reaper has ended.
+    /// Records that the reaper has stopped.
     pub(super) fn reaper_stopped(&self) {
         self.lock().reaping = false;
     }

@@ -20,21 +20,22 @@ use crate::{
     tls::TlsConfig,
 };
 
-/// The route, with proxy and credentials, TLS to the proxy, and the connection's other end: the proxy, or the target.
+/// The key of a connection: the route (with proxy and credentials), TLS to the proxy, and the peer, which is the proxy
+/// or the target.
 ///
-/// TLS to targets is the client's, and the same for all of its connections.
+/// TLS to targets is the same for all connections of a client.
 #[derive(Clone)]
 pub(in crate::client) struct Key {
     pub(in crate::client) route: Route,
     /// `None` for a connection to a proxy that forwards to any origin.
     pub(in crate::client) origin: Option<Origin>,
-    /// TLS must not choose HTTP/2, which has no `Upgrade`.
+    /// True if TLS must not choose HTTP/2, which has no `Upgrade`.
     pub(in crate::client) http1_only: bool,
-    /// The settings that decided the route. They make no difference where they give the same route and the same TLS.
+    /// The settings that decided the route. Keys with different settings are equal if the route and TLS are the same.
     pub(in crate::client) settings: Arc<Shared>,
 }
 
-/// The parts that make keys equal.
+/// The parts of a key that are compared.
 type Identity<'k> = (&'k Route, Option<&'k Origin>, bool, Option<&'k TlsConfig>);
 
 impl PartialEq for Key {
@@ -61,11 +62,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The scheme, host and port of a target. A host's case makes no difference, nor does a default port that is written out.
+/// The scheme, host and port of a target. Comparison ignores the case of the host, and treats a default port like no
+/// port.
 #[derive(Clone, Debug)]
 pub(in crate::client) struct Origin {
     scheme: Scheme,
-    /// The request's own, which costs no allocation.
+    /// The request's own authority, whose clone costs no allocation.
     authority: Authority,
     ip: Option<IpAddr>,
     port: u16,
@@ -111,13 +113,13 @@ impl Key {
         (&self.route, self.origin.as_ref(), self.http1_only, self.proxy_tls())
     }
 
-    /// TLS to the proxy, where there is one that speaks TLS.
+    /// Returns the TLS settings for the proxy, if it speaks TLS.
     pub(super) fn proxy_tls(&self) -> Option<&TlsConfig> {
         self.route.proxy().filter(|proxy| proxy.is_tls())?;
         self.settings.config.tls()
     }
 
-    /// The URI for the connector: the target's, or, for a proxy that forwards to any, the proxy's.
+    /// Returns the URI for the connector: the target's, or the proxy's if the proxy forwards to any origin.
     pub(in crate::client) fn uri(&self) -> Result<Uri, TargetError> {
         let mut parts = uri::Parts::default();
         match (&self.origin, self.route.proxy()) {
@@ -157,12 +159,12 @@ impl Origin {
         })
     }
 
-    /// The host as it was written.
+    /// Returns the host as it was written.
     fn host(&self) -> &str {
         self.authority.host()
     }
 
-    /// The host that the target's certificate must name.
+    /// Returns the host that the target's certificate must name.
     pub(in crate::client) fn tls_host(&self) -> Host<'_> {
         match self.ip {
             Some(ip) => Host::Ip(ip),

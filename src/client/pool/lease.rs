@@ -14,8 +14,8 @@ use super::{
 
 /// A request's hold on a connection.
 ///
-/// Dropping it checks the connection in, unless a request is under way on it: that closes the connection (HTTP/1.1), since
-/// nobody reads the rest of its response, or resets the stream (HTTP/2).
+/// Dropping it checks the connection in. If a request is in progress, dropping it closes the connection instead
+/// (HTTP/1.1), since nobody reads the rest of the response, or resets the stream (HTTP/2).
 pub(in crate::client) struct Lease {
     pool: Arc<Pool>,
     key: Arc<Key>,
@@ -50,7 +50,7 @@ impl Lease {
         )
     }
 
-    /// Takes the connection out, so that none is checked in.
+    /// Takes the connection out, so that it is not checked in.
     pub(super) fn take(&mut self) -> Option<Connection> {
         self.connection.take()
     }
@@ -62,7 +62,7 @@ impl Lease {
         }
     }
 
-    /// Sends a request. The error comes with the request, if no byte of it was sent.
+    /// Sends a request. The error contains the request if no byte of it was sent.
     pub(in crate::client) async fn send(
         &mut self,
         request: Request<RequestBody>,
@@ -88,7 +88,7 @@ impl Lease {
         })
     }
 
-    /// Ends the hold: the response has been read to its end.
+    /// Ends the hold after the response has been read to its end.
     pub(in crate::client) fn finish(mut self) {
         self.in_use = false;
     }

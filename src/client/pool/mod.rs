@@ -1,13 +1,14 @@
 //! A pool of connections, keyed by route.
 //!
 //! - [`key`]: the properties that two requests must share to use one connection;
-//! - [`checkout`]: a request gets a connection, and attempts are made for those that wait;
-//! - [`idle`]: connections come back, wait, and are closed;
+//! - [`checkout`]: gives connections to requests, and makes attempts for waiters;
+//! - [`idle`]: checks connections in, keeps them within the limits, and closes them;
 //! - [`connection`], [`lease`]: one connection, and a request's hold on it;
 //! - [`attempt`], [`reaper`], [`retired`]: the tasks of a pool, and connections of replaced settings;
 //! - [`stats`]: the pool's content as data.
 //!
-//! No lock is held while anything is polled, woken, spawned (which may drop it, where a runtime ends) or dropped.
+//! No lock is held while anything is polled, woken, spawned (spawning drops a task if the runtime is ending) or
+//! dropped.
 
 mod attempt;
 mod checkout;
@@ -70,17 +71,17 @@ struct State {
     opened: u64,
     reused: u64,
     retired: Retired,
-    /// A reaper is running.
+    /// True while a reaper is running.
     reaping: bool,
 }
 
 impl State {
-    /// Returns true if the key comes from the present settings, and the known one, which is equal to it, from replaced ones.
+    /// Returns true if the key comes from the current settings, and the known, equal key from replaced ones.
     fn is_newer(&self, key: &Key, known: &Key) -> bool {
         !Arc::ptr_eq(&key.settings, &known.settings) && self.retired.is_present(&key.settings)
     }
 
-    /// Puts the key in place of the equal one. Connections opened for it from now on use its settings.
+    /// Replaces the equal key with this one. Connections opened for it from now on use its settings.
     fn replace_key(&mut self, key: Key) -> Arc<Key> {
         let entry = self.entries.remove(&key).unwrap_or_default();
         let key = Arc::new(key);
@@ -91,10 +92,10 @@ impl State {
 
 #[derive(Default)]
 struct Entry {
-    /// The most recently used one comes last, and is used first.
+    /// In order of last use. The most recently used connection comes last and is used first.
     idle: VecDeque<(Connection, Instant)>,
     http2: Option<Multiplexed>,
-    /// The last connection spoke HTTP/2.
+    /// True if the last connection spoke HTTP/2.
     is_http2: Option<bool>,
     /// Requests without a connection, in order.
     waiters: VecDeque<Waiter>,
@@ -122,13 +123,13 @@ impl Entry {
         self.idle.len() + usize::from(self.http2_idle_since().is_some())
     }
 
-    /// The time since which the longest idle connection is idle.
+    /// Returns the time since which the longest idle connection is idle.
     fn idle_since(&self) -> Option<Instant> {
         let http1 = self.idle.front().map(|(_, since)| *since);
         http1.into_iter().chain(self.http2_idle_since()).min()
     }
 
-    /// Takes the longest idle connection out.
+    /// Removes the longest idle connection.
     fn evict(&mut self) -> Evicted {
         match self.http2_idle_since() == self.idle_since() {
             true => (None, self.http2.take()),
@@ -169,7 +170,7 @@ impl Pool {
         result
     }
 
-    /// An open connection's task has ended.
+    /// Records that an open connection's task has ended.
     pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>) {
         self.update(key, |entry| entry.open -= 1);
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::key::Key;
 use crate::{config::ProxyServer, layer::Shared};
 
-/// Tells the connections that are kept only as long as requests are on them: those that lead to a proxy which the present
-/// settings no longer have. Nothing is retired until settings are replaced.
+/// Identifies retired connections: those to a proxy that the current settings no longer have. They are closed once no
+/// request is on them. Nothing is retired until settings are replaced.
 #[derive(Default)]
 pub(super) struct Retired {
-    /// The present settings, since settings were replaced.
+    /// The current settings; `None` until settings are replaced.
     present: Option<Arc<Shared>>,
 }
 
@@ -18,7 +18,7 @@ impl Retired {
         self.present = Some(present.clone());
     }
 
-    /// Returns true if these are the present settings, and others came before them.
+    /// Returns true if these are the current settings and replaced others.
     pub(super) fn is_present(&self, settings: &Arc<Shared>) -> bool {
         self.present
             .as_ref()

@@ -8,9 +8,9 @@ use crate::route::Route;
 pub struct PoolStats {
     /// Connections opened since the client was built.
     pub opened: u64,
-    /// Requests that were given a connection that another request had been given before.
+    /// Requests that got a connection which had served another request.
     pub reused: u64,
-    /// The present content, by key. An empty key is not listed.
+    /// The current content, by key. Empty keys are not listed.
     pub keys: Vec<KeyStats>,
 }
 
@@ -32,11 +32,11 @@ impl PoolStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyStats {
-    /// The route its requests take.
+    /// The route of its requests.
     pub route: Route,
-    /// `scheme://host:port` of its target; `None` where a proxy forwards to any.
+    /// `scheme://host:port` of its target; `None` if a proxy forwards to any origin.
     pub origin: Option<String>,
-    /// Open connections, idle ones included. After an upgrade a connection is the caller's, and no longer counted.
+    /// Open connections, idle ones included. An upgraded connection belongs to the caller and is not counted.
     pub open: usize,
     /// Open connections that serve no request.
     pub idle: usize,
@@ -46,6 +46,6 @@ pub struct KeyStats {
     pub waiting: usize,
     /// Connections opened.
     pub opened: u64,
-    /// Requests that were given a connection that another request had been given before.
+    /// Requests that got a connection which had served another request.
     pub reused: u64,
 }

@@ -1,7 +1,8 @@
 //! CONNECT over HTTP/1.1: one request head out, one response head in, and the connection becomes the tunnel
 //! (RFC 9112 3.2.3).
 //!
-//! Nothing follows the request head until a 2xx has come (RFC 9931). The bytes after the 2xx head belong to the tunnel.
+//! The client sends nothing after the request head until a 2xx arrives (RFC 9931). The bytes after the 2xx head belong
+//! to the tunnel.
 
 use std::{borrow::Cow, future::poll_fn, io, pin::Pin, time::Duration};
 
@@ -16,17 +17,17 @@ use crate::{
     error::{Failure, InvalidHead, ResponseParts},
 };
 
-/// The longest response head that is read, interim ones before it included.
+/// The maximum length of the response head, including interim heads before it.
 const MAX_HEAD: usize = 64 * 1024;
-/// The largest number of header fields of one head.
+/// The maximum number of header fields in one head.
 const MAX_FIELDS: usize = 100;
-/// The longest wait for a refusal's body. The refusal itself is known by then.
+/// The maximum wait for a refusal's body. The refusal itself is already known.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A connection to a proxy, on which one tunnel is asked for.
+/// A connection to a proxy, for one CONNECT request.
 pub(super) struct Http1<T> {
     io: T,
-    /// The bytes that have come and are not read yet.
+    /// Bytes that were received but not parsed yet.
     received: BytesMut,
 }
 
@@ -43,7 +44,7 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
     type Io = T;
 
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
-        // One buffer for both ways.
+        // One buffer serves both directions.
         self.received = request_head(request);
         write_all(&mut self.io, &self.received).await.map_err(Failure::Io)?;
         self.received.clear();
@@ -60,7 +61,7 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
 
     fn into_tunnel(self) -> (T, Bytes) {
         let early = match self.received.is_empty() {
-            // Usually nothing has come early, and the buffer can go.
+            // Usually there are no early bytes, and the buffer is freed.
             true => Bytes::new(),
             false => self.received.freeze(),
         };
@@ -84,7 +85,7 @@ fn request_head(request: &ConnectRequest<'_>) -> BytesMut {
     head
 }
 
-/// Reads up to the end of the first head that is not an interim one. What follows it stays in `received`.
+/// Reads the first head that is not interim. Bytes after it stay in `received`.
 async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Result<ResponseParts, Failure> {
     let mut left = MAX_HEAD;
     loop {
@@ -99,7 +100,7 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
             }
             match read_some(io, received).await {
                 Ok(0) => return Err(eof(received)),
-                // TLS that ends without a close_notify.
+                // TLS ended without a close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(eof(received)),
                 Err(error) => return Err(Failure::Io(error)),
                 Ok(_) => {}
@@ -110,7 +111,7 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
             .ok_or(Failure::InvalidHead(InvalidHead::TooLarge))?;
         let head = parse_head(&received[..end]).map_err(Failure::InvalidHead)?;
         received.advance(end);
-        // A 101 would end HTTP on this connection, which nobody asked for: it is a refusal like any other.
+        // A 101 would end HTTP on this connection. Nobody asked for that, so it is a refusal.
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(head);
         }
@@ -122,14 +123,14 @@ fn eof(received: &BytesMut) -> Failure {
     Failure::InvalidHead(InvalidHead::Eof { mid_head })
 }
 
-/// An empty line before a status line is skipped, as RFC 9112 2.2 advises for requests.
+/// Skips empty lines before the status line, as RFC 9112 2.2 advises for requests.
 fn skip_empty_lines(received: &mut BytesMut, left: &mut usize) {
     let lines = received.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     received.advance(lines);
     *left = left.saturating_sub(lines);
 }
 
-/// The length of the head up to its empty line. A line may end in a bare LF (RFC 9112 2.2).
+/// Returns the length of the head, including its empty line. A line may end in a bare LF (RFC 9112 2.2).
 fn head_end(received: &[u8]) -> Option<usize> {
     let mut lines = 0;
     for line in received.split_inclusive(|byte| *byte == b'\n') {
@@ -141,7 +142,7 @@ fn head_end(received: &[u8]) -> Option<usize> {
     None
 }
 
-/// Rejects bytes that cannot become a response head as soon as they have come, instead of waiting for more.
+/// Rejects bytes that cannot begin a response head, without waiting for more.
 fn check_start(received: &[u8]) -> Result<(), InvalidHead> {
     const START: &[u8] = b"HTTP/1.";
     if received.iter().zip(START).all(|(a, b)| a == b) {
@@ -182,7 +183,7 @@ fn parse_head(head: &[u8]) -> Result<ResponseParts, InvalidHead> {
     })
 }
 
-/// The usual reasons are not copied.
+/// Returns the reason phrase. The usual ones are not copied.
 fn reason(text: &str) -> Cow<'static, str> {
     let usual = ["OK", "Connection established", "Connection Established"];
     match usual.into_iter().find(|usual| *usual == text) {
@@ -191,7 +192,7 @@ fn reason(text: &str) -> Cow<'static, str> {
     }
 }
 
-/// The first [`MAX_BODY`] bytes of a refusal's body, or fewer where it breaks or does not come.
+/// Reads the first [`MAX_BODY`] bytes of a refusal's body, or fewer if it breaks off or does not arrive.
 async fn read_body<T: Read + Unpin>(
     mut io: T,
     mut received: BytesMut,
@@ -229,7 +230,7 @@ async fn read_body<T: Read + Unpin>(
     body
 }
 
-/// The content of a chunked body as far as it has come, and whether its end has (RFC 9112 7.1).
+/// Decodes the received part of a chunked body. The flag is true if the body is complete (RFC 9112 7.1).
 fn unchunk(mut chunks: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(chunks) {

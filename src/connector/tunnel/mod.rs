@@ -1,8 +1,8 @@
 //! CONNECT: asks a proxy for a tunnel, in any version of HTTP (RFC 9110 9.3.6).
 //!
-//! A version is a file with an [`Exchange`]: it sends the request, reads the response's head, and then gives up either the
-//! tunnel or a refusal's body. [`open`] does the rest, which is the same in all of them. With HTTP/1.1 the connection
-//! itself becomes the tunnel; a version that multiplexes gives up one of the connection's streams instead.
+//! Each version is a file with an [`Exchange`]. An exchange sends the request, reads the head of the response, and then
+//! yields either the tunnel or a refusal's body. [`open`] does the rest, which all versions share. With HTTP/1.1, the
+//! connection itself becomes the tunnel. A multiplexing version yields one of the connection's streams instead.
 
 mod http1;
 
@@ -18,7 +18,7 @@ use crate::{
     error::{ConnectResponse, Failure, ResponseParts},
 };
 
-/// The bytes that are kept of a refusal's body.
+/// The maximum number of bytes that are kept of a refusal's body.
 const MAX_BODY: usize = 4 * 1024;
 
 /// A CONNECT request.
@@ -30,7 +30,8 @@ pub(super) struct ConnectRequest<'a> {
 }
 
 impl<'a> ConnectRequest<'a> {
-    /// The header fields besides `Host`, in order. The credentials are asked for here, when they are sent.
+    /// Returns the header fields except `Host`, in order. The credentials are fetched here, at the moment they are
+    /// sent.
     fn fields(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         let authorization = self.auth.authorization();
         let authorization = authorization.map(|value| (&header::PROXY_AUTHORIZATION, value));
@@ -46,11 +47,11 @@ trait Exchange {
     /// Sends the request and reads the head of the final response.
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure>;
 
-    /// Reads the first [`MAX_BODY`] bytes of a refusal's body. That it is a refusal is known by now, so the deadline ends
-    /// only the wait for the body.
+    /// Reads the first [`MAX_BODY`] bytes of a refusal's body. The refusal is already known, so the deadline ends only
+    /// the wait for the body.
     async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> Bytes;
 
-    /// The tunnel, and its bytes that have come already.
+    /// Returns the tunnel, and the bytes that were already received from it.
     fn into_tunnel(self) -> (Self::Io, Bytes);
 }
 
@@ -62,7 +63,7 @@ pub(super) struct Tunnel<T> {
     pub(super) early: Bytes,
 }
 
-/// Asks for a tunnel on a connection to a proxy that speaks HTTP/1.1.
+/// Opens a tunnel on a connection to a proxy that speaks HTTP/1.1.
 pub(super) async fn open<T>(
     connection: T,
     request: &ConnectRequest<'_>,
@@ -107,7 +108,7 @@ fn refusal(mut head: ResponseParts, body: &[u8], auth: &Authenticator) -> Failur
     }
 }
 
-/// Hides the credentials in a head: a proxy that repeats the request must not bring them into an error.
+/// Hides the credentials in a head, so that a proxy that echoes the request cannot put them into an error.
 fn redact(head: &mut ResponseParts, auth: &Authenticator) {
     if auth.credentials().is_none() {
         return;
