@@ -83,17 +83,20 @@
 //!
 //! The items on this page are at the crate's root. Each module has its own page:
 //!
-//! - [`settings`]: the meaning of each setting;
-//! - [`config`], [`no_proxy`], [`tls`], [`auth`]: settings, read into values;
-//! - [`route`], [`purpose`]: routes, and the reasons for them;
-//! - [`service`], [`connector`]: the two halves of the layer;
-//! - [`guard`]: policies for the addresses of direct connections;
-//! - `client`: an HTTP client with a pool keyed by route;
-//! - [`error`]: errors.
+//! | module | content |
+//! |---|---|
+//! | [`settings`] | the meaning of each setting |
+//! | [`config`], [`no_proxy`], [`tls`], [`auth`] | settings, read into values |
+//! | [`route`], [`purpose`] | routes, and the reasons for them |
+//! | [`service`], [`connector`] | the two halves of the layer |
+//! | [`guard`] | policies for the addresses of direct connections |
+//! | `client` | an HTTP client with a pool keyed by route |
+//! | [`error`] | errors |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod auth;
+mod cidr;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
@@ -104,7 +107,6 @@ pub mod error;
 pub mod guard;
 mod host;
 mod layer;
-mod net;
 pub mod no_proxy;
 pub mod purpose;
 mod redact;

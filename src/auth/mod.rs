@@ -2,7 +2,7 @@
 //!
 //! A proxy's [`Credentials`] come from its address. Only this module builds a `Proxy-Authorization` value, and only at
 //! the moment it is sent: on each CONNECT and on each forwarded request. No other part of this crate keeps a header
-//! value that could outlive its decision.
+//! value that could outlive its decision. Its `Authenticator`, one for each proxy, is asked for the value.
 //!
 //! A proxy that requires other credentials answers with [`Challenge`]s. [`ConnectError::challenges`] returns those of a
 //! refused CONNECT:
@@ -16,8 +16,9 @@
 //!
 //! [`ConnectError::challenges`]: crate::ConnectError::challenges
 
-mod basic;
+mod authenticator;
 mod challenge;
+mod credentials;
 
-pub(crate) use self::{basic::Authenticator, challenge::parse as parse_challenges};
-pub use self::{basic::Credentials, challenge::Challenge};
+pub(crate) use self::{authenticator::Authenticator, challenge::parse as parse_challenges};
+pub use self::{challenge::Challenge, credentials::Credentials};

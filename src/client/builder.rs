@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
     Client, Inner,
-    connector::{ClientConnector, TargetConnector},
+    connect::{ClientConnector, TargetConnector},
     pool::{Limits, Pool},
 };
 use crate::{

@@ -33,11 +33,11 @@
 
 mod body;
 mod builder;
-mod connector;
+mod connect;
 mod error;
 mod pool;
+mod reload;
 mod request_target;
-mod settings;
 
 use std::{
     fmt,
@@ -55,16 +55,16 @@ use tower_service::Service;
 pub use self::{
     body::ClientBody,
     builder::ClientBuilder,
-    connector::ClientConnector,
+    connect::ClientConnector,
     error::ClientError,
     pool::{KeyStats, PoolStats},
-    settings::ConfigHandle,
+    reload::ConfigHandle,
 };
 use self::{
     body::IntoBytes,
     error::Failure,
     pool::{Pool, RequestBody, key::Key},
-    settings::Settings,
+    reload::Settings,
 };
 use crate::{
     config::ProxyConfig,

@@ -13,14 +13,14 @@ use crate::{
 use super::{
     PROXY_FOR, Predicate, ProxyConfig, Rule, Setting, Warning,
     env::{self, Variable, Vars},
+    given::{Given, NoProxySetting, OfFile, ProxySetting},
     server::ProxyServer,
-    setting::{Given, NoProxySetting, OfFile, ProxySetting},
 };
 #[cfg(feature = "serde")]
 use super::{
     by_domain::{ByDomain, DomainProxy},
     file::{Precedence, ProxySettings},
-    setting::DomainsOfFile,
+    given::DomainsOfFile,
 };
 
 /// Builds a [`ProxyConfig`].

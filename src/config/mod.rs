@@ -21,8 +21,8 @@ mod by_domain;
 mod env;
 #[cfg(feature = "serde")]
 mod file;
+mod given;
 mod server;
-mod setting;
 mod warning;
 
 use std::{ffi::OsStr, fmt, sync::Arc};
@@ -35,8 +35,8 @@ pub(crate) use self::by_domain::Found;
 pub use self::file::{Precedence, ProxySettings};
 pub use self::{
     builder::ProxyConfigBuilder,
+    given::{NoProxySetting, ProxySetting},
     server::ProxyServer,
-    setting::{NoProxySetting, ProxySetting},
     warning::Warning,
 };
 use crate::no_proxy::{Bypass, NoProxy};

@@ -24,24 +24,24 @@
 
 mod config;
 mod connect;
+mod connect_response;
 mod denied;
-mod entry;
-mod response;
-mod setting;
+mod no_proxy_entry;
+mod setting_name;
 
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},
+    connect_response::ConnectResponse,
     denied::DeniedError,
-    entry::EntryError,
-    response::ConnectResponse,
-    setting::SettingName,
+    no_proxy_entry::EntryError,
+    setting_name::SettingName,
 };
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
+    connect_response::ResponseParts,
     denied::Ground,
-    response::ResponseParts,
 };
 pub use crate::target::TargetError;
 

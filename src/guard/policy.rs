@@ -10,10 +10,10 @@ use ipnet::IpNet;
 
 use super::special_purpose;
 use crate::{
+    cidr::NetSet,
     config::{NoProxySetting, SettingName},
     dialect::Dialect,
     error::{ConfigError, DeniedError, Ground},
-    net::NetSet,
     no_proxy::NoProxy,
     target::Target,
     trace,

@@ -8,9 +8,9 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
+    cidr,
     dialect::{Rules, Separator},
     host::{dns_name, ends_in_a_number, parse_ipv6, parse_port, split_brackets},
-    net,
 };
 
 /// The targets that an entry matches.
@@ -192,7 +192,7 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
         return Ok(ip.into());
     }
     Ok(match rules.mapped_is_ipv4 {
-        true => net::to_canonical(net),
+        true => cidr::to_canonical(net),
         false => net.trunc(),
     })
 }

@@ -13,7 +13,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use super::entry::{Rule, Scope};
-use crate::net::NetTable;
+use crate::cidr::NetTable;
 
 /// The largest number of name rules that are compared one by one.
 const SCAN: usize = 8;

@@ -46,7 +46,7 @@ use self::{
     key::Key,
     retired::Retired,
 };
-use super::{connector::TargetConnector, error::ClientError};
+use super::{connect::TargetConnector, error::ClientError};
 
 /// The limits of a pool. `None` is no limit.
 #[derive(Clone, Copy, Debug)]

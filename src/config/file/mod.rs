@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     by_domain::Patterns,
-    setting::{DomainsOfFile, OfFile},
+    given::{DomainsOfFile, OfFile},
 };
 use crate::{
     error::{ConfigError, EntryError, Problem, SettingName},

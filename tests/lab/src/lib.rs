@@ -54,7 +54,7 @@ mod record;
 mod request;
 mod resolve;
 mod script;
-mod scripted;
+mod scripted_proxy;
 #[cfg(unix)]
 pub mod servers;
 mod target;
@@ -77,7 +77,7 @@ pub use record::{Connection, Tls};
 pub use request::{Kind, Request};
 pub use resolve::{Resolver, connector, connector_with};
 pub use script::{Script, Step};
-pub use scripted::{ScriptedProxy, ScriptedProxyBuilder};
+pub use scripted_proxy::{ScriptedProxy, ScriptedProxyBuilder};
 
 /// How long [`within`] waits: far longer than anything on loopback takes.
 const PATIENCE: Duration = Duration::from_secs(10);
