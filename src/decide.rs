@@ -93,7 +93,7 @@ impl ProxyConfig {
     /// | target | route |
     /// |---|---|
     /// | no proxy for its scheme, or exempt | direct |
-    /// | `http` | forward (tunnel with [`always_tunnel`](crate::ProxyConfigBuilder::always_tunnel)) |
+    /// | `http` | forward (tunnel with [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel)) |
     /// | `https`, `wss`, `ws` | tunnel |
     /// | any other scheme | direct |
     #[must_use]

@@ -30,7 +30,7 @@ use crate::{
 ///
 /// It implements `Deserialize` for self-describing formats (TOML, JSON, YAML and the like). An application can embed it
 /// in its own settings: as a section, or with `#[serde(flatten)]` among the other keys.
-/// [`ProxyConfigBuilder::settings`](crate::ProxyConfigBuilder::settings) and
+/// [`ProxyConfigBuilder::settings`](super::ProxyConfigBuilder::settings) and
 /// [`ProxyConfig::from_settings`](crate::ProxyConfig::from_settings) turn it into a
 /// [`ProxyConfig`](crate::ProxyConfig).
 ///
@@ -74,7 +74,7 @@ use crate::{
 /// | `all_proxy` | the proxy for a scheme whose own proxy is unset, in the file and in the environment |
 /// | `no_proxy`, or `no_proxy_hosts` | the targets that are reached directly: a string as in the variable, or a list with one entry per item |
 /// | `by_domain` | proxies for some targets only: a list of tables with `url`, `include` and `exclude` |
-/// | `use_insecure_ssl_client_just_for_testing_do_not_use` | if `true`, certificates of `https://` proxies are not verified, unless code sets [`proxy_tls`](crate::ProxyConfigBuilder) |
+/// | `use_insecure_ssl_client_just_for_testing_do_not_use` | if `true`, certificates of `https://` proxies are not verified, unless code sets [`proxy_tls`](super::ProxyConfigBuilder) |
 ///
 /// Keys are in lower case. An unknown key is an error, except with `#[serde(flatten)]`, where serde passes on only the
 /// known keys. A key without a value (`null`) and a blank proxy count as unset. An empty `no_proxy` (`""` or `[]`) is
@@ -100,12 +100,12 @@ use crate::{
 /// a list in which no two proxies apply to one target.) These rules are the same in every dialect.
 ///
 /// Exempt targets (`no_proxy`, loopback) stay exempt, and rules added in code
-/// ([`proxy_for`](crate::ProxyConfigBuilder::proxy_for)) come first. If no proxy of the list applies to the target,
+/// ([`proxy_for`](super::ProxyConfigBuilder::proxy_for)) come first. If no proxy of the list applies to the target,
 /// `http_proxy` and `https_proxy` do.
 ///
 /// # Passwords
 ///
-/// `Deserialize` accepts any value under any key, and [`build`](crate::ProxyConfigBuilder::build) reports the wrong
+/// `Deserialize` accepts any value under any key, and [`build`](super::ProxyConfigBuilder::build) reports the wrong
 /// ones. A format's error therefore never quotes these settings. For the same reason
 /// [`ProxyConfig`](crate::ProxyConfig) and [`ProxyServer`](crate::ProxyServer) do not implement `Deserialize`.
 ///
