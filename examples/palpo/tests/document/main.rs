@@ -36,8 +36,8 @@
 //!     testing only: [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
 //!     [`only_true_switches_validation_off`].
 //!
-//! The tests of 1 to 5 are in this file, those of 6 to 12 in `addresses.rs`, of 13 to 15 in `connections.rs`,
-//! of 16 and 17 in `certificates.rs`.
+//! The tests of 1 to 5 are in this file, those of 6 to 12 in `addresses.rs`, of 13 to 15 in `connections.rs`, of 16 and
+//! 17 in `certificates.rs`.
 //!
 //! The example makes the calls, and the lab receives them. Other modules test its settings files, settings that are
 //! replaced while it runs, the built program, and the program with real proxies.
