@@ -1,9 +1,9 @@
-//! A decision that takes time: look the name up first, and match the networks of `NO_PROXY` against its addresses.
+//! A decision that takes time: looks the name up first, and matches the networks of `NO_PROXY` against its addresses.
 //!
-//! `NO_PROXY=10.0.0.0/8` says nothing about names, since it is the proxy that resolves them. Where an application wants
-//! a name that resolves into such a network to be reached directly, it puts tower's `AsyncFilterLayer` before the layer: a
-//! closure that resolves the name, here within a deadline, and puts a route into the request's extensions. Exits with 0 only if the intranet's name was reached directly, the
-//! other through the proxy, and the one whose look-up hangs failed.
+//! `NO_PROXY=10.0.0.0/8` does not match names, because the proxy resolves them. An application may want to reach names
+//! in such a network directly. It then puts tower's `AsyncFilterLayer` before the layer, with a closure that resolves
+//! the name within a deadline and puts a route into the request's extensions. Exits with 0 only if the intranet's name
+//! was reached directly, the other name was reached through the proxy, and the name whose look-up hangs failed.
 //!
 //! ```text
 //! cargo run --example decide
@@ -20,7 +20,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, filter::AsyncF
 use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, connector::Destination};
 use tower_outbound_proxy_lab::{ForwardProxy, Origin, connector};
 
-/// Looks names up. (A real one asks DNS; this one knows three names, and one takes forever.)
+/// Looks names up. (A real resolver asks DNS. This one knows three names, and one takes forever.)
 async fn resolve(name: &str) -> Vec<IpAddr> {
     match name {
         "intranet.test" => vec![[10, 1, 2, 3].into()],
@@ -29,7 +29,7 @@ async fn resolve(name: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Puts the route into the request's extensions: by the settings, for the name or else for any of its addresses.
+/// Puts the route into the request's extensions. The settings decide by the name, or else by any of its addresses.
 async fn decide<B>(settings: ProxyConfig, mut request: Request<B>) -> Result<Request<B>, BoxError> {
     let target = Target::try_from(request.uri())?;
     let addresses = match target.name() {
@@ -84,7 +84,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The smallest client there is: a connection for each request, by the request's own route.
+/// A minimal client. It opens a connection for each request, by the request's own route.
 async fn send<C>(mut dial: C, mut request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError>
 where
     C: Service<Destination, Error: Into<BoxError>>,
@@ -99,7 +99,7 @@ where
     let host = uri.authority().ok_or("no host")?.as_str();
     request.headers_mut().insert(header::HOST, HeaderValue::from_str(host)?);
     if !matches!(route, Route::Forward(_)) {
-        // Only a proxy is told the whole URI.
+        // Only a proxy gets the whole URI.
         *request.uri_mut() = Uri::from(uri.path_and_query().cloned().ok_or("no path")?);
     }
     let io = dial.ready().await.map_err(Into::into)?.call(Destination { uri, route });

@@ -1,4 +1,4 @@
-//! Tells which route each URL takes, and why.
+//! Prints the route of each URL, and the reason.
 //!
 //! ```text
 //! explain [--dialect NAME] [--purpose NAME=USE]... URL...
@@ -6,14 +6,14 @@
 //! explain [--dialect NAME] --batch
 //! ```
 //!
-//! The settings come from the environment. With `--purpose` each URL is explained for requests of that purpose too, where
-//! an application's policy says `settings`, `never`, `always`, or the URL of a proxy of its own. `--compare` reads the
-//! settings in every dialect, and tells where Go and curl would send a URL another way: what to know before a service
-//! moves from one of them to this crate. With `--batch` they come, case by case, from standard input instead:
+//! The settings come from the environment. With `--purpose`, each URL is also explained for requests of that purpose,
+//! for which the application's policy says `settings`, `never`, `always`, or the URL of a proxy of its own. `--compare`
+//! reads the settings in every dialect and shows where Go and curl would route a URL differently. Use it before moving
+//! a service from one of them to this crate. With `--batch`, the settings come case by case from standard input, as
 //! tab-separated lines `http_proxy  https_proxy  no_proxy  url` (escapes `\t \n \r \\`; an empty column is an unset
-//! variable). For each line one line comes out: `direct`, `forward URL`, `tunnel URL` or `error: ...`.
+//! variable). Each input line gives one output line: `direct`, `forward URL`, `tunnel URL` or `error: ...`.
 //!
-//! Exits with 5 if a setting cannot be used, with 2 if the command line or a URL cannot be.
+//! Exits with 5 if a setting cannot be used, and with 2 if the command line or a URL cannot be used.
 
 use std::{
     error::Error,
@@ -74,13 +74,13 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// Its name, and what the policy says of it.
+/// A purpose's name, and the policy's use of the proxy for it.
 struct Purpose {
     name: String,
     usage: ProxyUse,
 }
 
-/// Written in logs and explanations as it is named.
+/// Shows the name, as logs and explanations need it.
 impl fmt::Debug for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
@@ -98,7 +98,7 @@ fn purpose(text: &str) -> Result<Purpose, Box<dyn Error>> {
         "never" => ProxyUse::Never,
         "always" => ProxyUse::Always,
         proxy if proxy.contains("://") => ProxyUse::Proxy(proxy.parse()?),
-        // Not shown: it may be a proxy's address without its scheme.
+        // The value is not shown: it may be a proxy's address without its scheme.
         _ => return Err(format!("--purpose {name}: neither settings, never, always nor a proxy's URL").into()),
     };
     Ok(Purpose {
@@ -110,7 +110,7 @@ fn purpose(text: &str) -> Result<Purpose, Box<dyn Error>> {
 fn explain(config: &ProxyConfig, purposes: &[Purpose], urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let mut code = ExitCode::SUCCESS;
     for url in urls {
-        // A URL's own user and password have no place in the output.
+        // The output must not show a URL's own user and password.
         match url.parse::<Target<'_>>() {
             Ok(target) => {
                 let decision = config.decide(&target);
@@ -142,7 +142,7 @@ fn explain(config: &ProxyConfig, purposes: &[Purpose], urls: &[String]) -> Resul
     Ok(code)
 }
 
-/// For each URL one line where the dialects agree, and one a dialect where they do not.
+/// Prints one line for each URL on which the dialects agree, and otherwise one line for each dialect.
 fn compare_dialects(urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let configs = [Dialect::Standard, Dialect::Go, Dialect::Curl]
         .map(|dialect| (dialect, ProxyConfig::builder().dialect(dialect).env().build()));
@@ -219,7 +219,7 @@ fn unescape(column: &str) -> String {
             Some('n') => text.push('\n'),
             Some('r') => text.push('\r'),
             Some('\\') => text.push('\\'),
-            // Not an escape: as it stands.
+            // This is no escape, so it stays as it is.
             other => {
                 text.push('\\');
                 text.extend(other);

@@ -1,4 +1,4 @@
-//! A small curl: gets URLs through whatever proxy the environment says.
+//! A small curl: fetches URLs through the proxy that the environment sets.
 //!
 //! ```text
 //! fetch [options] URL...
@@ -14,9 +14,9 @@
 //!       --trace            all log events on standard error
 //! ```
 //!
-//! Exits with 0 on any response below 400 and 22 on the others, 2 if the command line cannot be used, 5 if a proxy
-//! setting cannot be, 7 if a connection failed, 28 if it took too long, 56 if the proxy refused or broke the tunnel (or
-//! the connection broke later), 60 if a certificate does not verify.
+//! Exits with 0 for any response below 400, and with 22 for others. Exits with 2 if the command line cannot be used, 5
+//! if a proxy setting cannot be used, 7 if a connection failed, 28 if it took too long, 56 if the proxy refused or
+//! broke the tunnel (or the connection broke later), and 60 if a certificate does not verify.
 
 #[path = "shared/causes.rs"]
 #[allow(unreachable_pub)] // the systems have it in a library
@@ -67,7 +67,7 @@ struct Options {
     urls: Vec<Uri>,
 }
 
-/// Whom to trust at one end, as far as it differs from the operating system's trust.
+/// The trust for one end, if it differs from the operating system's.
 #[derive(Default)]
 struct Trust {
     roots: Option<Vec<u8>>,
@@ -133,7 +133,7 @@ fn read(file: &str) -> Result<Vec<u8>, BoxError> {
     std::fs::read(file).map_err(|error| format!("{file}: {error}").into())
 }
 
-/// As curl does, takes `http` where there is no scheme, and a host in Unicode.
+/// Parses a URL as curl does: takes `http` if there is no scheme, and accepts a Unicode host.
 fn uri(url: &str) -> Result<Uri, BoxError> {
     let url = match url.contains("://") {
         true => url.to_owned(),
@@ -239,7 +239,7 @@ async fn exchange(
     Ok(if status.as_u16() < 400 { 0 } else { 22 })
 }
 
-/// Says what went wrong, cause after cause, and gives the exit code for it.
+/// Prints the error and its causes, and returns the exit code.
 fn fail(error: &(dyn Error + 'static)) -> u8 {
     let texts: Vec<_> = chain(error).map(ToString::to_string).collect();
     eprintln!("fetch: {}", texts.join(": "));

@@ -1,7 +1,8 @@
-//! The main job, on loopback: one client whose requests go where the operator's variables say.
+//! The main use, on loopback: one client whose requests follow the operator's variables.
 //!
-//! Starts a forward proxy that wants a password, an HTTP and an HTTPS origin, sets the variables, sends requests, and
-//! compares what the proxy and the origins saw with what each route should do. Exits with 0 only if all of it is right.
+//! Starts a forward proxy that requires a password, an HTTP origin and an HTTPS origin. Sets the variables, sends
+//! requests, and compares the requests that the proxy and the origins saw with the expected routes. Exits with 0 only
+//! if all are right.
 //!
 //! ```text
 //! cargo run --example quickstart
@@ -18,13 +19,14 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Origin, connector};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
-    // What is somewhere in the network: two origins and, before them, a proxy.
+    // The network: two origins and, in front of them, a proxy.
     let ca = Ca::new();
     let http = Origin::http().await;
     let https = Origin::https(&ca, &["origin.test"], &["http/1.1"]).await;
     let proxy = ForwardProxy::builder().basic("user", "open sesame").start().await;
 
-    // What the operator sets. (A server calls `Client::from_env()`, or `ProxyLayer::from_env()` for the client stack it has.)
+    // The operator's settings. (A server calls `Client::from_env()`, or `ProxyLayer::from_env()` for its existing
+    // client stack.)
     let address = proxy.url_with("user:open%20sesame@");
     let config = ProxyConfig::from_vars([
         ("HTTP_PROXY", address.as_str()),
@@ -32,7 +34,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         ("NO_PROXY", ".internal.test"),
     ])?;
 
-    // What the engineer writes. (A server leaves out trust and connector: here, names resolve to loopback.)
+    // The engineer's code. (A server leaves out trust and connector: here, names resolve to loopback.)
     let target_trust = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots().build()?;
     let client: Client<Empty<Bytes>> = Client::builder()
         .config(config.clone())
@@ -40,7 +42,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         .connector(connector())
         .build()?;
 
-    // What happens.
+    // The result.
     println!("{:<36} {:<8} {:<7} the proxy saw", "request", "route", "status");
     let mut all_right = true;
     for (url, expected, seen) in [

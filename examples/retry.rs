@@ -1,8 +1,8 @@
-//! hyper-util's client under tower's retry and timeout: what may be tried again, and what may not.
+//! hyper-util's client under tower's retry and timeout: requests that may be retried, and requests that may not.
 //!
 //! The proxy here refuses the first CONNECT with 503, never answers the second, and opens the third. Both failures came
-//! before any byte of the request was sent, so that even a POST can be repeated. A 403 is not: asking again would not
-//! help. Exits with 0 only if the POST arrived once, after three attempts, and the 403 was final.
+//! before any byte of the request was sent, so even a POST can be repeated. A 403 is not repeated, because a retry
+//! would not help. Exits with 0 only if the POST arrived once, after three attempts, and the 403 was final.
 //!
 //! ```text
 //! cargo run --example retry
@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, retry::Policy};
 use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyLayer};
 use tower_outbound_proxy_lab::{Fault, Origin, ScriptedProxy, Step, connector};
 
-/// Repeats what failed before the request was sent and may succeed later.
+/// Repeats requests that failed before they were sent and may succeed later.
 #[derive(Clone)]
 struct RetryConnect {
     left: u32,
@@ -68,7 +68,7 @@ async fn post(proxy: &ScriptedProxy, origin: &Origin) -> Result<Response<impl Si
     let client = Client::builder(TokioExecutor::new()).build(layer.layer(connector()));
     let service = ServiceBuilder::new()
         .retry(RetryConnect { left: 3 })
-        // For one attempt: connecting has its own, shorter limit in the layer.
+        // This limits one attempt. Connecting has its own, shorter limit in the layer.
         .timeout(Duration::from_secs(5))
         .layer(layer)
         .service(client);

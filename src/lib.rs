@@ -55,7 +55,7 @@
 //! # }
 //! ```
 //!
-//! A request's [purpose](purpose) can decide its route. With the feature `client`, settings can be replaced while a
+//! A request's [purpose] can decide its route. With the feature `client`, settings can be replaced while a
 //! client runs. With `serde`, they can come from files.
 //!
 //! # Refusals

@@ -1,7 +1,7 @@
-//! Everything the crate promises, one file per promise, in one binary: built and linked once.
+//! All promises of the crate, one file per promise, in one binary that is built and linked once.
 //!
-//! A part of it is run by its name, `cargo test --test promises client::pool`. Tests that look at what is global to a
-//! process (events, allocations) look at their own thread's alone.
+//! Run a part by its name: `cargo test --test promises client::pool`. Tests of state that is global to a process
+//! (events, allocations) look only at their own thread.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

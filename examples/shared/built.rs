@@ -1,17 +1,17 @@
-//! A built program, and files to start it with.
+//! A built program, and the files that it starts with.
 
 use std::{path::Path, process::Command};
 
 use tempfile::TempDir;
 
-/// A program, without the variables of whoever runs the test.
+/// Returns a program's command, without the proxy variables of the caller's environment.
 pub fn program(path: impl AsRef<Path>) -> Command {
     let mut command = Command::new(path.as_ref());
     command.env_clear();
     command
 }
 
-/// A folder of a test's own.
+/// A test's own folder.
 pub struct Files(TempDir);
 
 impl Files {
@@ -19,7 +19,7 @@ impl Files {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// Writes a file, and returns its path.
+    /// Writes a file and returns its path.
     pub fn write(&self, name: &str, content: &str) -> String {
         let path = self.0.path().join(name);
         std::fs::write(&path, content).unwrap();

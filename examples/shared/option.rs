@@ -1,10 +1,10 @@
-//! An option of the command line that cannot be used.
+//! A command-line option that cannot be used.
 
 use std::{error::Error, fmt};
 
 use tower_outbound_proxy::error::BoxError;
 
-/// Which option it is, and in its source why.
+/// The name of the option; its source has the reason.
 #[derive(Debug)]
 pub(crate) struct OptionError {
     option: String,

@@ -1,7 +1,7 @@
-//! An axum gateway: what it fetches for its clients goes through the proxy.
+//! An axum gateway that fetches through the proxy for its clients.
 //!
-//! `GET /HOST:PORT/PATH` answers with what `http://HOST:PORT/PATH` answers. The client stack is built once, when the
-//! server starts, and is the state that handlers share. Exits with 0 only if a request went through the proxy, one that
+//! `GET /HOST:PORT/PATH` answers with the response of `http://HOST:PORT/PATH`. The client stack is built once, when the
+//! server starts, and handlers share it as state. Exits with 0 only if one request went through the proxy, one that
 //! `NO_PROXY` names did not, and a caller's own `Proxy-Authorization` reached nobody.
 //!
 //! ```text
@@ -48,7 +48,7 @@ async fn fetch(
     match outgoing.oneshot(request).await {
         Ok(response) => response.map(Body::new).into_response(),
         Err(error) => {
-            // What the gateway's caller may know; the error itself is for the gateway's log.
+            // The gateway's caller learns only this. The error itself is for the gateway's log.
             let unreachable = ConnectError::find(error.as_ref()).is_some();
             let status = if unreachable {
                 StatusCode::BAD_GATEWAY

@@ -1,8 +1,8 @@
 //! gRPC through a CONNECT proxy: tonic with an `http://` and with an `https://` endpoint.
 //!
-//! The layer goes around the connector and tonic puts TLS to the endpoint outside of it. gRPC on `http://` is HTTP/2 in
-//! clear, which no proxy forwards: it needs `always_tunnel`. Exits with 0 only if both calls went through tunnels of
-//! the proxy, which wants a password.
+//! The layer goes around the connector, and tonic puts TLS to the endpoint outside it. gRPC on `http://` is HTTP/2 in
+//! clear text, which no proxy forwards, so it needs `always_tunnel`. Exits with 0 only if both calls went through
+//! tunnels of the proxy, which requires a password.
 //!
 //! ```text
 //! cargo run --example tonic
@@ -50,7 +50,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A unary call, of the health service that gRPC defines.
+/// Makes a unary call to the health service that gRPC defines.
 async fn call(channel: Channel, scheme: &str) -> Result<(), BoxError> {
     let request = HealthCheckRequest::default();
     let status = HealthClient::new(channel).check(request).await?.into_inner().status();

@@ -1,4 +1,4 @@
-//! Promise: `explain` and `fetch` do what their first lines say, exit codes included.
+//! Promise: `explain` and `fetch` behave as their documentation says, including exit codes.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -14,7 +14,8 @@ use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, Scrip
 
 use built::Files;
 
-/// An example. (`cargo test` builds them beside the tests; with `--test` it leaves them as they are.)
+/// Returns an example's command. (`cargo test` builds examples beside the tests. With `--test`, it does not rebuild
+/// them.)
 fn program(name: &str) -> Command {
     let deps = std::env::current_exe().unwrap();
     let path = deps.parent().unwrap().parent().unwrap().join("examples").join(name);
@@ -268,7 +269,7 @@ fn explain_answers_a_batch_line_by_line() {
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
 }
 
-/// The laboratory, and files.
+/// The lab's servers, and files.
 struct Lab {
     ca: Ca,
     http: Origin,
@@ -306,7 +307,7 @@ impl Lab {
     }
 }
 
-/// Runs off the runtime's threads, on which the laboratory lives.
+/// Runs `fetch` outside the runtime's threads, which serve the lab.
 async fn fetch(args: &[&str], vars: &[(&str, &str)]) -> Output {
     let mut command = program("fetch");
     command.args(args).envs(vars.iter().copied());

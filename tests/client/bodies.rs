@@ -1,4 +1,4 @@
-//! When a response's body gives its connection back, and when it closes it; and what becomes of requests' bodies.
+//! A response's body returns its connection or closes it, and a request's body is sent or dropped with its connection.
 
 use std::{
     convert::Infallible,
@@ -198,7 +198,7 @@ async fn a_whole_response_is_read_whatever_comes_after() {
 
 type Frames = mpsc::Receiver<Result<Frame<Bytes>, io::Error>>;
 
-/// A body of what is sent down a channel.
+/// A body whose frames come from a channel.
 struct Channel(Frames);
 
 impl Body for Channel {
@@ -348,7 +348,7 @@ async fn bodies_of_any_type_arrive_whole() {
     }
 }
 
-/// `Data` other than `Bytes`, and not contiguous.
+/// `Data` that is not `Bytes` and not contiguous.
 struct Chained(Vec<&'static str>);
 
 impl Body for Chained {

@@ -1,4 +1,4 @@
-//! Giving up a request, at whatever point, leaves nothing behind.
+//! Cancelling a request, at any point, leaves nothing behind.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -22,7 +22,7 @@ impl Dice {
     }
 }
 
-/// Polls so many times, and gives up then.
+/// Polls a future this many times, and then drops it.
 async fn poll_times<F: Future>(future: F, mut times: u64) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| {
@@ -39,7 +39,8 @@ async fn poll_times<F: Future>(future: F, mut times: u64) -> Option<F::Output> {
     .await
 }
 
-/// One request, with a body in either direction or none, that is given up somewhere or not at all. Whether it was whole.
+/// Makes one request, with or without a body in either direction, and may cancel it anywhere. Returns true if it was
+/// completed.
 async fn one(client: TestClient, origins: [String; 3], mut dice: Dice) -> bool {
     let which = [0, 0, 0, 0, 1, 2, 2, 2][dice.roll(8) as usize];
     let origin = &origins[which];

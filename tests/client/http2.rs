@@ -1,4 +1,4 @@
-//! HTTP/2: one connection for all.
+//! HTTP/2: all requests to an origin share one connection.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What two requests have to have in common to share a connection.
+//! The properties that two requests must have in common to share a connection.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::{
     unproxied,
 };
 
-/// A request, and the route that is chosen for it alone.
+/// A request's URL, and the route that is chosen for it alone.
 type Asked = (String, Option<Route>);
 
 fn asked((url, route): &Asked, who: &str) -> Request<Full<Bytes>> {
@@ -49,7 +49,7 @@ async fn at_once(client: &TestClient, one: &Asked, other: &Asked) {
     within(tasks.join_all()).await;
 }
 
-/// No connection that a server saw carried requests of both.
+/// Returns true if no connection that a server saw carried requests of both.
 fn unmixed(listening: &Listening) -> bool {
     let mut carried = HashMap::new();
     listening
@@ -96,7 +96,8 @@ impl Lab {
     }
 }
 
-/// Pairs that differ in one thing. The numbers are the connections that each of the two proxies may see in turn.
+/// Returns pairs of requests that differ in one property. The numbers are the connections that each of the two proxies
+/// may see.
 fn different(lab: &Lab) -> Vec<(&'static str, Asked, Asked, [usize; 2])> {
     let [p, q] = &lab.proxies;
     let (http, https) = (lab.plain[0].port(), lab.tls[0].port());

@@ -1,4 +1,4 @@
-//! Under the middlewares of tower and tower-http: what they need of a client's readiness and of its cancellation.
+//! The client under the middleware of tower and tower-http, which relies on its readiness and cancellation.
 
 use std::{
     future::Ready,
@@ -22,7 +22,7 @@ use super::{
 
 type Outcome = Result<Response<ClientBody>, ClientError>;
 
-/// One connection at the most, so that what is not given back is missed.
+/// Returns a client with at most one connection, so that a connection that is not returned is missed.
 fn of_one_connection() -> TestClient {
     builder(unproxied(), &Ca::new())
         .max_connections_per_key(1)
@@ -57,7 +57,7 @@ async fn timeout_gives_up_what_is_under_way_and_what_waits() {
     }
 }
 
-/// What is known not to have been sent is sent again, a POST as well; the proxy is up by then.
+/// Retries requests that are known not to have been sent, including a POST. The proxy is up by then.
 #[derive(Clone)]
 struct Persist {
     proxy: Arc<ForwardProxy>,

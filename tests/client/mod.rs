@@ -1,6 +1,6 @@
-//! Promise: the client's connections are keyed by route, and none is opened, shared, kept or closed but as it should be.
+//! Promise: the client's connections are keyed by route. Each is opened, shared, kept and closed only as it should be.
 //!
-//! What is opened and closed is counted at the servers; what the client says of itself has to agree with it.
+//! The servers count opened and closed connections, and the client's own statistics must agree.
 
 mod bodies;
 mod cancel;
@@ -31,12 +31,12 @@ use tower_outbound_proxy_lab::{Ca, Listening, Resolver, connector, within};
 
 type TestClient = Client<Full<Bytes>>;
 
-/// Everything through this proxy.
+/// Returns settings that send everything through this proxy.
 fn through(proxy: impl Into<ProxySetting>) -> ProxyConfig {
     ProxyConfig::builder().all(proxy).build().unwrap()
 }
 
-/// Nothing through a proxy.
+/// Returns settings without a proxy.
 fn unproxied() -> ProxyConfig {
     ProxyConfig::builder().build().unwrap()
 }
@@ -46,7 +46,7 @@ fn trusting(ca: &Ca) -> TlsConfig {
     tls.build().unwrap()
 }
 
-/// A client for which every name is loopback.
+/// Returns a builder of a client for which every name is loopback.
 fn builder(config: ProxyConfig, ca: &Ca) -> ClientBuilder<HttpConnector<Resolver>> {
     let builder = Client::builder().config(config).target_tls(trusting(ca));
     builder.connector(connector())
@@ -72,12 +72,12 @@ async fn read(response: Response<ClientBody>) -> Bytes {
     within(response.into_body().collect()).await.unwrap().to_bytes()
 }
 
-/// Sends the request and reads the whole of its response.
+/// Sends a request and reads the whole response.
 async fn fetch(client: &TestClient, url: &str) -> Bytes {
     read(get(client, url).await).await
 }
 
-/// Sends the same request so many times at once, and reads the responses.
+/// Sends the same request this many times at once, and reads the responses.
 async fn fetch_at_once(client: &TestClient, url: &str, count: usize) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..count {
@@ -87,7 +87,7 @@ async fn fetch_at_once(client: &TestClient, url: &str, count: usize) {
     within(tasks.join_all()).await;
 }
 
-/// Waits for what other tasks are to bring about.
+/// Waits until other tasks have made the condition true.
 #[track_caller]
 fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     within(async move {
@@ -97,7 +97,7 @@ fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     })
 }
 
-/// Connections of the client, open, idle, being opened, and requests in line.
+/// Returns the client's connections that are open, idle and connecting, and its waiters.
 fn now(client: &TestClient) -> [usize; 4] {
     let stats = client.stats();
     let connecting = stats.keys.iter().map(|key| key.connecting).sum();
@@ -105,7 +105,8 @@ fn now(client: &TestClient) -> [usize; 4] {
     [stats.open(), stats.idle(), connecting, waiting]
 }
 
-/// Connections opened and requests served by one that had served before, since the beginning.
+/// Returns the numbers of connections opened, and of requests served by a reused connection, since the client was
+/// built.
 fn so_far(client: &TestClient) -> (u64, u64) {
     let stats = client.stats();
     (stats.opened, stats.reused)

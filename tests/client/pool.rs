@@ -1,4 +1,4 @@
-//! Who gets which connection, how many there are, and for how long.
+//! The pool gives connections to requests in order, within its limits, and closes them in time.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use super::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A client of plain origins, direct.
+/// Returns a client of plain origins, without a proxy.
 fn plain() -> TestClient {
     client(unproxied(), &Ca::new())
 }
@@ -110,14 +110,14 @@ async fn never_more_connections_than_requests() {
     assert!(opened(&proxy) <= 50, "{}", opened(&proxy));
 }
 
-/// Lets time pass at once.
+/// Advances the paused clock.
 async fn pass(seconds: u64) {
     tokio::time::pause();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     tokio::time::resume();
 }
 
-/// HTTP/1.1 to a proxy, and HTTP/2 to an origin: neither closes an idle connection of itself.
+/// A proxy with HTTP/1.1 and an origin with HTTP/2. Neither closes an idle connection itself.
 struct Patient {
     ca: Ca,
     plain: Origin,
@@ -136,7 +136,7 @@ impl Patient {
         }
     }
 
-    /// What a client of this time-out is for, what it asks, and whom it reaches.
+    /// Returns a client with this time-out for each server, its URL, and the server.
     fn clients(&self, timeout: Option<Option<Duration>>) -> [(TestClient, String, &Listening); 2] {
         let build = |config| {
             let builder = builder(config, &self.ca);

@@ -1,4 +1,4 @@
-//! What a request is for decides how it goes.
+//! A request's purpose decides its route.
 
 use http::Request;
 use http_body_util::Full;
@@ -12,7 +12,7 @@ use tracing::Level;
 
 use super::{TestClient, builder, forward, opened, read, request, send, through, tunnel, unproxied};
 
-/// Its names in logs are those of `Debug`.
+/// Logs show the names of `Debug`.
 #[derive(Clone, Debug, PartialEq)]
 enum Purpose {
     Preview,

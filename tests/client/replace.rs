@@ -40,7 +40,7 @@ impl Lab {
         through(self.new.url_with("new:secret-of-new@"))
     }
 
-    /// A client through the old proxy, with an idle connection to it for either origin.
+    /// Returns a client through the old proxy, with an idle connection to it for each origin.
     async fn client(&self) -> (TestClient, ConfigHandle) {
         let client = client(self.through_old(), &self.ca);
         fetch(&client, &self.plain.url("/")).await;

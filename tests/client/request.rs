@@ -1,4 +1,4 @@
-//! What is sent: the target and `Host` in the form that the other end reads, upgrades, and what is refused.
+//! Requests as they are sent: the target and `Host` in the form that the peer expects, upgrades, and refused requests.
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ use super::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// The first line and `Host` of what a server hears that answers anything.
+/// Returns the first line and the `Host` that a server received.
 async fn heard(
     url: &str,
     route: impl Fn(&str) -> Route,

@@ -1,4 +1,4 @@
-//! Runtimes end, and clients outlive them or not: nothing hangs, and no task is left behind.
+//! Runtimes end before or after their clients: nothing hangs, and no task is left behind.
 
 use std::{
     sync::mpsc,
@@ -29,7 +29,7 @@ fn alive(runtime: &Runtime) -> usize {
     runtime.handle().metrics().num_alive_tasks()
 }
 
-/// Does it on a thread, and fails if that hangs.
+/// Runs `work` on a thread, and fails if it hangs.
 fn without_hanging(work: impl FnOnce() + Send + 'static) {
     let (done, doing) = mpsc::channel();
     let thread = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! TLS with targets: whom the client trusts, as whom it shows itself, and what it offers to speak.
+//! TLS with targets: the client's trust, its certificate, and the protocols that it offers.
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ async fn an_added_root_is_trusted_and_no_other() {
     }
 }
 
-/// The operating system's trust is the default; it has no root of the laboratory's.
+/// The operating system's trust is the default. It does not contain the lab's root.
 #[tokio::test]
 async fn the_default_is_the_operating_systems_trust() {
     let ca = Ca::new();

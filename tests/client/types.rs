@@ -1,4 +1,4 @@
-//! What can be seen of the client's types shows no secret, and they can be sent to and shared with any task.
+//! The visible output of the client's types shows no secret, and the types can be sent to and shared with any task.
 
 use std::{
     error::Error,

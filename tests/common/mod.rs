@@ -1,4 +1,4 @@
-//! A layer for a proxy, a client, and a wire that does exactly as it is told.
+//! A layer for a proxy, a client, and a wire with scripted behaviour.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,24 +19,24 @@ use hyper_util::rt::TokioExecutor;
 use tower::{Layer, Service, ServiceExt};
 use tower_outbound_proxy::{ConnectError, Proxy, ProxyConfig, ProxyLayer, connector::ProxyStream};
 
-/// What [`tunnel`] asks for.
+/// The request that [`tunnel`] sends.
 pub const CONNECT: &str = "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
 /// The shortest answer that opens a tunnel.
 pub const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
-/// A layer that sends everything to this proxy.
+/// Returns a layer that sends everything to this proxy.
 pub fn layer(proxy: &str) -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::builder().all(proxy).build().unwrap())
 }
 
-/// A client over a connector, with one connection per request.
+/// Returns a client over a connector, with one connection per request.
 pub fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
         .build(connector)
 }
 
-/// A GET, and the whole of its response.
+/// Sends a GET and reads the whole response.
 pub async fn get<C>(client: &Client<C, Full<Bytes>>, uri: &str) -> Result<Response<String>, legacy::Error>
 where
     C: Connect + Clone + Send + Sync + 'static,
@@ -60,13 +60,13 @@ pub async fn tunnel(layer: &ProxyLayer, wire: Wire) -> Result<ProxyStream<Wire>,
     connect(layer, Handing::new(wire), "https://origin.test/").await
 }
 
-/// Everything that can be seen of an error and of its sources.
+/// Returns all visible output of an error and its sources.
 pub fn everything(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     chain.map(|error| format!("{error}\n{error:?}\n{error:#?}\n")).collect()
 }
 
-/// A connector that hands out one stream, and notes what it was asked for.
+/// A connector that returns one stream and records the URIs.
 #[derive(Debug)]
 pub struct Handing<T> {
     stream: Arc<Mutex<Option<T>>>,
@@ -81,7 +81,7 @@ impl<T> Handing<T> {
         }
     }
 
-    /// Every URI so far.
+    /// Returns every URI so far.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -111,7 +111,7 @@ impl<T> Service<Uri> for Handing<T> {
     }
 }
 
-/// What the other end of a [`Wire`] does when it has said everything.
+/// The behaviour of the peer of a [`Wire`] after its last piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     Hang,
@@ -119,11 +119,12 @@ pub enum Then {
     Reset,
 }
 
-/// A stream whose other end says these pieces, each by itself and only once something was written, and then hangs.
+/// A stream whose peer sends these pieces and then hangs. It sends each piece separately, and only after something was
+/// written.
 #[derive(Debug)]
 pub struct Wire {
     pieces: VecDeque<Bytes>,
-    /// The next piece has been waited for.
+    /// True if the next piece has been waited for.
     arrived: bool,
     then: Then,
     vectored: bool,
@@ -131,7 +132,7 @@ pub struct Wire {
     log: Log,
 }
 
-/// What was done with a [`Wire`].
+/// The record of a [`Wire`].
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Logged>>);
 
@@ -184,7 +185,7 @@ impl Log {
         String::from_utf8(self.0.lock().unwrap().written.clone()).unwrap()
     }
 
-    /// How many writes were vectored.
+    /// Returns the number of vectored writes.
     pub fn vectored(&self) -> usize {
         self.0.lock().unwrap().vectored
     }

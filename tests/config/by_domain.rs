@@ -1,5 +1,5 @@
-//! Promise: of Palpo's `by_domain` the proxy with the most specific pattern for a target is taken, whatever the order,
-//! and a pattern that can match nothing is an error.
+//! Promise: of Palpo's `by_domain` list, the proxy with the most specific pattern for a target is used, whatever the
+//! order. A pattern that can match nothing is an error.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
@@ -20,7 +20,7 @@ fn config(by_domain: serde_json::Value) -> ProxyConfig {
     builder(by_domain).build().unwrap()
 }
 
-/// The host of the proxy for a host; of none, `direct`.
+/// Returns the host of the proxy for a host, or `direct`.
 fn proxy(config: &ProxyConfig, host: &str) -> String {
     let target: Target<'_> = format!("https://{host}").parse().unwrap();
     let route = config.route(&target);
@@ -321,7 +321,7 @@ fn a_look_up_allocates_nothing() {
     }
 }
 
-/// How much of the host a pattern says, by the documentation's words; `None` if it does not match.
+/// Returns the specificity of a pattern as the documentation defines it; `None` if it does not match.
 fn specificity(pattern: &str, host: &str) -> Option<usize> {
     match pattern.strip_prefix("*.") {
         _ if pattern == "*" => Some(0),
@@ -331,7 +331,7 @@ fn specificity(pattern: &str, host: &str) -> Option<usize> {
     }
 }
 
-/// The place of the proxy for a host, by the documentation's words.
+/// Returns the index of the proxy for a host as the documentation defines it.
 fn naive(proxies: &[(Vec<String>, Vec<String>)], host: &str) -> Option<usize> {
     let best = |patterns: &[String]| patterns.iter().filter_map(|pattern| specificity(pattern, host)).max();
     let mut found: Vec<(usize, usize)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Promise: section 4 of the specification. For each target one route, and the true reason for it.
+//! Promise (the `settings` page, section 4): each target has one route, and the decision gives its true reason.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 

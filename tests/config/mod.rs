@@ -1,4 +1,4 @@
-//! What the settings say, wherever they stand, and what is decided by them. One file per promise.
+//! The meaning of the settings, from every source, and the decisions that they lead to. One file per promise.
 
 mod by_domain;
 mod decision;

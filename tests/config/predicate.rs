@@ -1,4 +1,4 @@
-//! Promise: the `NO_PROXY` decision is a predicate that composes, a service, and, where it takes time, a layer.
+//! Promise: the `NO_PROXY` decision is a composable predicate, a service, and, where it takes time, a layer.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 

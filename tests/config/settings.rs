@@ -1,5 +1,5 @@
-//! Promise: every setting means what sections 1 and 2 of the specification say, and one that cannot be used is an error
-//! that names the variable, the redacted value and the reason.
+//! Promise (the `settings` page, sections 1 and 2): every setting has its documented meaning, and one that cannot be
+//! used is an error that names the variable, the redacted value and the reason.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
@@ -33,7 +33,7 @@ fn warnings(config: &ProxyConfig) -> Vec<String> {
     config.warnings().iter().map(ToString::to_string).collect()
 }
 
-/// Section 1: which variable is for which scheme.
+/// The `settings` page, section 1: each scheme has its variable.
 #[test]
 fn each_scheme_has_its_variable() {
     let (h, s, a) = (
@@ -64,7 +64,8 @@ fn each_scheme_has_its_variable() {
     }
 }
 
-/// Section 1: names are case-insensitive; lower case wins, then upper case, then any other; blank is unset.
+/// The `settings` page, section 1: names are case-insensitive; lower case wins, then upper case, then any other; blank
+/// is unset.
 #[test]
 fn of_several_spellings_one_wins() {
     for (vars, winner) in [
@@ -100,7 +101,7 @@ fn spellings_that_differ_are_a_warning_and_ones_that_agree_are_not() {
     assert!(warnings(&config([("HTTPS_PROXY", "same"), ("https_proxy", "same")])).is_empty());
 }
 
-/// Section 1, NO_PROXY: any spelling; empty is an empty list.
+/// The `settings` page, section 1, NO_PROXY: any spelling; empty is an empty list.
 #[test]
 fn no_proxy_is_read_like_the_others() {
     for name in ["NO_PROXY", "no_proxy", "No_Proxy"] {
@@ -114,7 +115,7 @@ fn no_proxy_is_read_like_the_others() {
     assert_eq!(route(&empty, "http://x.test"), "forward http://p:1080");
 }
 
-/// Section 1, CGI: CVE-2016-5385.
+/// The `settings` page, section 1, CGI: CVE-2016-5385.
 #[test]
 fn in_cgi_a_client_cannot_choose_the_proxy() {
     for spelling in ["HTTP_PROXY", "Http_Proxy", "HTTP_proxy"] {
@@ -175,7 +176,7 @@ fn what_is_not_used_need_not_be_usable() {
     );
 }
 
-/// Section 2, what is accepted.
+/// The `settings` page, section 2: accepted addresses.
 #[test]
 fn proxy_addresses() {
     for (raw, shown) in [
@@ -216,7 +217,7 @@ fn proxy_addresses() {
     }
 }
 
-/// Section 2, what is not accepted, with the whole text an operator reads.
+/// The `settings` page, section 2: rejected addresses, with the whole text that an operator reads.
 #[test]
 fn proxy_addresses_that_cannot_be_used() {
     const PORT: &str = "the port is not a number from 1 to 65535";

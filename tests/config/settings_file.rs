@@ -1,5 +1,6 @@
-//! Promise: a settings file says the same in every format, each of its mistakes is an error that names the key, no error
-//! shows a password, and which of file, environment and code holds is what was chosen.
+//! Promise: a settings file has the same meaning in every format, and each mistake in it is an error that names the
+//! key. No error shows a password. The application chooses the precedence of file and environment, and code overrides
+//! both.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
@@ -17,7 +18,7 @@ const TOML: usize = 0;
 const JSON: usize = 1;
 const YAML: usize = 2;
 
-/// In TOML, JSON or YAML.
+/// Parses TOML, JSON or YAML.
 fn parse<T: DeserializeOwned>(format: usize, text: &str) -> T {
     match format {
         TOML => toml::from_str(text).unwrap(),
@@ -51,10 +52,10 @@ fn assert_decisions(config: &ProxyConfig, decisions: &[(&str, &str)], of: &str) 
     }
 }
 
-/// What each says in TOML, JSON and YAML, and what follows.
+/// A file in TOML, JSON and YAML, and the expected decisions.
 type Said = ([&'static str; 3], &'static [(&'static str, &'static str)]);
 
-/// Both documents' terms.
+/// The terms of Mattermost's "Using an Outbound Proxy" and Palpo's "Using Forward/Outbound Proxies".
 const SAID: &[Said] = &[
     (
         [

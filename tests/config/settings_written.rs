@@ -1,4 +1,4 @@
-//! Promise: settings that are written out can be read again and say the same, and never hold a password.
+//! Promise: written settings can be read again with the same meaning, and never contain a password.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 

@@ -1,4 +1,4 @@
-//! What a refusal says of itself, through whatever wraps it.
+//! The text and the answers of a refusal, through every wrapper.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Lists of the caller's own: what is denied besides or in place of the preset, and what is excepted.
+//! The caller's own lists: addresses that are denied besides or instead of the preset, and exceptions.
 
 use tower_outbound_proxy::{Dialect, IpPolicy, NoProxy, Target, guard::IpPolicyBuilder};
 

@@ -1,4 +1,4 @@
-//! hyper-util's `HttpConnector` under a guard, on real sockets; and the guarded resolver by itself.
+//! hyper-util's `HttpConnector` under a guard, on real sockets, and the guarded resolver on its own.
 
 use std::{io, net::TcpListener};
 
@@ -10,7 +10,7 @@ use tower_outbound_proxy_lab::{Origin, Resolver, within};
 use super::{Names, denied, except, guarded, ip};
 use crate::common;
 
-/// A listener on this address and this origin's port, which is never to be connected to.
+/// Returns a listener on this address and this origin's port. Nothing may connect to it.
 fn trap(address: &str, origin: &Origin) -> TcpListener {
     let trap = TcpListener::bind((address, origin.port())).unwrap();
     trap.set_nonblocking(true).unwrap();

@@ -1,8 +1,8 @@
-//! Promise: on a direct route no address is dialled that the policy denies, however it is named and whatever DNS says,
-//! and proxies are reached wherever they are.
+//! Promise: on a direct route, no address is dialled that the policy denies, however it is named and whatever DNS says.
+//! Proxies are reached at any address.
 //!
-//! What is dialled is seen by a connector that writes down what it is asked for, and by servers on loopback, which every
-//! policy here denies unless the test excepts it.
+//! A connector records its requests, and servers on loopback see the dials. Every policy here denies loopback unless
+//! the test makes an exception.
 
 mod errors;
 mod exceptions;
@@ -28,7 +28,7 @@ use tokio::io::DuplexStream;
 use tower::Service;
 use tower_outbound_proxy::{ConnectError, IpPolicy, connector::Split};
 
-/// Everything of special purpose but this list.
+/// Returns a policy that denies everything of special purpose except this list.
 fn except(hosts: &str) -> IpPolicy {
     IpPolicy::builder()
         .special_purpose()
@@ -37,14 +37,14 @@ fn except(hosts: &str) -> IpPolicy {
         .unwrap()
 }
 
-/// The address that was denied; anything else fails the test.
+/// Returns the denied address. Any other error fails the test.
 #[track_caller]
 fn denied(error: &(dyn std::error::Error + 'static)) -> IpAddr {
     let found = ConnectError::find(error).unwrap_or_else(|| panic!("{error:?}"));
     found.denied().unwrap_or_else(|| panic!("{found:?}")).address()
 }
 
-/// The guarded connector of the two, for stacks without a proxy.
+/// Returns the guarded connector of the two, for stacks without a proxy.
 fn guarded<D, P>(split: Split<D, P>) -> D {
     split.into_parts().0
 }
@@ -53,7 +53,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A resolver that gives one answer after the other, the last one from then on, and writes down what it is asked.
+/// A resolver that gives one answer after the other, repeats the last one, and records the names.
 #[derive(Clone, Debug)]
 struct Names {
     answers: Arc<[Vec<SocketAddr>]>,
@@ -61,7 +61,7 @@ struct Names {
 }
 
 impl Names {
-    /// The answers, addresses or addresses with ports, separated by blanks.
+    /// Creates a resolver with these answers: addresses, with or without ports, separated by blanks.
     fn new<const N: usize>(answers: [&str; N]) -> Self {
         let address = |text: &str| text.parse().unwrap_or_else(|_| SocketAddr::new(ip(text), 0));
         let answer = |text: &str| text.split_whitespace().map(address).collect();
@@ -93,7 +93,7 @@ impl Service<Name> for Names {
     }
 }
 
-/// A connector that writes down what it is asked for, and connects to everything but hosts it is told not to.
+/// A connector that records its URIs, and connects to every host except those that it must refuse.
 #[derive(Clone, Debug, Default)]
 struct Recorder {
     asked: Arc<Mutex<Vec<String>>>,

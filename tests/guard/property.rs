@@ -1,4 +1,4 @@
-//! Law: whatever the policy, the target and the answer of DNS, no address is dialled whose check denies.
+//! Law: for every policy, target and DNS answer, no address is dialled that the policy's check denies.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -12,7 +12,7 @@ use tower_outbound_proxy::{
 
 use super::{Names, Recorder, guarded};
 
-/// Around the edges of what is denied, more than anywhere.
+/// Generates addresses, mostly around the edges of denied networks.
 fn address() -> impl Strategy<Value = IpAddr> {
     let v4 = prop_oneof![
         any::<u32>(),
@@ -54,7 +54,7 @@ fn policy() -> impl Strategy<Value = IpPolicy> {
     })
 }
 
-/// The address in a spelling of many.
+/// Generates an address in one of many spellings.
 fn host() -> impl Strategy<Value = String> {
     let spelled = (address(), 0..6).prop_map(|(address, spelling)| match address {
         IpAddr::V6(v6) if spelling % 2 == 0 => format!("[{v6}]"),

@@ -1,4 +1,4 @@
-//! Proxies at denied addresses are reached, and nothing else at them is, by every client that can have a guard.
+//! Every client that can have a guard reaches proxies at denied addresses, and nothing else at these addresses.
 
 use std::{future::Future, pin::Pin};
 
@@ -44,8 +44,8 @@ fn pooled(client: Client<Full<Bytes>>) -> Get {
     })
 }
 
-/// Every stack that has a guard. Names are loopback, by the laboratory's resolver in the first four, and for all of them
-/// `localhost` is.
+/// Returns every stack that has a guard. Names are loopback: the lab's resolver serves the first four, and all resolve
+/// `localhost`.
 fn stacks(config: &ProxyConfig, policy: &IpPolicy, ca: &Ca) -> [(&'static str, Get); 6] {
     let (layer, tls) = (ProxyLayer::new(config.clone()), trusting(ca));
     let pair = || policy.http_connector_with(Resolver::new());

@@ -1,4 +1,5 @@
-//! Two connectors under one `Proxy`: the guarded one dials targets, the plain one proxies, and they are never mixed up.
+//! Two connectors under one `Proxy`: the guarded one dials targets, the plain one dials proxies, and they are never
+//! mixed up.
 
 use std::{
     io,
@@ -30,12 +31,12 @@ fn direct() -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::builder().build().unwrap())
 }
 
-/// A guard that lets nothing of loopback through; every name is loopback.
+/// Returns a guard that denies loopback. Every name is loopback.
 fn guard() -> GuardLayer<Names> {
     guard_to("127.0.0.1")
 }
 
-/// The same; every name is this address.
+/// Returns such a guard. Every name is this address.
 fn guard_to(answer: &str) -> GuardLayer<Names> {
     GuardLayer::new(IpPolicy::special_purpose()).with_resolver(Names::new([answer]))
 }

@@ -1,4 +1,4 @@
-//! Which addresses the preset denies, against the registries' rows, written down here once more.
+//! The addresses that the preset denies, against a second copy of the registries' rows.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use tower_outbound_proxy::{IpPolicy, Target};
 
 use super::ip;
 
-/// Network and "Globally Reachable", of IANA's IPv4 and IPv6 Special-Purpose Address Registries of 2025-10-09; a network
-/// that is judged by the IPv4 address at its end is `v4`. Below the line: what other documents set apart.
+/// Network and "Globally Reachable", of IANA's IPv4 and IPv6 Special-Purpose Address Registries of 2025-10-09. `v4`
+/// marks a network that is judged by the IPv4 address at its end. Rows from other documents are below the line.
 const REGISTRIES: &str = "
     0.0.0.0/8 no            0.0.0.0/32 no           10.0.0.0/8 no           100.64.0.0/10 no
     127.0.0.0/8 no          169.254.0.0/16 no       172.16.0.0/12 no        192.0.0.0/24 no
@@ -32,7 +32,7 @@ fn rows() -> Vec<(IpNet, &'static str)> {
     words.chunks(2).map(|row| (row[0].parse().unwrap(), row[1])).collect()
 }
 
-/// The most specific row decides; what is in none is reachable.
+/// Returns true if an address is reachable. The most specific row decides; an address in no row is reachable.
 fn is_reachable(ip: IpAddr) -> bool {
     let rows = rows();
     let matching = rows.iter().filter(|(network, _)| network.contains(&ip));
@@ -60,7 +60,7 @@ fn from_bits(bits: u128, like: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Both ends of each row, and the addresses on both sides of each.
+/// Returns both ends of each row, and the addresses on both sides of each.
 fn edges() -> impl Iterator<Item = IpAddr> {
     rows().into_iter().flat_map(|(network, _)| {
         let around = |end: IpAddr| {

@@ -1,4 +1,4 @@
-//! A guard around a connector of any kind: what it is asked for, spelling by spelling and name by name.
+//! A guard around any connector: the requests to that connector, spelling by spelling and name by name.
 
 use http::Uri;
 use tower::{Layer, ServiceExt, service_fn};
@@ -17,7 +17,7 @@ fn guard(policy: IpPolicy, names: &Names, connector: &Recorder) -> Guard<Recorde
     guarded(layer.layer(connector.clone()))
 }
 
-/// Connects, and says what the inner connector was asked for.
+/// Connects, and returns the URIs that the inner connector got.
 async fn dial(policy: IpPolicy, names: &Names, uri: &str) -> Result<Vec<String>, ConnectError> {
     let connector = Recorder::default();
     let dialled = within(guard(policy, names, &connector).oneshot(uri.parse().unwrap())).await;

@@ -1,5 +1,5 @@
-//! Around a connector, the layer asks the inner one for the next hop and for nothing else, passes on what it gives
-//! (metadata, vectored writes, readiness), and makes hyper-util's client do on the wire what the settings say.
+//! Around a connector, the layer asks the inner one only for the next hop. It passes on metadata, vectored writes and
+//! readiness, and makes hyper-util's client send what the settings require.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -19,7 +19,7 @@ use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, connector::ConnectRes
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, Resolver, connector, connector_with, within};
 use tower_test::mock::{self, Spawn};
 
-/// Everything through this proxy, `direct.test` excepted.
+/// Returns a layer that sends everything through this proxy, except `direct.test`.
 fn with_exception(proxy: &str) -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::from_vars([("ALL_PROXY", proxy), ("NO_PROXY", "direct.test")]).unwrap())
 }
@@ -142,7 +142,7 @@ async fn writes_over_tls_to_the_proxy_are_vectored() {
     within(proxy.until(|proxy| proxy.raw()[0].ends_with(b"\r\n\r\nabcd"))).await;
 }
 
-/// Writes two slices at once, and tells how much was taken of them.
+/// Writes two slices at once, and returns the number of bytes taken.
 async fn write_two(stream: &mut (impl Write + Unpin)) -> usize {
     let slices = [IoSlice::new(b"ab"), IoSlice::new(b"cd")];
     within(poll_fn(|cx| Pin::new(&mut *stream).poll_write_vectored(cx, &slices)))
@@ -180,7 +180,7 @@ async fn readiness_is_the_inner_connectors() {
     assert_ready_ok!(clone.poll_ready::<Uri>());
 }
 
-/// The whole of a stack on loopback: what each side heard is what the tests look at.
+/// A whole stack on loopback. Tests check what each side received.
 struct Stack {
     ca: Ca,
     http: Origin,
@@ -208,7 +208,7 @@ impl Stack {
         }
     }
 
-    /// The route, body and whether there is a response to CONNECT.
+    /// Returns the route, the body, and true if there is a response to CONNECT.
     async fn get(&self, layer: &ProxyLayer, uri: &str) -> (String, String, bool) {
         let connector = connector_with(self.resolver.clone());
         let client = client(layer.https_connector_with(connector, self.ca.client_config(&[])));

@@ -1,5 +1,5 @@
-//! An error of this crate is found under whatever wraps it, says in one line what happened and in its source why,
-//! answers whether another attempt is safe and may help, and never shows a credential.
+//! An error of this crate is found under every wrapper. Its text says in one line what happened, and its source says
+//! why. It answers whether a retry is safe and may help, and never shows a credential.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -22,7 +22,7 @@ const PROXY: &str = "http://user:pass%20word@proxy.test:3128";
 /// `user:pass word`
 const TOKEN: &str = "dXNlcjpwYXNzIHdvcmQ=";
 
-/// What is on the other side of the inner connector.
+/// The behaviour behind the inner connector.
 enum Far {
     Says(&'static str, Then),
     /// It cannot be dialled.
@@ -189,7 +189,7 @@ async fn credentials_said_back_are_hidden() {
     }
 }
 
-/// Wraps as tonic's transport error does.
+/// Wraps an error as tonic's transport error does.
 #[derive(Debug)]
 struct Transport(Option<BoxError>);
 
@@ -290,7 +290,7 @@ async fn a_request_that_fails_after_it_was_sent_is_not_ours() {
     assert!(ConnectError::find(&relative).is_none());
 }
 
-/// The policy that the documentation of `ConnectError` suggests; between attempts it starts the proxy again.
+/// The retry policy that the documentation of `ConnectError` suggests. Between attempts it starts the proxy again.
 #[derive(Clone)]
 struct Persist {
     proxy: Option<Arc<ForwardProxy>>,

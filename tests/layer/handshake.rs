@@ -1,6 +1,6 @@
-//! CONNECT over HTTP/1.1 says exactly what it has to, and understands every answer, however its bytes come: an open
-//! tunnel loses no byte, a refusal is told with all that the proxy said, and whatever is
-//! not an answer ends the attempt at once, each with its own name.
+//! CONNECT over HTTP/1.1 sends exactly the required bytes and understands every answer, however its bytes arrive. An
+//! open tunnel loses no byte. A refusal carries the proxy's whole answer. Anything that is not an answer ends the
+//! attempt at once, with an error of its own.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -21,7 +21,7 @@ const WITH_CREDENTIALS: &str = "http://user:pass%20word@proxy.test:3128";
 /// `user:pass word`
 const TOKEN: &str = "dXNlcjpwYXNzIHdvcmQ=";
 
-/// The error of an answer that opens no tunnel.
+/// Returns the error of an answer that opens no tunnel.
 async fn refused(proxy: &str, wire: Wire) -> ConnectError {
     within(tunnel(&layer(proxy), wire)).await.unwrap_err()
 }
@@ -99,7 +99,7 @@ async fn a_pipe_of_one_byte_is_wide_enough() {
     }
 }
 
-/// An open tunnel's response, and what can be read from it with a buffer of this size.
+/// Returns an open tunnel's response, and the bytes that can be read from it with a buffer of this size.
 async fn opened(wire: Wire, buffer: usize) -> (ConnectResponse, Vec<u8>) {
     let log = wire.log();
     let mut stream = TokioIo::new(within(tunnel(&layer(PROXY), wire.then(Then::Close))).await.unwrap());

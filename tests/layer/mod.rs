@@ -1,5 +1,4 @@
-//! What the layer does around a service and around a connector, and what its types and errors promise. One file per
-//! promise.
+//! The layer around a service and around a connector, and the promises of its types and errors. One file per promise.
 
 mod connector;
 mod errors;

@@ -1,5 +1,5 @@
-//! TLS to the target has to be made *outside* the layer. Made inside, an `https` request goes through the tunnel in
-//! clear text, which no type can forbid; the helper makes the right order.
+//! TLS to the target must be made *outside* the layer. Made inside, an `https` request goes through the tunnel in clear
+//! text, which no type can forbid. The helper makes the right order.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

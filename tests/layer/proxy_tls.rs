@@ -1,5 +1,5 @@
-//! TLS to an `https://` proxy: the proxy shows who it is before it hears a word, by the trust that is set for proxies
-//! and by no other; the target's trust is as separate.
+//! TLS to an `https://` proxy: the proxy must present a certificate before it receives a request. Only the trust for
+//! proxies verifies it, and only the trust for targets verifies targets.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -13,7 +13,7 @@ use tower_outbound_proxy::{
 };
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity, Listening, Origin, ScriptedProxy, Step, connector, within};
 
-/// Everything through this proxy, with this trust in it.
+/// Returns a layer that sends everything through this proxy, with this trust in it.
 fn through(proxy: &str, tls: impl Into<TlsConfig>) -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::builder().all(proxy).proxy_tls(tls).build().unwrap())
 }
@@ -26,7 +26,7 @@ fn trusting(ca: &Ca) -> TlsConfig {
         .unwrap()
 }
 
-/// An `https://` proxy, `https://proxy.test:PORT`, before origins for `origin.test`.
+/// Starts an `https://` proxy, `https://proxy.test:PORT`, in front of origins for `origin.test`.
 async fn proxy(identity: &Identity, alpn: &[&str], origins: [&Origin; 2]) -> ForwardProxy {
     let [http, https] = origins.map(|origin| origin.addr());
     let proxy = ForwardProxy::builder()
@@ -39,14 +39,14 @@ async fn proxy(identity: &Identity, alpn: &[&str], origins: [&Origin; 2]) -> For
         .await
 }
 
-/// Why a tunnel to `https://origin.test` is not opened.
+/// Returns the error of a tunnel to `https://origin.test`.
 async fn refused(layer: &ProxyLayer) -> ConnectError {
     within(connect(layer, connector(), "https://origin.test/"))
         .await
         .unwrap_err()
 }
 
-/// No request was read from any connection.
+/// Returns true if no request was read from any connection.
 fn heard_nothing(listening: &Listening) -> bool {
     listening.raw().iter().all(Vec::is_empty) && listening.requests().is_empty()
 }

@@ -1,4 +1,4 @@
-//! Promise: around an HTTP service, the layer owns `Proxy-Authorization` and tells the route, and changes nothing else.
+//! Promise: around an HTTP service, the layer owns `Proxy-Authorization`, reports the route, and changes nothing else.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
@@ -17,7 +17,7 @@ fn layer(proxy: &str) -> ProxyLayer {
     ProxyLayer::new(config)
 }
 
-/// What the inner service is given for a request with these header fields.
+/// Returns the request that the inner service gets for these header fields.
 async fn inner_sees(proxy: &str, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
     let inner = service_fn(|request: Request<()>| async {
         let (parts, ()) = request.into_parts();

@@ -17,7 +17,7 @@ use tower_outbound_proxy::{
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Log, Origin, ScriptedProxy, connector, within};
 use tracing::Level;
 
-/// The password, and what it looks like in a header field and in the proxy's address.
+/// The password, and its forms in a header field and in the proxy's address.
 const PASSWORD: &str = "s3cret/w@rd";
 const ENCODED: &str = "s3cret%2Fw%40rd";
 /// `user:s3cret/w@rd`
@@ -187,7 +187,7 @@ impl Stack {
         Ok(shown)
     }
 
-    /// The error with all its causes, as `Display` and as `Debug`.
+    /// Returns the error with all its causes, as `Display` and as `Debug`.
     async fn error(&self, url: &str) -> String {
         let error = self.get(url).await.unwrap_err();
         assert!(ConnectError::find(error.as_ref()).is_some(), "{error:?}");

@@ -1,5 +1,5 @@
-//! Public types can be moved to, shared with and pinned by any task, as far as what they hold can: a type that loses
-//! one of these properties breaks the programs that store it.
+//! Public types can be moved to, shared with and pinned by any task, as far as their contents can. A type that loses
+//! one of these properties breaks programs that store it.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -31,7 +31,7 @@ use tower_outbound_proxy::{
     tls::TlsConfigBuilder,
 };
 
-/// Asserts the same of several types.
+/// Asserts the same traits of several types.
 macro_rules! all {
     ($bounds:tt: $($name:ty),+ $(,)?) => { $(all!(@ $bounds $name);)+ };
     (@ ($($bound:path),+) $name:ty) => { assert_impl_all!($name: Send, Sync, Unpin, Debug, $($bound),+); };

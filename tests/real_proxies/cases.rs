@@ -1,4 +1,4 @@
-//! What is done through each server.
+//! The cases that run through each server.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -282,7 +282,8 @@ fn assert_greets(response: &Response<Bytes>, origin: &Origin) {
     assert_eq!(String::from_utf8_lossy(response.body()), greeting);
 }
 
-/// Through CONNECT, and only so. The client has to go for the server to log it.
+/// Asserts that the request went through CONNECT only. It drops the client, because the server logs a tunnel when it
+/// ends.
 async fn assert_tunnelled(lab: &Lab, client: Client, origin: &Origin, response: &Response<Bytes>) {
     assert!(matches!(response.extensions().get(), Some(Route::Tunnel(_))));
     let connect: &ConnectResponse = response.extensions().get().unwrap();
@@ -299,7 +300,7 @@ async fn assert_tunnelled(lab: &Lab, client: Client, origin: &Origin, response: 
     assert_heard_nothing_of_the_proxy(origin);
 }
 
-/// What reached the origin is a request to itself, without the proxy's credentials.
+/// Asserts that the origin got requests for itself, without the proxy's credentials.
 fn assert_heard_nothing_of_the_proxy(origin: &Origin) {
     assert!(!origin.requests().is_empty());
     for request in origin.requests() {
@@ -331,7 +332,7 @@ fn assert_starts(lines: &[String], starts: &[String]) {
     assert!(same, "{lines:#?} should begin with {starts:#?}");
 }
 
-/// The refusal in a client's error.
+/// Returns the refusal in a client's error.
 #[track_caller]
 fn refusal(error: &BoxError, status: StatusCode) -> &ConnectError {
     let found = ConnectError::find(&**error).unwrap_or_else(|| panic!("{}", chain(&**error)));

@@ -32,9 +32,9 @@ pub struct Lab {
     pub server: Server,
     pub proxy: RealProxy,
     password: String,
-    /// Vouches for the proxy, unless that makes its own certificates.
+    /// Issues the proxy's certificate, unless the proxy makes its own.
     proxy_ca: Ca,
-    /// Vouches for the origins.
+    /// Issues the origins' certificates.
     origin_ca: Ca,
 }
 
@@ -59,7 +59,7 @@ impl Lab {
         }
     }
 
-    /// An origin that is asked for by the first of the server's names.
+    /// Starts an origin under the first of the server's names.
     pub async fn http(&self) -> Origin {
         self.http_named(self.server.names[0]).await
     }
@@ -68,7 +68,7 @@ impl Lab {
         Origin::builder().host(name).start().await
     }
 
-    /// The same behind TLS.
+    /// Starts an origin behind TLS.
     pub async fn https(&self) -> Origin {
         self.https_named(self.server.names[0]).await
     }
@@ -97,7 +97,7 @@ impl Lab {
         }
     }
 
-    /// The proxy's address with a user's credentials, all of the password percent-encoded.
+    /// Returns the proxy's address with a user's credentials. The whole password is percent-encoded.
     pub fn url_with(&self, password: &str) -> String {
         let mut url = format!("{}://{USER}:", self.scheme());
         for byte in password.bytes() {
@@ -107,32 +107,32 @@ impl Lab {
         url
     }
 
-    /// The proxy's address with the credentials that it accepts.
+    /// Returns the proxy's address with the credentials that it accepts.
     pub fn url(&self) -> String {
         self.url_with(&self.password)
     }
 
-    /// The proxy's address without credentials.
+    /// Returns the proxy's address without credentials.
     pub fn bare_url(&self, host: &str) -> String {
         format!("{}://{host}:{}", self.scheme(), self.addr().port())
     }
 
-    /// The root to trust the proxy by.
+    /// Returns the root that verifies the proxy.
     pub fn proxy_root(&self) -> String {
         self.proxy.root_pem().unwrap_or(self.proxy_ca.pem().to_owned())
     }
 
-    /// The root to trust what is behind the proxy by: an intercepting proxy's own.
+    /// Returns the root that verifies targets behind the proxy: an intercepting proxy's own.
     pub fn target_root(&self) -> String {
         self.proxy.root_pem().unwrap_or(self.origin_root())
     }
 
-    /// The root to trust the origins by when they are not behind the proxy.
+    /// Returns the root that verifies the origins without the proxy.
     pub fn origin_root(&self) -> String {
         self.origin_ca.pem().to_owned()
     }
 
-    /// Settings with the proxy for every target, those on this machine included.
+    /// Returns settings with the proxy for every target, including those on this machine.
     pub fn config(&self) -> ProxyConfigBuilder {
         ProxyConfig::builder()
             .all(self.url())
@@ -140,7 +140,7 @@ impl Lab {
             .proxy_tls(trust(&self.proxy_root()))
     }
 
-    /// A client with the settings of [`config`](Self::config).
+    /// Returns a client with the settings of [`config`](Self::config).
     pub fn client(&self) -> Client {
         self.client_with(self.config())
     }
@@ -149,8 +149,8 @@ impl Lab {
         Client::new(config, &self.target_root())
     }
 
-    /// Waits until the server has logged `count` requests, and returns them. It logs each when it is over, a tunnel with
-    /// the client that had it.
+    /// Waits until the server has logged `count` requests, and returns them. The server logs a request when it is over.
+    /// A tunnel is over when its client is dropped.
     pub async fn logged(&self, count: usize) -> Vec<String> {
         within(async {
             while self.proxy.requests().len() < count {
@@ -162,7 +162,7 @@ impl Lab {
     }
 }
 
-/// Trust in one root and no other.
+/// Returns trust in one root only.
 pub fn trust(pem: &str) -> TlsConfig {
     TlsConfig::builder()
         .only_added_roots()
@@ -191,7 +191,7 @@ impl Client {
         }
     }
 
-    /// The names that this machine had to resolve.
+    /// Returns the names that this machine had to resolve.
     pub fn resolved(&self) -> Vec<String> {
         self.resolver.names()
     }
@@ -215,7 +215,7 @@ impl Client {
     }
 }
 
-/// An error with its sources.
+/// Returns the text of an error with its sources.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,13 +1,12 @@
-//! Through the proxy servers of the field, which are not ours and do not know us: Squid, Apache httpd, tinyproxy and
-//! mitmproxy, over plain connections and over TLS.
+//! Requests through independent proxy servers: Squid, Apache httpd, tinyproxy and mitmproxy, over plain connections and
+//! over TLS.
 //!
-//! The list of tests is a matrix, `server::case`. What the servers differ in is in [`server`], what is done through each
-//! of them in [`cases`], and the one test that looks for leaked secrets in [`secrets`]. The client is always the stack
-//! that the crate's documentation shows: `ProxyLayer` around hyper-util's client, around
-//! `ProxyLayer::https_connector_with`.
+//! The list of tests is a matrix, `server::case`. [`server`] has the differences between the servers, [`cases`] the
+//! cases for each of them, and [`secrets`] the one test that looks for leaked secrets. The client is always the stack
+//! in the crate's documentation: `ProxyLayer` around hyper-util's client, around `ProxyLayer::https_connector_with`.
 //!
-//! The tests are ignored because the servers have to be installed; `cargo test --test promises -- --ignored` runs
-//! them, and fails where one is missing.
+//! The tests are ignored because the servers have to be installed. `cargo test --test promises -- --ignored` runs them,
+//! and fails if a server is missing.
 
 mod cases;
 mod lab;

@@ -1,4 +1,4 @@
-//! No secret in anything that can be printed, over a full run through Squid.
+//! No output contains a secret, over a full run through Squid.
 
 use std::fmt::Debug;
 
@@ -15,7 +15,7 @@ use super::{
 
 const WRONG: &str = "xyzzy-0815";
 
-/// All that was printed.
+/// All printed output.
 #[derive(Default)]
 struct Printed(String);
 

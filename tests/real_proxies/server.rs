@@ -1,27 +1,27 @@
-//! What the servers differ in, as far as a client can tell.
+//! The differences between the servers that a client can see.
 
 use http::{StatusCode, Version};
 use tower_outbound_proxy_lab::servers::{RealProxy, Setup, StartError};
 
-/// One of the proxy servers, and how it is reached.
+/// One of the proxy servers, and the way to reach it.
 #[derive(Clone, Copy, Debug)]
 pub struct Server {
     program: Program,
-    /// Over TLS, as an `https://` proxy.
+    /// True if it is reached over TLS, as an `https://` proxy.
     pub tls: bool,
     /// Two names that it resolves to this machine.
     pub names: [&'static str; 2],
-    /// A password that it can be configured with and that an URL cannot hold as it is.
+    /// A password that the server accepts and that a URL cannot contain as it is.
     pub special_password: &'static str,
-    /// Whether it opens tunnels and reads what is in them.
+    /// True if it opens tunnels and reads their content.
     pub intercepts: bool,
     /// The version of its answer to CONNECT.
     pub connect_version: Version,
-    /// How it answers a wrong password. (None at all is always 407.)
+    /// Its answer to a wrong password. (Its answer to none is always 407.)
     pub wrong_password: StatusCode,
-    /// How it explains that it does not serve a host.
+    /// Its explanation that it does not serve a host.
     pub explanation: &'static str,
-    /// The same in the header field that `ConnectError` shows, if it has one.
+    /// The explanation in the header field that `ConnectError` shows, if it has one.
     pub x_squid_error: Option<&'static str>,
 }
 

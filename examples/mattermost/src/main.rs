@@ -1,8 +1,8 @@
-//! A chat server's link previews behind an outbound proxy, set up as Mattermost's document "Using an Outbound Proxy" says.
+//! A chat server's link previews behind an outbound proxy, set up as in Mattermost's "Using an Outbound Proxy".
 //!
-//! `POST /api/v4/opengraph` with a URL, alone or as `{"url": URL}`, fetches it through the proxy, or directly where
-//! `NO_PROXY` says so, and answers `{"url", "title", "route"}`; where that fails, `{"url", "error"}` and 400 for what is
-//! no URL, 403 for an address of the own network, 502, 503 or 504.
+//! `POST /api/v4/opengraph` takes a URL, alone or as `{"url": URL}`. It fetches the URL through the proxy, or directly
+//! if `NO_PROXY` lists it, and answers `{"url", "title", "route"}`. On failure, it answers `{"url", "error"}` with 400
+//! if the URL is invalid, 403 for an internal address, or 502, 503 or 504.
 //!
 //! ```text
 //! mattermost [options]
@@ -15,9 +15,9 @@
 //! mattermost --demo         sets all of it up on loopback, fetches, and exits with 0 only if every row is as documented
 //! ```
 //!
-//! Each fetch is logged on standard error with its route and the reason, and what fails with all that is known of it. The
-//! answer tells the kind only: it goes to strangers, whom internal addresses and proxies do not concern. Exits with 2 if the command line cannot be used,
-//! 5 if the unit file or a setting cannot be.
+//! Each fetch is logged on standard error with its route and the reason, and each failure with its details. The answer
+//! tells only the kind of failure, because strangers read it and must not learn internal addresses or proxies. Exits
+//! with 2 if the command line cannot be used, and with 5 if the unit file or a setting cannot be used.
 
 mod demo;
 #[path = "../../shared/option.rs"]

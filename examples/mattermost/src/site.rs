@@ -1,10 +1,10 @@
-//! What is behind the proxies and beside them, in the demonstration and in tests: the outside and the inside.
+//! The servers behind and beside the proxies, in the demonstration and in tests: outside and inside the network.
 
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Listening, Network, Origin, OriginBuilder};
 
-/// Servers with pages. `/` has a title by which they can be told apart.
+/// Servers with pages. The title of `/` identifies each.
 pub struct Site {
-    /// In place of the authorities that everybody trusts.
+    /// Stands for the public certificate authorities.
     pub public: Ca,
     /// `www.example.org`, "A page"; `/to-wiki` and `/to-database` redirect.
     pub web: Origin,
@@ -15,7 +15,7 @@ pub struct Site {
     pub wiki: Origin,
     /// `1.2.3.4:567`, "Port 567".
     pub host: Origin,
-    /// `database.internal.example.com`, at 10.0.0.9, and `printer.example.net`, at 10.0.0.8. Nobody is to connect to it.
+    /// `database.internal.example.com`, at 10.0.0.9, and `printer.example.net`, at 10.0.0.8. Nobody may connect to it.
     pub database: Origin,
     pub network: Network,
 }
@@ -25,7 +25,7 @@ impl Site {
         Self::with_web(page("A page")).await
     }
 
-    /// With more on `http://www.example.org/`.
+    /// Creates the site with more pages on `http://www.example.org/`.
     pub async fn with_web(web: OriginBuilder) -> Self {
         let public = Ca::new();
         let certified = |names: &[&str]| public.issue(names).server_config(&["http/1.1"]);
@@ -61,8 +61,8 @@ impl Site {
         }
     }
 
-    /// A proxy that has a network of its own to look names up in, where all that it knows is the web. What is to be
-    /// reached directly it does not know.
+    /// Returns a proxy that looks names up in a network of its own. It knows only the web, and no server that is to be
+    /// reached directly.
     pub fn proxy(&self) -> ForwardProxyBuilder {
         let hosts = [
             "www.example.org",
@@ -78,7 +78,7 @@ impl Site {
         })
     }
 
-    /// What reached these servers, byte for byte.
+    /// Returns the bytes that reached these servers.
     pub fn received(&self) -> String {
         let origins = [
             &self.web,
@@ -97,7 +97,7 @@ impl Site {
     }
 }
 
-/// An origin with a home page of this title.
+/// Returns an origin with a home page of this title.
 pub fn page(title: &str) -> OriginBuilder {
     Origin::builder().page("/", format!("<!doctype html><title>{title}</title>"))
 }

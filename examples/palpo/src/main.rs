@@ -1,5 +1,5 @@
-//! Calls out for every kind of connection that a Matrix server has, set up as Palpo's document "Using Forward/Outbound
-//! Proxies" says, and shows which way each call went.
+//! Makes every kind of outbound call of a Matrix server, set up as in Palpo's "Using Forward/Outbound Proxies", and
+//! shows the route of each call.
 //!
 //! ```text
 //! palpo [options] --target TYPE=URL...
@@ -13,13 +13,15 @@
 //! palpo --demo           sets all of it up on loopback, and calls out for each sentence of the document
 //! ```
 //!
-//! The types are those of the document, in its order: push, url-preview, statistics, recaptcha, cas, openid-connect,
-//! federation, key-revocation, server-keys, remote-media; and, never through a proxy, application-service,
-//! identity-server, worker, redis. A call is a GET (of Redis a PING), which changes nothing at its target.
+//! The types are those of Palpo's document, in its order: push, url-preview, statistics, recaptcha, cas,
+//! openid-connect, federation, key-revocation, server-keys, remote-media. Four types never use a proxy:
+//! application-service, identity-server, worker, redis. A call is a GET (for Redis a PING), which changes nothing at
+//! its target.
 //!
-//! A row is as documented if the call went the way that document and settings say, and was answered, with a status below
-//! 500 and not 407, which can be the proxy's. Exits with 0 only if every row is, with 1 if one is not, 2 if the command
-//! line cannot be used, 5 if a setting or the settings file cannot be, 60 if a certificate does not verify.
+//! A row is as documented if the call took the route that the document and the settings require, and got an answer. The
+//! status must be below 500 and not 407, which can be the proxy's. Exits with 0 only if every row is as documented, 1
+//! if one is not, 2 if the command line cannot be used, 5 if a setting or the settings file cannot be used, and 60 if a
+//! certificate does not verify.
 
 mod demo;
 #[path = "../../shared/option.rs"]
@@ -89,7 +91,7 @@ async fn run(args: impl Iterator<Item = String>) -> Result<u8, BoxError> {
     Ok(code)
 }
 
-/// One row; whether it is as documented.
+/// Makes one call and adds its row. Returns true if the row is as documented.
 async fn call(
     outbound: &Outbound,
     connection: Connection,
@@ -146,7 +148,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, BoxError> {
     }
 }
 
-/// `TYPE=URL`. The URL is not shown in an error: it can hold a password.
+/// Parses `TYPE=URL`. Errors do not show the URL, because it can contain a password.
 fn target(text: &str) -> Result<(Connection, Uri), BoxError> {
     let (name, url) = text.split_once('=').ok_or("--target needs a value TYPE=URL")?;
     let connection = Connection::named(name).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! As much of a Redis server as answers `PING`, for the demonstration and for tests.
+//! A minimal Redis server that answers `PING`, for the demonstration and for tests.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ impl Redis {
         self.addr
     }
 
-    /// The names of the commands that it got.
+    /// Returns the names of the commands that it received.
     pub fn commands(&self) -> Vec<String> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -54,7 +54,7 @@ async fn accept(listener: TcpListener, commands: Arc<Mutex<Vec<String>>>) {
     }
 }
 
-/// What is no command in RESP ends the connection, as with the real one.
+/// Serves a connection. Input that is not a command in RESP ends it, as in the real server.
 async fn serve(client: TcpStream, commands: &Mutex<Vec<String>>) -> io::Result<()> {
     let mut client = BufReader::new(client);
     while let Some(command) = read_command(&mut client).await? {
@@ -69,7 +69,7 @@ async fn serve(client: TcpStream, commands: &Mutex<Vec<String>>) -> io::Result<(
     Ok(())
 }
 
-/// An array of bulk strings: `*1`, and for each `$4` and its bytes, all ended by CRLF.
+/// Reads an array of bulk strings: `*1`, and for each `$4` and its bytes, all ended by CRLF.
 async fn read_command(client: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<String>>> {
     let Some(words) = read_number(client, b'*').await? else {
         return Ok(None);
@@ -85,7 +85,7 @@ async fn read_command(client: &mut BufReader<TcpStream>) -> io::Result<Option<Ve
     Ok(Some(command))
 }
 
-/// A line with a number after this byte; `None` at the end.
+/// Reads a line with a number after this byte; `None` at the end.
 async fn read_number(client: &mut BufReader<TcpStream>, kind: u8) -> io::Result<Option<u8>> {
     let mut line = Vec::new();
     if client.read_until(b'\n', &mut line).await? == 0 {

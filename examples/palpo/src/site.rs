@@ -1,4 +1,4 @@
-//! What is behind the proxies and beside them, in the demonstration and in tests: a target for each kind of connection.
+//! The servers behind and beside the proxies, in the demonstration and in tests: a target for each kind of connection.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, ForwardProxyBuilder, Host, Iden
 
 use crate::{app::connections::Connection, redis::Redis};
 
-/// The document's examples, to the letter.
+/// The examples of Palpo's "Using Forward/Outbound Proxies", to the letter.
 pub const EXAMPLES: [(&str, &str); 3] = [
     ("HTTP_PROXY", "http://USERNAME:PASSWORD@10.0.1.1:8080/"),
     ("HTTPS_PROXY", "http://USERNAME:PASSWORD@proxy.example.com:8080/"),
@@ -16,10 +16,10 @@ pub const EXAMPLES: [(&str, &str); 3] = [
 const USER: &str = "USERNAME";
 const PASSWORD: &str = "PASSWORD";
 
-/// Where a server is, and the scheme that it speaks.
+/// A server's scheme, name, address and port.
 type At = (&'static str, &'static str, [u8; 4], u16);
 
-/// Servers that speak HTTP. Those at 93.184.0.0/16 are outside, the others in the own network.
+/// Servers that speak HTTP. Those at 93.184.0.0/16 are external, the others internal.
 const HOSTS: [At; 20] = [
     ("https", "push.example.org", [93, 184, 0, 1], 443),
     ("http", "www.example.org", [93, 184, 0, 2], 80),
@@ -45,9 +45,9 @@ const HOSTS: [At; 20] = [
     ("https", "www.example.com", [93, 184, 0, 14], 443),
 ];
 
-/// Servers, and the network that they are in.
+/// Servers, and their network.
 pub struct Site {
-    /// In place of the authorities that everybody trusts.
+    /// Stands for the public certificate authorities.
     pub public: Ca,
     hosts: Vec<(At, Origin)>,
     pub redis: Redis,
@@ -55,9 +55,9 @@ pub struct Site {
     pub network: Network,
 }
 
-/// The proxies, all of which ask for the user and the password of the examples.
+/// The proxies. All require the user and the password of the examples.
 pub struct Proxies {
-    /// Vouches for `tls`.
+    /// Issues the certificate of `tls`.
     pub ca: Ca,
     /// `10.0.1.1:8080`.
     pub http: ForwardProxy,
@@ -112,7 +112,7 @@ impl Site {
         })
     }
 
-    /// The URL of the target for this kind of connection.
+    /// Returns the URL of the target for this kind of connection.
     pub fn url(&self, connection: Connection) -> String {
         let index = Connection::ALL.iter().position(|other| *other == connection);
         match index.and_then(|index| HOSTS.get(index)) {
@@ -123,7 +123,7 @@ impl Site {
         }
     }
 
-    /// The server of this host.
+    /// Returns the server of this host.
     ///
     /// # Errors
     ///
@@ -134,7 +134,8 @@ impl Site {
         Ok(origin)
     }
 
-    /// By whom a host is reached during a call, and what the call gives: `direct`, a proxy's name, or `nobody`.
+    /// Returns the peer that reaches a host during a call (`direct`, a proxy's name, or `nobody`) and the result of the
+    /// call.
     ///
     /// # Errors
     ///
@@ -158,7 +159,7 @@ impl Site {
         Ok((by_whom, outcome))
     }
 
-    /// How often a host was asked for something.
+    /// Returns the number of requests to a host.
     fn asked(&self, name: &str) -> Result<usize, BoxError> {
         match name {
             "redis.internal.example.com" => Ok(self.redis.commands().len()),
@@ -166,7 +167,7 @@ impl Site {
         }
     }
 
-    /// What reached the hosts, byte for byte.
+    /// Returns the bytes that reached the hosts.
     pub fn received(&self) -> String {
         let raw = self.hosts.iter().flat_map(|(_, origin)| origin.raw());
         String::from_utf8_lossy(&raw.flatten().collect::<Vec<_>>()).into_owned()
@@ -194,7 +195,7 @@ async fn origin((scheme, ..): At, certificate: &Identity) -> Origin {
     }
 }
 
-/// A proxy that knows all hosts by itself. Whether they are in a network that clients may not reach is not its affair.
+/// Returns a proxy that knows all hosts, including those that clients may not reach.
 fn proxy(hosts: &[(At, Origin)]) -> ForwardProxyBuilder {
     hosts.iter().fold(
         ForwardProxy::builder().basic(USER, PASSWORD),

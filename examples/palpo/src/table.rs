@@ -1,8 +1,8 @@
-//! A table as wide as what is in it.
+//! A table that is as wide as its content.
 
 use std::fmt;
 
-/// Rows under a heading. A row that is wrong says so at its end.
+/// Rows under a heading. A wrong row is marked at its end.
 pub(crate) struct Table {
     rows: Vec<(Vec<String>, bool)>,
 }

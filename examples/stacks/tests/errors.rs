@@ -1,4 +1,5 @@
-//! Promise: an error of the crate is found under what these stacks wrap it in. (tests/layer/errors.rs has the others.)
+//! Promise: an error of the crate is found under the wrappers of these stacks. (tests/layer/errors.rs tests the
+//! others.)
 
 use tonic::transport::Endpoint;
 use tower::{BoxError, Layer};

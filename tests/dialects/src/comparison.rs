@@ -1,10 +1,10 @@
-//! The two answers side by side.
+//! Comparison of this crate's answers with a program's.
 
 use std::collections::BTreeMap;
 
 use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, Target};
 
-/// What this crate does with a URL: the proxy's URL, `direct`, or `error` if the URL is no target.
+/// Returns this crate's answer for a URL: the proxy's URL, `direct`, or `error` if the URL is no target.
 #[must_use]
 pub fn answer(config: &ProxyConfig, url: &str) -> String {
     match url.parse::<Target<'_>>() {
@@ -30,7 +30,7 @@ pub struct Answers<'a> {
 }
 
 impl Answers<'_> {
-    /// The host as it is in the URL, in lower case.
+    /// Returns the host as it is in the URL, in lower case.
     #[must_use]
     pub fn host(&self) -> String {
         let rest = self.url.split_once("://").map_or(self.url, |(_, rest)| rest);
@@ -42,38 +42,38 @@ impl Answers<'_> {
         authority[..end].to_ascii_lowercase()
     }
 
-    /// Whether the list has this entry.
+    /// Returns true if the list has this entry.
     #[must_use]
     pub fn has_entry(&self, entry: &str) -> bool {
         self.list.split(',').any(|piece| piece.trim() == entry)
     }
 
-    /// Whether the program reaches the target directly and this crate does not.
+    /// Returns true if the program reaches the target directly and this crate does not.
     #[must_use]
     pub fn only_theirs_is_direct(&self) -> bool {
         self.theirs == "direct" && self.ours.starts_with("http")
     }
 
-    /// Whether this crate reaches the target directly and the program does not.
+    /// Returns true if this crate reaches the target directly and the program does not.
     #[must_use]
     pub fn only_ours_is_direct(&self) -> bool {
         self.ours == "direct" && self.theirs.starts_with("http")
     }
 }
 
-/// Whether a case whose answers differ is an exception.
+/// Returns true if a case with different answers is an exception.
 pub type IsException = fn(&Answers<'_>) -> bool;
 
-/// The differences on purpose.
+/// The intended differences.
 #[derive(Debug, Clone, Copy)]
 pub struct Exceptions {
-    /// Entries that fit no row of this crate's grammar, so that they are reported and match nothing, and that the
-    /// program takes as something: what it takes them as.
+    /// Entries that fit no row of this crate's grammar, but that the program accepts, each with the program's reading.
+    /// This crate reports them, and they match nothing.
     ///
-    /// A case is excepted only if the program's answer is this crate's without such entries, and if one of them alone
-    /// makes the program connect directly.
+    /// A case is an exception only if the program's answer without such entries is this crate's, and if one of them
+    /// alone makes the program connect directly.
     pub entries: &'static [(&'static str, &'static str)],
-    /// Other differences: a name, and whether a case that differs is of it.
+    /// Other differences: a name, and a test for cases that belong to it.
     pub cases: &'static [(&'static str, IsException)],
 }
 
@@ -90,7 +90,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Nothing is counted yet.
+    /// Creates a comparison without counts.
     #[must_use]
     pub fn new(dialect: Dialect, exceptions: Exceptions) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Comparison {
         Some(format!("`{entry}` is reported here and {what}"))
     }
 
-    /// The entries that this crate takes, and those that it reports.
+    /// Returns the entries that this crate accepts, and those that it reports.
     fn sort<'l>(&self, list: &'l str) -> (Vec<&'l str>, Vec<&'l str>) {
         let star_is_reported = self.dialect == Dialect::Curl;
         let mut entries = Vec::new();
@@ -167,7 +167,7 @@ impl Comparison {
     ///
     /// # Panics
     ///
-    /// If there are differences without a name, or too few cases, or cases that are nearly all alike.
+    /// If there are differences without a name, too few cases, or cases that are nearly all alike.
     pub fn finish(self, at_least: usize) {
         let excepted: usize = self.excepted.values().map(|(count, _)| count).sum();
         for (name, (count, first)) in &self.excepted {

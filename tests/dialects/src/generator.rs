@@ -1,4 +1,4 @@
-//! Lists, and URLs that nearly match them.
+//! Generates lists, and URLs that nearly match them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,7 +22,7 @@ const UNICODE: &[(&str, &str)] = &[
     ("例え", "xn--r8jz45g"),
     ("faß", "xn--fa-hia"),
 ];
-/// What is no entry, and has to spoil no other.
+/// Texts that are not entries and must not affect other entries.
 const JUNK: &[&str] = &[
     ":1",
     "/8",
@@ -86,7 +86,7 @@ pub struct Generator {
     unicode_targets: bool,
 }
 
-/// What an entry is about, so that a target near it can be made.
+/// The subject of an entry, so that a target near it can be made.
 #[derive(Debug, Clone)]
 enum Aim {
     Name(String),
@@ -95,7 +95,7 @@ enum Aim {
 }
 
 impl Generator {
-    /// `schemes` are those of the URLs; `unicode_targets` says whether hosts may hold Unicode.
+    /// Creates a generator. `schemes` are those of the URLs; with `unicode_targets`, hosts may contain Unicode.
     #[must_use]
     pub fn new(seed: u64, schemes: &'static [&'static str], unicode_targets: bool) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl Generator {
         }
     }
 
-    /// A list, and so many URLs.
+    /// Generates a list and this many URLs.
     pub fn case(&mut self, urls: usize) -> (String, Vec<String>) {
         let mut aims = Vec::new();
         let list = self.list(&mut aims);
@@ -151,8 +151,8 @@ impl Generator {
         }
     }
 
-    /// Sometimes, white space where it means something else to each program: to curl a blank within an entry ends the
-    /// list, to Go it is part of a name that cannot be.
+    /// Sometimes adds white space that each program reads differently. For curl, a blank within an entry ends the list.
+    /// For Go, it is part of an impossible name.
     fn blanks(&mut self, list: &mut String, aims: &mut Vec<(Aim, Option<u16>)>) {
         if self.random.percent(3) {
             list.push_str(
@@ -301,7 +301,7 @@ impl Generator {
         }
     }
 
-    /// A host that matches, or only just does not.
+    /// Returns a host that matches, or only just does not.
     fn near(&mut self, aim: &Aim) -> String {
         let r = &mut self.random;
         match aim {
@@ -478,7 +478,7 @@ fn length(r: &mut Random, most: u32) -> u32 {
     }
 }
 
-/// One of the spellings of an IPv6 address.
+/// Returns one of the spellings of an IPv6 address.
 fn spelled_v6(r: &mut Random, ip: Ipv6Addr) -> String {
     let s = ip.segments();
     match r.below(5) {

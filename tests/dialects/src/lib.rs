@@ -1,8 +1,8 @@
 //! The dialects of `tower-outbound-proxy` against the programs they are named after.
 //!
-//! [`Generator`] makes `NO_PROXY` lists and, for each, URLs that nearly match it; a test asks the program and this crate
-//! about each pair, and [`Comparison`] counts. Where the two differ on purpose, the test has a *named exception* ([`Exceptions`]):
-//! which cases it is about, and why.
+//! [`Generator`] makes `NO_PROXY` lists and, for each, URLs that nearly match it. A test asks the program and this
+//! crate about each pair, and [`Comparison`] counts. For each intended difference, the test has a *named exception*
+//! ([`Exceptions`]) with its cases and its reason.
 
 mod comparison;
 mod generator;

@@ -5,23 +5,23 @@
 pub struct Random(u64);
 
 impl Random {
-    /// Starts at `seed`.
+    /// Creates a generator that starts at `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The seed of a run: the variable `SEED`, otherwise always the same.
+    /// Returns the seed of a run: the variable `SEED`, or a constant.
     ///
     /// # Panics
     ///
-    /// If `SEED` is no number.
+    /// If `SEED` is not a number.
     #[must_use]
     pub fn seed() -> u64 {
         std::env::var("SEED").map_or(20_260_101, |seed| seed.parse().expect("SEED is not a number"))
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -30,17 +30,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
     }
 
-    /// True in so many of 100 cases.
+    /// Returns true in `percent` of 100 cases.
     pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of them.
+    /// Returns one of the items.
     ///
     /// # Panics
     ///

@@ -1,8 +1,8 @@
-//! Environments.
+//! Random environments.
 
 use crate::Random;
 
-/// An environment in which each of `names` is unset, empty, or one of its values.
+/// Returns an environment in which each of `names` is unset, empty, or one of its values.
 pub fn variables<'a>(random: &mut Random, names: &[(&'a str, &[&'a str])]) -> Vec<(&'a str, &'a str)> {
     let mut variables = Vec::new();
     for (name, values) in names {

@@ -4,16 +4,16 @@
 //! cargo test --release --test curl -- --ignored --nocapture
 //! ```
 //!
-//! Each case is one transfer. The proxy is one stub on loopback; `CURLOPT_CONNECT_TO` sends every direct connection to
-//! the other. Which of them was reached is the answer. `CURLOPT_PROXY` and `CURLOPT_NOPROXY` stand for the variables:
-//! `proxy_do_not_proxy` of libcurl's `lib/proxy.c` reads `no_proxy` only where the option is not set, and into the same
+//! Each case is one transfer. The proxy is one stub on loopback, and `CURLOPT_CONNECT_TO` sends every direct connection
+//! to another. The stub that was reached is the answer. `CURLOPT_PROXY` and `CURLOPT_NOPROXY` stand for the variables:
+//! `proxy_do_not_proxy` in libcurl's `lib/proxy.c` reads `no_proxy` only if the option is not set, and into the same
 //! string.
 //!
-//! All targets are `http` ones, so that libcurl can be built without TLS: `proxy_check_noproxy` is given the host and
-//! the list and nothing else, neither scheme nor port.
+//! All targets are `http` ones, so that libcurl can be built without TLS: `proxy_check_noproxy` gets only the host and
+//! the list, neither scheme nor port.
 //!
-//! Not tested: hosts with Unicode. This build of libcurl has no IDN library and sends them as they are; one that has
-//! makes them A-labels first.
+//! Unicode hosts are not tested. This build of libcurl has no IDN library and sends them as they are; one with a
+//! library makes them A-labels first.
 
 use std::{
     env,
@@ -95,7 +95,7 @@ fn ask(proxy: &Stub, direct: &Stub, list: &str, url: &str) -> String {
     }
 }
 
-/// One transfer, with this proxy and list or with those of the environment.
+/// Makes one transfer, with this proxy and list or with those of the environment.
 fn transfer(direct: SocketAddr, url: &str, settings: Option<(&str, &str)>) -> Result<(), curl::Error> {
     let mut connect_to = List::new();
     connect_to.append(&format!("::{direct}"))?;
@@ -164,7 +164,7 @@ fn every_variable_is_curls() {
     comparison.finish(900);
 }
 
-/// One transfer in a process that has these variables and no others.
+/// Makes one transfer in a process that has only these variables.
 fn transfer_with(direct: SocketAddr, url: &str, vars: &[(&str, &str)]) {
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", "the_transfer_of_another_process", "--ignored"])
@@ -188,7 +188,7 @@ fn the_transfer_of_another_process() {
     }
 }
 
-/// Counts its connections, and refuses what they ask for.
+/// A server that counts its connections and refuses every request.
 struct Stub {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,

@@ -156,7 +156,7 @@ fn build() -> PathBuf {
     program
 }
 
-/// Runs the program with these variables and no others.
+/// Runs the program with only these variables.
 fn ask(program: &Path, vars: &[(&str, &str)], urls: &[String]) -> Vec<String> {
     let mut child = Command::new(program)
         .env_clear()

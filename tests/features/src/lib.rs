@@ -1,1 +1,1 @@
-//! Only tests: see `tests/`.
+//! This package contains only tests: see `tests/`.

@@ -1,4 +1,4 @@
-//! Promise: a settings file is read without TLS too, and the switch that is about TLS is an error there, not ignored.
+//! Promise: a settings file is read without TLS too. The TLS switch is an error there and is not ignored.
 
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too

@@ -1,4 +1,4 @@
-//! Promise: where TLS is not to be had, an `https://` proxy is a configuration error, before any connection.
+//! Promise: without TLS, an `https://` proxy is a configuration error, before any connection.
 
 use tower_outbound_proxy::ProxyConfig;
 

@@ -1,7 +1,7 @@
 //! Settings and a URL: the index finds the entry that a scan finds, the decision follows from it, and no `Debug` shows
 //! the password.
 //!
-//! The scan is made of what is public: each entry as a list of its own, one after the other.
+//! The scan uses the public API: it makes each entry a list of its own, one after the other.
 
 #![no_main]
 
@@ -40,7 +40,7 @@ enum Url<'a> {
     },
 }
 
-/// Few values, so that many of them match.
+/// A host with few possible values, so that many match.
 #[derive(Arbitrary, Debug)]
 enum Host {
     Name(Vec<u8>, bool),
@@ -135,7 +135,7 @@ impl Url<'_> {
     }
 }
 
-/// The entries of a list, where no blank ends it.
+/// Returns the entries of a list that no blank ends.
 fn entries(list: &str, dialect: Dialect) -> Vec<&str> {
     let pieces: Vec<_> = match dialect {
         Dialect::Standard => list.split(|c: char| c == ',' || c.is_whitespace()).collect(),

@@ -1,5 +1,5 @@
-//! Any text is a `NO_PROXY` list, in every dialect: nothing panics, and reading strictly refuses exactly what reading
-//! leniently reports.
+//! Any text is a `NO_PROXY` list, in every dialect. Nothing panics, and strict reading rejects exactly the entries that
+//! lenient reading reports.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any text is a proxy's address or an error, and no text of either shows the password.
+//! Any text is a proxy's address or an error, and no output of either shows the password.
 
 #![no_main]
 
@@ -36,7 +36,7 @@ impl Address<'_> {
     }
 }
 
-/// All that is ever shown of an address.
+/// Returns all visible output for an address.
 fn shown(address: &str) -> String {
     let mut shown = match address.parse::<ProxyServer>() {
         Ok(server) => format!("{server} {server:?} {} {:?}", server.url(), server.credentials()),

@@ -1,9 +1,8 @@
 //! A certificate authority that lives as long as a test.
 //!
-//! [`Ca`] is a self-signed root; what it [issues](Ca::issue) is an [`Identity`]: one certificate,
-//! its key, and the rustls configurations that use them. Every configuration names the `ring`
-//! provider, so that nothing here depends on, or installs, the process-wide default: a test
-//! binary may have two providers compiled in, and then there is no default.
+//! [`Ca`] is a self-signed root. It [issues](Ca::issue) an [`Identity`]: one certificate, its key, and the rustls
+//! configurations that use them. Every configuration names the `ring` provider. So nothing here depends on, or
+//! installs, the process-wide default: a test binary may have two providers compiled in, and then there is no default.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ConfigBuilder, ConfigSide, RootCertStore, ServerConfig, WantsVerifier};
 
-/// What every configuration of the laboratory uses: `ring`, never the process default.
+/// Returns the provider of every configuration of the lab: `ring`, never the process default.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -33,7 +32,7 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// A new root, trusted by nobody yet.
+    /// Creates a new root that nobody trusts yet.
     ///
     /// # Panics
     ///
@@ -56,19 +55,19 @@ impl Ca {
         }
     }
 
-    /// The root certificate in PEM.
+    /// Returns the root certificate in PEM.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// The root certificate in DER.
+    /// Returns the root certificate in DER.
     #[must_use]
     pub fn der(&self) -> CertificateDer<'static> {
         self.der.clone()
     }
 
-    /// A store that trusts this root and nothing else.
+    /// Returns a store that trusts only this root.
     ///
     /// # Panics
     ///
@@ -80,8 +79,8 @@ impl Ca {
         roots
     }
 
-    /// A server certificate for these names. A name that is an IP address (without brackets)
-    /// becomes an IP subject alternative name.
+    /// Issues a server certificate for these names. A name that is an IP address (without brackets) becomes an IP
+    /// subject alternative name.
     ///
     /// # Panics
     ///
@@ -91,7 +90,7 @@ impl Ca {
         self.sign(server_params(names))
     }
 
-    /// As [`issue`](Self::issue), but the certificate stopped being valid in 2001.
+    /// Issues a server certificate that expired in 2001.
     ///
     /// # Panics
     ///
@@ -104,7 +103,7 @@ impl Ca {
         self.sign(params)
     }
 
-    /// A client certificate whose common name is `name`.
+    /// Issues a client certificate whose common name is `name`.
     ///
     /// # Panics
     ///
@@ -116,7 +115,7 @@ impl Ca {
         self.sign(params)
     }
 
-    /// A client configuration that trusts this root alone and offers these ALPN protocols.
+    /// Returns a client configuration that trusts only this root and offers these ALPN protocols.
     #[must_use]
     pub fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut config = safe(ClientConfig::builder_with_provider(provider()))
@@ -142,7 +141,7 @@ impl Ca {
 
 /// A certificate, without its issuer, and the key that belongs to it.
 pub struct Identity {
-    /// The certificate in PEM: the leaf only, as the root is what the other side trusts.
+    /// The certificate in PEM: only the leaf, because the peer trusts the root.
     pub cert_pem: String,
     /// The key in PEM (PKCS #8).
     pub key_pem: String,
@@ -159,19 +158,20 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     #[must_use]
     pub fn cert_der(&self) -> CertificateDer<'static> {
         self.cert.clone()
     }
 
-    /// The key in DER.
+    /// Returns the key in DER.
     #[must_use]
     pub fn key_der(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key().into()
     }
 
-    /// A server that shows this certificate, asks for none, and speaks these ALPN protocols.
+    /// Returns the configuration of a server that shows this certificate, asks for none, and speaks these ALPN
+    /// protocols.
     ///
     /// # Panics
     ///
@@ -182,8 +182,7 @@ impl Identity {
         self.finish(builder, alpn)
     }
 
-    /// As [`server_config`](Self::server_config), but the client must show a certificate that
-    /// `clients` issued.
+    /// Returns such a configuration, which also requires a client certificate that `clients` issued.
     ///
     /// # Panics
     ///
@@ -198,7 +197,7 @@ impl Identity {
         self.finish(builder, alpn)
     }
 
-    /// A client that shows this certificate to servers, and trusts `ca` alone.
+    /// Returns the configuration of a client that shows this certificate and trusts only `ca`.
     ///
     /// # Panics
     ///

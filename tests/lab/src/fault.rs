@@ -1,4 +1,4 @@
-//! The ways a proxy goes wrong, or goes right in an unusual way.
+//! A proxy's faults, and unusual but correct behaviour.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::script::{Script, Step};
 
-/// What a proxy does with a CONNECT instead of answering it plainly. Each is a [`Script`]; write
-/// a script for anything more particular.
+/// The behaviour of a proxy that does not answer CONNECT plainly. Each is a [`Script`]; write a script for anything
+/// more specific.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// A tunnel, with these bytes in the same write as the head of the response.
@@ -18,8 +18,8 @@ pub enum Fault {
     Slow(Duration),
     /// A tunnel, with the interim responses 100 and 103 before the 200.
     Informational,
-    /// A tunnel, with a 200 that says `Content-Length` and `Transfer-Encoding`, both of which are
-    /// to be ignored (RFC 9110, section 9.3.6).
+    /// A tunnel, with a 200 that has `Content-Length` and `Transfer-Encoding`, both of which must be ignored (RFC 9110,
+    /// section 9.3.6).
     FramedSuccess,
     /// A tunnel, with a response head of at least this many bytes.
     LongHead(usize),

@@ -1,9 +1,8 @@
-//! What the forward proxy does with a connection.
+//! The forward proxy's handling of a connection.
 //!
-//! Little, but as real proxies do it: hyper on both sides, requests in absolute-form passed on in
-//! origin-form without their hop-by-hop fields (RFC 9110, section 7.6.1), and CONNECT answered
-//! with a tunnel (section 9.3.6). What it declines it declines with a status, a body that says
-//! why, and `X-Lab-Error` to tell the reasons apart.
+//! It does little, but as real proxies do it. hyper is on both sides. Requests in absolute-form are passed on in
+//! origin-form without their hop-by-hop fields (RFC 9110, section 7.6.1), and CONNECT is answered with a tunnel
+//! (section 9.3.6). A refusal has a status, a body with the reason, and `X-Lab-Error` to tell the reasons apart.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -33,7 +32,7 @@ use crate::target::{Targets, host};
 use crate::tee::Recorded;
 
 type Reply = Response<BoxBody<Bytes, hyper::Error>>;
-/// The tunnel that the connection's task is to serve once hyper has let go of the socket.
+/// The tunnel that the connection's task serves once hyper has released the socket.
 type Pending = Arc<Mutex<Option<Tunnel>>>;
 
 struct Tunnel {
@@ -43,10 +42,10 @@ struct Tunnel {
     host: String,
 }
 
-/// Whom a proxy serves, and how.
+/// The policy of a proxy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
-    /// What `Proxy-Authorization` has to say.
+    /// The required value of `Proxy-Authorization`.
     pub(crate) authorization: Option<String>,
     /// Hosts in lower case, IPv6 addresses without brackets.
     pub(crate) denied: Vec<String>,
@@ -142,7 +141,7 @@ impl Proxy {
     }
 }
 
-/// Passes one request on, over a connection of its own.
+/// Passes one request on, over its own connection.
 async fn forward(
     far: TcpStream,
     authority: &Authority,
@@ -166,7 +165,7 @@ async fn forward(
     Ok(response.map(BodyExt::boxed))
 }
 
-/// Removes what concerns one hop only.
+/// Removes the fields that concern one hop only.
 fn end_to_end(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -191,7 +190,7 @@ fn end_to_end(headers: &mut HeaderMap) {
     }
 }
 
-/// Why a request is not served.
+/// The reason why a request is not served.
 struct Refusal {
     status: StatusCode,
     reason: &'static str,

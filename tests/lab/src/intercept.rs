@@ -1,7 +1,7 @@
-//! What an intercepting proxy does with a tunnel.
+//! The intercepting proxy's handling of a tunnel.
 //!
-//! It ends the client's TLS with a certificate of its own making for the name in the CONNECT, reads each request (and
-//! writes it down), and passes it on over TLS with the origin. Without its root a client refuses that certificate.
+//! It ends the client's TLS with its own certificate for the name in the CONNECT. It reads and records each request,
+//! and passes it on over TLS with the origin. A client without the proxy's root refuses that certificate.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::listen::Ledger;
 use crate::record::Connection;
 use crate::request::Request;
 
-/// Whose certificates clients get, and whom the proxy trusts to be an origin.
+/// The issuer of the certificates that clients get, and the trust in origins.
 #[derive(Debug, Clone)]
 pub(crate) struct Interception {
     issuer: Arc<Ca>,

@@ -1,7 +1,7 @@
-//! A laboratory on loopback for HTTP proxy clients.
+//! A lab on loopback for HTTP proxy clients.
 //!
-//! A proxy client is right when the right bytes go to the right place. The laboratory has real
-//! servers to send them to, and each writes down what it heard:
+//! A proxy client is right when the right bytes go to the right place. The lab has real servers to send them to, and
+//! each records what it receives:
 //!
 //! | | |
 //! |---|---|
@@ -9,16 +9,15 @@
 //! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, Basic credentials, refusals, interception |
 //! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
 //! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
-//! | [`servers`] | proxies of the field: Squid, Apache httpd, tinyproxy, mitmproxy |
+//! | [`servers`] | real proxies: Squid, Apache httpd, tinyproxy, mitmproxy |
 //! | [`Ca`] | certificates for all of them |
-//! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of who asked |
-//! | [`Network`] | names and addresses of a network of its own, which servers on loopback stand for |
-//! | [`Log`] | what a thread or the process logs |
+//! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of look-ups |
+//! | [`Network`] | names and addresses of a separate network, whose servers are on loopback |
+//! | [`Log`] | the log of a thread or the process |
 //!
-//! The servers share [`Listening`]: address, record of [`Request`]s and [`Connection`]s, stop and
-//! restart. All listen on free ports and are ready when `start` returns; nothing here needs a
-//! sleep. To wait for something, wait for the record to show it ([`Listening::until`],
-//! [`Connection::until`]) inside [`within`].
+//! The servers share [`Listening`]: address, record of [`Request`]s and [`Connection`]s, stop and restart. All listen
+//! on free ports and are ready when `start` returns, so no test needs a sleep. To wait for something, wait until the
+//! record shows it ([`Listening::until`], [`Connection::until`]) inside [`within`].
 //!
 //! ```
 //! # use tower_outbound_proxy_lab::{ForwardProxy, Origin, within};
@@ -79,10 +78,10 @@ pub use resolve::{Resolver, connector, connector_with};
 pub use script::{Script, Step};
 pub use scripted_proxy::{ScriptedProxy, ScriptedProxyBuilder};
 
-/// How long [`within`] waits: far longer than anything on loopback takes.
+/// The time limit of [`within`]: far longer than anything on loopback takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits for `future`, so that a test that hangs fails instead, naming the place that waited.
+/// Waits for `future`. A test that hangs fails instead, and names the place that waited.
 ///
 /// # Panics
 ///
@@ -108,7 +107,7 @@ pub fn not_unicode(text: &str) -> OsString {
     [OsString::from(text), broken].into_iter().collect()
 }
 
-/// A record stays readable after a panic elsewhere: it is what explains it.
+/// Locks a record. It stays readable after a panic elsewhere, which it helps to explain.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! The listener under every server of the laboratory.
+//! The listener under every server of the lab.
 //!
-//! Origins and proxies differ in what they say; accepting, TLS, recording, stopping and starting
-//! again are here once. [`Origin`](crate::Origin), [`ForwardProxy`](crate::ForwardProxy) and
+//! Origins and proxies differ in their answers. This module accepts connections, makes TLS, records, stops and restarts
+//! for all of them. [`Origin`](crate::Origin), [`ForwardProxy`](crate::ForwardProxy) and
 //! [`ScriptedProxy`](crate::ScriptedProxy) dereference to a [`Listening`].
 
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::record::Connection;
 use crate::request::Request;
 use crate::tee::{CloseMark, Recorded};
 
-/// Where to listen, and how; what the builders of the servers have in common.
+/// The address and TLS of a listener, which the builders of the servers have in common.
 #[derive(Default)]
 pub(crate) struct Bind {
     pub(crate) tls: Option<Arc<ServerConfig>>,
@@ -34,7 +34,7 @@ pub(crate) struct Bind {
 pub(crate) type Serve = Arc<dyn Fn(Recorded) -> Answer + Send + Sync>;
 pub(crate) type Answer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Everything a listener has heard.
+/// Everything that a listener has received.
 pub(crate) struct Ledger {
     connections: Mutex<Vec<Connection>>,
     requests: Mutex<Vec<Request>>,
@@ -65,8 +65,8 @@ impl Ledger {
     }
 }
 
-/// A listener on loopback, and the record of everything said to it. The record outlives
-/// stopping. Dropping the listener closes its sockets.
+/// A listener on loopback, and the record of everything it received. The record outlives stopping. Dropping the
+/// listener closes its sockets.
 pub struct Listening {
     addr: SocketAddr,
     host: String,
@@ -82,7 +82,7 @@ struct Running {
 }
 
 impl Listening {
-    /// Listens from here on: clients can connect as soon as this returns.
+    /// Starts to listen. Clients can connect as soon as this returns.
     pub(crate) async fn start(bind: Bind, ledger: Arc<Ledger>, serve: Serve) -> Self {
         let any: SocketAddr = match bind.v6 {
             true => (Ipv6Addr::LOCALHOST, 0).into(),
@@ -119,19 +119,19 @@ impl Listening {
         *lock(&self.running) = Some(Running { stop, task });
     }
 
-    /// The address listened on.
+    /// Returns the address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The port listened on.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.addr.port()
     }
 
-    /// `http` or, behind TLS, `https`.
+    /// Returns `http` or, behind TLS, `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         match self.tls {
@@ -140,29 +140,29 @@ impl Listening {
         }
     }
 
-    /// `host:port`, with the host that the URLs name.
+    /// Returns `host:port`, with the host that the URLs name.
     #[must_use]
     pub fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port())
     }
 
-    /// Every request so far, in the order of arrival.
+    /// Returns every request so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.ledger.requests).clone()
     }
 
-    /// Every connection so far, in the order of arrival, closed ones included.
+    /// Returns every connection so far, in the order of arrival, closed ones included.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
         lock(&self.ledger.connections).clone()
     }
 
-    /// The record of the `id`th connection, from 0.
+    /// Returns the record of the `id`th connection, from 0.
     ///
     /// # Panics
     ///
-    /// If there were not so many.
+    /// If there were fewer connections.
     #[must_use]
     #[track_caller]
     pub fn connection(&self, id: usize) -> Connection {
@@ -172,25 +172,25 @@ impl Listening {
         found.unwrap_or_else(|| panic!("no connection {id}: there were {count}"))
     }
 
-    /// What every connection so far received, in the order of arrival of the connections.
+    /// Returns the bytes that every connection so far received, in the order of arrival of the connections.
     #[must_use]
     pub fn raw(&self) -> Vec<Vec<u8>> {
         self.connections().iter().map(Connection::received).collect()
     }
 
-    /// How many connections were ever accepted.
+    /// Returns the number of connections ever accepted.
     #[must_use]
     pub fn connections_opened(&self) -> usize {
         lock(&self.ledger.connections).len()
     }
 
-    /// How many connections are open now.
+    /// Returns the number of connections open now.
     #[must_use]
     pub fn connections_open(&self) -> usize {
         self.connections().iter().filter(|one| one.is_open()).count()
     }
 
-    /// Waits until `condition` holds; looks again whenever something is heard or said.
+    /// Waits until `condition` holds. Checks it whenever bytes are received or sent.
     pub async fn until(&self, mut condition: impl FnMut(&Self) -> bool) {
         let mut changes = self.ledger.changed.subscribe();
         while !condition(self) {
@@ -206,8 +206,8 @@ impl Listening {
         self.until(|listening| listening.connections_open() == 0).await;
     }
 
-    /// Closes every socket, and returns when they are closed. Connecting is refused from then
-    /// on. Does nothing when stopped already.
+    /// Closes every socket, and returns when they are closed. Connecting is refused from then on. Does nothing if the
+    /// listener is already stopped.
     pub async fn stop(&self) {
         let running = lock(&self.running).take();
         if let Some(Running { stop, task }) = running {
@@ -251,7 +251,7 @@ async fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(addr).await
 }
 
-/// Owns every connection's task, so that ending this closes every socket.
+/// Owns every connection's task, so that ending this task closes every socket.
 async fn accept(
     listener: TcpListener,
     mut stopped: oneshot::Receiver<()>,

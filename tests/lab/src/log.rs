@@ -1,6 +1,6 @@
-//! What is logged, as text.
+//! Logged events, as text.
 //!
-//! Tests look in it for events that have to be there, and for passwords that must not be.
+//! Tests check it for required events and for passwords, which must not appear.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -21,9 +21,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// What this thread logs, until this is dropped.
+    /// Records this thread's log, until this is dropped.
     ///
-    /// That is all of a test on a runtime of one thread, `#[tokio::test]` as it is.
+    /// This is the whole log of a test on a runtime of one thread, such as a plain `#[tokio::test]`.
     #[must_use]
     pub fn of_thread(level: Level) -> Self {
         let text = Text::default();
@@ -37,7 +37,7 @@ impl Log {
         }
     }
 
-    /// What the whole process logs from here on.
+    /// Records the whole process's log from now on.
     ///
     /// # Panics
     ///
@@ -49,7 +49,7 @@ impl Log {
         Self { text, _thread: None }
     }
 
-    /// All of it so far.
+    /// Returns the log so far.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&lock(&self.text.0)).into_owned()

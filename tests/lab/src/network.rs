@@ -1,8 +1,8 @@
-//! A network of its own.
+//! A separate network.
 //!
-//! Where a program decides by address, loopback will not do: a guard would refuse every server of
-//! the laboratory, and a document's examples name addresses of their own. [`Network`] gives names
-//! addresses of the outside and of the inside, and what is dialled there is a server on loopback.
+//! If a program decides by address, loopback is not enough: a guard would refuse every server of the lab, and the
+//! examples in Mattermost's and Palpo's documents name addresses of their own. [`Network`] gives names external and
+//! internal addresses, and dialling one connects to a server on loopback.
 
 use std::collections::HashMap;
 use std::future::{Ready, ready};
@@ -22,13 +22,13 @@ use tower_service::Service;
 use crate::lock;
 use crate::target::host;
 
-/// A name, the address and port at which it is in the network, and what listens there.
+/// A name, its address and port in the network, and the listener that stands for it.
 pub type Host<'h> = (&'h str, ([u8; 4], u16), SocketAddr);
 
 /// A resolver and a connector. Clones share the record of names.
 ///
-/// `127.0.0.1` is this machine, whatever the port. All else that is not a [`Host`] does not
-/// resolve, or refuses the connection.
+/// `127.0.0.1` is this machine, on every port. Every other name that is not a [`Host`] does not resolve, and every
+/// other address refuses the connection.
 #[derive(Clone, Debug)]
 pub struct Network {
     names: Arc<HashMap<String, IpAddr>>,
@@ -37,7 +37,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network of these hosts. A name may have several ports, but has the last address given.
+    /// Creates a network of these hosts. A name may have several ports, but has the last address given.
     #[must_use]
     pub fn new<'h>(hosts: impl IntoIterator<Item = Host<'h>>) -> Self {
         let (mut names, mut servers) = (HashMap::new(), HashMap::new());
@@ -52,7 +52,7 @@ impl Network {
         }
     }
 
-    /// Every name looked up so far, in order, by resolver and connector alike.
+    /// Returns every name looked up so far, in order, by resolver and connector alike.
     #[must_use]
     pub fn resolved(&self) -> Vec<String> {
         lock(&self.resolved).clone()
@@ -64,7 +64,7 @@ impl Network {
         found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such name"))
     }
 
-    /// The server that stands for a host.
+    /// Returns the server that stands for a host.
     fn server(&self, uri: &Uri) -> io::Result<SocketAddr> {
         let default_port = match uri.scheme_str() {
             Some("http") => Some(80),

@@ -1,7 +1,7 @@
 //! An origin server.
 //!
-//! A hyper server that speaks HTTP/1 and HTTP/2, in the clear (with prior knowledge) and behind
-//! TLS, and whose answers say what it was asked:
+//! A hyper server that speaks HTTP/1 and HTTP/2, in clear text (with prior knowledge) and behind TLS. Its answers
+//! describe the request:
 //!
 //! | path | answer |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | `/slow/MS` | `slow`, after that many milliseconds |
 //! | `/upgrade` | 101 to a protocol named `echo`, which echoes |
 //!
-//! Anything else is 404, but for the pages and redirects that it was given ([`OriginBuilder::page`],
-//! [`OriginBuilder::redirect`]), which come first.
+//! Any other path is 404. Configured pages and redirects ([`OriginBuilder::page`], [`OriginBuilder::redirect`]) come
+//! first.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -45,10 +45,10 @@ use crate::request::Request;
 use crate::tee::Recorded;
 
 type Reply = Response<BoxBody<Bytes, Infallible>>;
-/// The upgrade that the connection's task is to serve once hyper has let go of the socket.
+/// The upgrade that the connection's task serves once hyper has released the socket.
 type Pending = Arc<Mutex<Option<OnUpgrade>>>;
 
-/// An origin server on loopback. See [`Listening`] for what it recorded.
+/// An origin server on loopback. [`Listening`] has its record.
 #[derive(Debug)]
 pub struct Origin(Listening);
 
@@ -61,13 +61,12 @@ impl Deref for Origin {
 }
 
 impl Origin {
-    /// An origin in the clear, on `127.0.0.1`.
+    /// Starts an origin without TLS on `127.0.0.1`.
     pub async fn http() -> Self {
         Self::builder().start().await
     }
 
-    /// An origin behind TLS, on `127.0.0.1`, with a certificate for these names; URLs name the
-    /// first.
+    /// Starts an origin behind TLS on `127.0.0.1`, with a certificate for these names. URLs name the first.
     pub async fn https(ca: &Ca, names: &[&str], alpn: &[&str]) -> Self {
         let builder = Self::builder().tls(ca.issue(names).server_config(alpn));
         match names.first() {
@@ -76,12 +75,12 @@ impl Origin {
         }
     }
 
-    /// An origin of another kind.
+    /// Creates a builder for other kinds of origins.
     pub fn builder() -> OriginBuilder {
         OriginBuilder::default()
     }
 
-    /// The URL of a path here, which starts with a slash.
+    /// Returns the URL of a path, which starts with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme(), self.authority())
@@ -96,7 +95,7 @@ pub struct OriginBuilder {
     pages: Pages,
 }
 
-/// What is answered for a path.
+/// The answers for paths.
 type Pages = HashMap<String, Page>;
 
 #[derive(Clone)]
@@ -118,8 +117,8 @@ impl OriginBuilder {
         self
     }
 
-    /// The host that URLs name, bracketed if it is an IPv6 address. By default the address
-    /// listened on, or `localhost` behind TLS.
+    /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
+    /// behind TLS.
     pub fn host(mut self, host: &str) -> Self {
         self.bind.host = Some(host.to_owned());
         self
@@ -142,7 +141,7 @@ impl OriginBuilder {
         self
     }
 
-    /// Starts it.
+    /// Starts the origin.
     ///
     /// # Panics
     ///
@@ -280,8 +279,8 @@ fn status(code: StatusCode) -> Reply {
     reply
 }
 
-/// The first `count` bytes that `/bytes/N` answers with, whatever N: every run of 251 bytes
-/// counts up from 0, so that bytes lost, repeated or moved show.
+/// Returns the first `count` bytes of the answers to `/bytes/N`, for every N. Each run of 251 bytes counts up from 0,
+/// so that lost, repeated or moved bytes show.
 #[must_use]
 pub fn pattern(count: usize) -> Bytes {
     piece(0, count)

@@ -1,4 +1,4 @@
-//! A forward proxy, and how to ask for one. What it does with a connection is in `forward.rs`.
+//! A forward proxy and its builder. `forward.rs` has its handling of a connection.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -15,7 +15,7 @@ use crate::intercept::Interception;
 use crate::listen::{Answer, Bind, Ledger, Listening};
 use crate::script::Script;
 
-/// A forward proxy on loopback. See [`Listening`] for what it recorded.
+/// A forward proxy on loopback. [`Listening`] has its record.
 #[derive(Debug)]
 pub struct ForwardProxy(Listening);
 
@@ -28,18 +28,18 @@ impl Deref for ForwardProxy {
 }
 
 impl ForwardProxy {
-    /// A proxy that serves everybody, in the clear, on `127.0.0.1`, unless told otherwise.
+    /// Creates a builder of a proxy that serves everybody, without TLS, on `127.0.0.1`, unless changed.
     pub fn builder() -> ForwardProxyBuilder {
         ForwardProxyBuilder::default()
     }
 
-    /// The URL of the proxy, without a path.
+    /// Returns the URL of the proxy, without a path.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_with("")
     }
 
-    /// [`url`](Self::url) with user information, `user:password@`.
+    /// Returns [`url`](Self::url) with user information, `user:password@`.
     #[must_use]
     pub fn url_with(&self, userinfo: &str) -> String {
         format!("{}://{userinfo}{}", self.scheme(), self.authority())
@@ -55,7 +55,7 @@ pub struct ForwardProxyBuilder {
 }
 
 impl ForwardProxyBuilder {
-    /// Requires these credentials; without them the answer is 407, and the connection goes on.
+    /// Requires these credentials. Without them the answer is 407, and the connection stays open.
     pub fn basic(mut self, user: &str, password: &str) -> Self {
         let credentials = STANDARD.encode(format!("{user}:{password}"));
         self.rules.authorization = Some(format!("Basic {credentials}"));
@@ -74,14 +74,14 @@ impl ForwardProxyBuilder {
         self
     }
 
-    /// The host that URLs name, bracketed if it is an IPv6 address. By default the address
-    /// listened on, or `localhost` behind TLS.
+    /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
+    /// behind TLS.
     pub fn host(mut self, host: &str) -> Self {
         self.bind.host = Some(host.to_owned());
         self
     }
 
-    /// Where to go for a target `host:port`. Any other name is `127.0.0.1`.
+    /// Sets the address of a target `host:port`. Any other name is `127.0.0.1`.
     pub fn map(mut self, authority: &str, addr: SocketAddr) -> Self {
         self.rules.targets.map(authority, addr);
         self
@@ -93,27 +93,27 @@ impl ForwardProxyBuilder {
         self
     }
 
-    /// [`on_connect`](Self::on_connect) with a ready-made script.
+    /// Calls [`on_connect`](Self::on_connect) with a ready-made script.
     pub fn fault(self, fault: Fault) -> Self {
         self.on_connect(fault)
     }
 
-    /// Plays this script on each connection whose first request is a CONNECT, whoever asks and
-    /// for whatever target. Other connections are served as usual.
+    /// Plays this script on each connection whose first request is a CONNECT, for every client and target. Other
+    /// connections are served as usual.
     pub fn on_connect(mut self, script: impl Into<Script>) -> Self {
         self.rules.on_connect = Some(script.into());
         self
     }
 
-    /// Opens tunnels and reads what is in them: ends the client's TLS with a certificate that `issuer` makes for the
-    /// target, and trusts origins that `origins` vouches for. What is asked for inside is recorded after the CONNECT, as
-    /// [`Kind::Origin`](crate::Kind::Origin).
+    /// Opens tunnels and reads their content. The proxy ends the client's TLS with a certificate that `issuer` makes
+    /// for the target, and trusts origins whose certificates `origins` issued. Requests inside are recorded after the
+    /// CONNECT, as [`Kind::Origin`](crate::Kind::Origin).
     pub fn intercept(mut self, issuer: Arc<Ca>, origins: &Ca) -> Self {
         self.rules.intercept = Some(Interception::new(issuer, origins));
         self
     }
 
-    /// Starts it.
+    /// Starts the proxy.
     ///
     /// # Panics
     ///

@@ -1,8 +1,8 @@
-//! What was said on a socket, byte for byte.
+//! The bytes of a socket.
 //!
-//! A test of a proxy client is a test of bytes: which went out, in which order, and before which
-//! answer. [`Connection`] is the record of one accepted socket, kept after the socket is gone.
-//! Behind TLS it has the decrypted bytes. The socket that writes it is in `tee.rs`.
+//! A test of a proxy client is a test of bytes: which were sent, in which order, and before which answer.
+//! [`Connection`] is the record of one accepted socket, and outlives the socket. Behind TLS it has the decrypted bytes.
+//! `tee.rs` has the socket that writes it.
 
 use std::fmt;
 use std::io;
@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use crate::lock;
 
-/// The record of one accepted connection. A handle: it goes on being written while the
-/// connection is open, and clones share it.
+/// The record of one accepted connection. It is a handle: the record grows while the connection is open, and clones
+/// share it.
 #[derive(Clone)]
 pub struct Connection(Arc<Record>);
 
@@ -29,7 +29,7 @@ struct Record {
 struct Tape {
     received: Vec<u8>,
     sent: Vec<u8>,
-    /// For each write: how much had been sent before it, and how much received.
+    /// For each write, the numbers of bytes sent and received before it.
     writes: Vec<(usize, usize)>,
     peer_closed: bool,
     closed: bool,
@@ -37,14 +37,14 @@ struct Tape {
     tls_error: Option<String>,
 }
 
-/// What a TLS handshake settled.
+/// The result of a TLS handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// The ALPN protocol agreed on, as text.
     pub alpn: Option<String>,
     /// The server name the client sent. An IP address is never sent as a server name.
     pub sni: Option<String>,
-    /// Whether the client showed a certificate.
+    /// True if the client showed a certificate.
     pub client_certificate: bool,
 }
 
@@ -58,54 +58,53 @@ impl Connection {
         }))
     }
 
-    /// The position of this connection among those accepted by its listener, from 0.
+    /// Returns the position of this connection among those accepted by its listener, from 0.
     #[must_use]
     pub fn id(&self) -> usize {
         self.0.id
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.0.peer
     }
 
-    /// Everything read from the client so far.
+    /// Returns everything read from the client so far.
     #[must_use]
     pub fn received(&self) -> Vec<u8> {
         lock(&self.0.tape).received.clone()
     }
 
-    /// Everything written to the client so far.
+    /// Returns everything written to the client so far.
     #[must_use]
     pub fn sent(&self) -> Vec<u8> {
         lock(&self.0.tape).sent.clone()
     }
 
-    /// [`received`](Self::received) as text, with anything that is not UTF-8 replaced.
+    /// Returns [`received`](Self::received) as text, with anything that is not UTF-8 replaced.
     #[must_use]
     pub fn received_text(&self) -> String {
         String::from_utf8_lossy(&lock(&self.0.tape).received).into_owned()
     }
 
-    /// [`sent`](Self::sent) as text, with anything that is not UTF-8 replaced.
+    /// Returns [`sent`](Self::sent) as text, with anything that is not UTF-8 replaced.
     #[must_use]
     pub fn sent_text(&self) -> String {
         String::from_utf8_lossy(&lock(&self.0.tape).sent).into_owned()
     }
 
-    /// What had been read from the client when the byte at `offset` of [`sent`](Self::sent) was
-    /// written; everything so far, if it has not been written yet.
+    /// Returns the bytes read from the client before the byte at `offset` of [`sent`](Self::sent) was written;
+    /// everything so far, if it has not been written yet.
     #[must_use]
     pub fn received_before_sent(&self, offset: usize) -> Vec<u8> {
         let tape = lock(&self.0.tape);
         tape.received[..tape.received_before_sent(offset)].to_vec()
     }
 
-    /// What the client sent after the head of its first request and before it could have had the
-    /// whole head of the final response: for a CONNECT, bytes sent into a tunnel that did not
-    /// exist yet. A scripted proxy looks for such bytes before each write, a hyper based one
-    /// reads when it pleases.
+    /// Returns the bytes that the client sent after the head of its first request and before it could have had the
+    /// whole head of the final response. For a CONNECT, these bytes were sent into a tunnel that did not exist yet. A
+    /// scripted proxy looks for such bytes before each write; a hyper-based one reads at any time.
     #[must_use]
     pub fn early(&self) -> Vec<u8> {
         let tape = lock(&self.0.tape);
@@ -119,25 +118,25 @@ impl Connection {
         tape.received[start..end.max(start)].to_vec()
     }
 
-    /// Whether the socket is still held open here.
+    /// Returns true if the socket is still open here.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !lock(&self.0.tape).closed
     }
 
-    /// Whether reading has met the end of what the client sends, or an error.
+    /// Returns true if reading has reached the end of the client's bytes, or an error.
     #[must_use]
     pub fn peer_closed(&self) -> bool {
         lock(&self.0.tape).peer_closed
     }
 
-    /// What the TLS handshake settled, if there was one and it succeeded.
+    /// Returns the result of the TLS handshake, if there was one and it succeeded.
     #[must_use]
     pub fn tls(&self) -> Option<Tls> {
         lock(&self.0.tape).tls.clone()
     }
 
-    /// Why the TLS handshake failed, if it did.
+    /// Returns the reason why the TLS handshake failed, if it did.
     #[must_use]
     pub fn tls_error(&self) -> Option<String> {
         lock(&self.0.tape).tls_error.clone()
@@ -160,7 +159,7 @@ impl Connection {
         self.until(|record| !record.is_open()).await;
     }
 
-    /// Looks at what was received without copying it.
+    /// Reads the received bytes without copying them.
     pub(crate) fn read_received<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
         read(&lock(&self.0.tape).received)
     }
@@ -172,7 +171,7 @@ impl Connection {
         });
     }
 
-    /// The first `count` bytes of `slices` were written.
+    /// Records that the first `count` bytes of `slices` were written.
     pub(crate) fn note_write<'a>(&self, mut count: usize, slices: impl IntoIterator<Item = &'a [u8]>) {
         self.edit(|tape| {
             tape.writes.push((tape.sent.len(), tape.received.len()));
@@ -228,7 +227,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The offset just after the first empty line, if there is one.
+/// Returns the offset just after the first empty line, if there is one.
 pub(crate) fn end_of_head(bytes: &[u8]) -> Option<usize> {
     bytes
         .windows(4)
@@ -236,7 +235,7 @@ pub(crate) fn end_of_head(bytes: &[u8]) -> Option<usize> {
         .map(|start| start + 4)
 }
 
-/// As [`end_of_head`], but passes over interim (1xx) responses.
+/// Returns the offset just after the first final head: skips interim (1xx) responses.
 fn end_of_final_head(bytes: &[u8]) -> Option<usize> {
     let mut start = 0;
     loop {

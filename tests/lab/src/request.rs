@@ -1,4 +1,4 @@
-//! A request as a listener of the laboratory got it.
+//! A request as a listener of the lab received it.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
@@ -22,7 +22,7 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// What a request asks of the listener, by the form of its target (RFC 9112, section 3.2).
+/// The kind of a request, by the form of its target (RFC 9112, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A tunnel: the method is CONNECT.
@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 impl Request {
-    /// What the request asks for.
+    /// Returns the kind of the request.
     #[must_use]
     pub fn kind(&self) -> Kind {
         if self.method == Method::CONNECT {
@@ -46,7 +46,7 @@ impl Request {
         }
     }
 
-    /// The first value of a header field, if it is there and is visible ASCII.
+    /// Returns the first value of a header field, if it exists and is visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -66,7 +66,7 @@ impl Request {
         }
     }
 
-    /// The request of a raw HTTP/1 head, if it is one.
+    /// Parses a raw HTTP/1 head.
     pub(crate) fn parse(connection: usize, head: &[u8]) -> Option<Self> {
         let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
         let (method, target, version) = request_line(lines.next()?)?;
@@ -89,9 +89,8 @@ impl Request {
     }
 }
 
-/// hyper hands out a parsed URI, and writing that back is not always what was sent
-/// (`http://host` comes back with a slash). The last request line received that means the same
-/// is the one.
+/// Returns the target as it was sent. hyper returns a parsed URI, and writing it back can differ (`http://host` gets a
+/// slash). The last received request line with the same meaning has the original.
 fn target_on_the_wire(received: &[u8], method: &Method, uri: &Uri) -> Option<String> {
     received.rsplit(|&byte| byte == b'\n').find_map(|line| {
         let (found, target, _) = request_line(line.trim_ascii_end())?;

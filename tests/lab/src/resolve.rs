@@ -1,7 +1,7 @@
 //! Names without a name server.
 //!
-//! Tests use names such as `origin.test`, to see which side looks a name up. [`Resolver`] answers
-//! every one of them with loopback and writes down that it was asked.
+//! Tests use names such as `origin.test` to see which side looks a name up. [`Resolver`] answers every name with
+//! loopback and records it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -43,20 +43,20 @@ impl Resolver {
         }
     }
 
-    /// Except this name, which does not resolve.
+    /// Excludes this name, which does not resolve.
     #[must_use]
     pub fn unknown(mut self, name: &str) -> Self {
         self.unknown.insert(name.to_owned());
         self
     }
 
-    /// Every name asked for so far, in order.
+    /// Returns every name asked for so far, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         lock(&self.asked).clone()
     }
 
-    /// How many look-ups there were.
+    /// Returns the number of look-ups.
     #[must_use]
     pub fn lookups(&self) -> usize {
         lock(&self.asked).len()
@@ -93,14 +93,13 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// A connector to loopback whatever the name, for any scheme.
+/// Returns a connector to loopback for every name and scheme.
 #[must_use]
 pub fn connector() -> HttpConnector<Resolver> {
     connector_with(Resolver::new())
 }
 
-/// A connector for any scheme that resolves names so. Keep a clone of the resolver to ask it
-/// for the names.
+/// Returns a connector for any scheme that uses this resolver. Keep a clone of the resolver to read the names.
 #[must_use]
 pub fn connector_with(resolver: Resolver) -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(resolver);

@@ -1,9 +1,9 @@
-//! What to do with a connection, byte for byte.
+//! Scripts: the handling of a connection, byte for byte.
 //!
-//! A client must cope with every way the bytes of a handshake can arrive, and a real proxy sends
-//! them in one way only. A [`Script`] is played once a request head has been read; its last
-//! [`Step`] may be a tunnel to somewhere real. It needs no more of HTTP than the empty line that
-//! ends a head, and, for [`Step::Tunnel`], the target in its first line.
+//! A client must cope with every way in which the bytes of a handshake can arrive, and a real proxy sends them in one
+//! way only. A [`Script`] is played once a request head has been read. Its last [`Step`] may be a tunnel to a real
+//! server. A script needs no more of HTTP than the empty line that ends a head and, for [`Step::Tunnel`], the target in
+//! its first line.
 
 use std::future::poll_fn;
 use std::io;
@@ -25,33 +25,31 @@ use crate::tee::Recorded;
 /// The head that establishes a tunnel, for scripts that need no other.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// Something to do with a connection whose request head has been read.
+/// One step in the handling of a connection whose request head has been read.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Writes these bytes at once and flushes.
     Send(Bytes),
-    /// Writes and flushes each piece, with this pause between them; a pause of zero lets other
-    /// tasks run and no more. What a client has not read yet it may get in one piece all the
-    /// same.
+    /// Writes and flushes each piece, with this pause between them. A pause of zero only lets other tasks run. A client
+    /// may still receive unread pieces as one.
     SendEach(Vec<Bytes>, Duration),
     /// Waits, reading what the client sends meanwhile.
     Wait(Duration),
     /// Reads another request head.
     ReadHead,
-    /// Sends back whatever comes, until the client has sent everything; what has come since the
-    /// head is included.
+    /// Echoes all bytes received after the head, until the client has sent everything.
     Echo,
-    /// From here on a tunnel to this address.
+    /// Becomes a tunnel to this address.
     Connect(SocketAddr),
-    /// From here on a tunnel to the target of the request head read last.
+    /// Becomes a tunnel to the target of the request head read last.
     Tunnel,
     /// Reads until the client has sent everything.
     ReadAll,
-    /// Ends what is sent (FIN), then reads until the client has sent everything.
+    /// Ends sending (FIN), then reads until the client has sent everything.
     Close,
     /// Closes at once, with a reset (RST).
     Reset,
-    /// Holds the socket, saying nothing, until the client closes it.
+    /// Holds the socket and sends nothing, until the client closes it.
     Hang,
 }
 
@@ -94,8 +92,7 @@ impl Step {
     }
 }
 
-/// What to do with a connection, step by step. One that runs out of steps ends as with
-/// [`Step::Close`].
+/// The handling of a connection, step by step. A script that runs out of steps ends as with [`Step::Close`].
 #[derive(Debug, Clone, Default)]
 pub struct Script(Vec<Step>);
 
@@ -118,7 +115,7 @@ impl From<Step> for Script {
 }
 
 impl Script {
-    /// Plays for a client whose head has been read.
+    /// Plays the script for a client whose head has been read.
     pub(crate) async fn play(
         &self,
         mut io: Recorded,
@@ -186,8 +183,7 @@ async fn tunnel(mut io: Recorded, mut far: TcpStream) -> io::Result<()> {
     copy_bidirectional(&mut io, &mut far).await.map(drop)
 }
 
-/// Writes, once everything that is here already has been read: the record then tells what the
-/// client sent before.
+/// Writes after everything that has arrived was read, so that the record shows the bytes that the client sent before.
 async fn send(io: &mut Recorded, bytes: &[u8]) -> io::Result<()> {
     poll_fn(|cx| {
         while let Poll::Ready(result) = io.poll_fill(cx) {
@@ -202,7 +198,7 @@ async fn send(io: &mut Recorded, bytes: &[u8]) -> io::Result<()> {
     io.flush().await
 }
 
-/// Reads ahead for so long. A client that leaves ends the script.
+/// Reads ahead during the pause. A client that leaves ends the script.
 async fn wait(io: &mut Recorded, pause: Duration) -> io::Result<()> {
     let read_ahead = async {
         while poll_fn(|cx| io.poll_fill(cx)).await? > 0 {}
@@ -218,8 +214,7 @@ async fn read_all(io: &mut Recorded) -> io::Result<()> {
     Ok(())
 }
 
-/// The next head, with its empty line; what follows it stays to be read. `None` if the client
-/// stops before.
+/// Returns the next head, with its empty line. Bytes after it stay unread. `None` if the client stops before.
 pub(crate) async fn read_head(io: &mut Recorded) -> io::Result<Option<Bytes>> {
     loop {
         if let Some(end) = end_of_head(io.unread()) {
@@ -231,7 +226,7 @@ pub(crate) async fn read_head(io: &mut Recorded) -> io::Result<Option<Bytes>> {
     }
 }
 
-/// Puts a head back in front of what is to be read.
+/// Puts a head back in front of the unread bytes.
 pub(crate) fn put_back(io: &mut Recorded, head: &[u8]) {
     let rest = std::mem::replace(io.unread(), BytesMut::from(head));
     io.unread().unsplit(rest);

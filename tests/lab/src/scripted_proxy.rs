@@ -1,6 +1,6 @@
-//! A proxy that does exactly as it is told: [`ScriptedProxy`] reads one request head from each
-//! connection, whatever it says, and plays a [`Script`]. The forward proxy plays scripts as well,
-//! for CONNECT alone ([`ForwardProxyBuilder::on_connect`](crate::ForwardProxyBuilder::on_connect)).
+//! A proxy that follows a script: [`ScriptedProxy`] reads one request head from each connection, whatever its content,
+//! and plays a [`Script`]. The forward proxy also plays scripts, but only for CONNECT
+//! ([`ForwardProxyBuilder::on_connect`](crate::ForwardProxyBuilder::on_connect)).
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -13,7 +13,7 @@ use crate::script::{Script, read_head};
 use crate::target::Targets;
 use crate::tee::Recorded;
 
-/// A proxy on loopback that plays a [`Script`]. See [`Listening`] for what it recorded.
+/// A proxy on loopback that plays a [`Script`]. [`Listening`] has its record.
 #[derive(Debug)]
 pub struct ScriptedProxy(Listening);
 
@@ -26,23 +26,23 @@ impl Deref for ScriptedProxy {
 }
 
 impl ScriptedProxy {
-    /// Plays this script on every connection, in the clear, on `127.0.0.1`.
+    /// Starts a proxy without TLS on `127.0.0.1` that plays this script on every connection.
     pub async fn start(script: impl Into<Script>) -> Self {
         Self::builder().script(script).start().await
     }
 
-    /// A scripted proxy of another kind.
+    /// Creates a builder for other kinds of scripted proxies.
     pub fn builder() -> ScriptedProxyBuilder {
         ScriptedProxyBuilder::default()
     }
 
-    /// The URL of the proxy, without a path.
+    /// Returns the URL of the proxy, without a path.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_with("")
     }
 
-    /// [`url`](Self::url) with user information, `user:password@`.
+    /// Returns [`url`](Self::url) with user information, `user:password@`.
     #[must_use]
     pub fn url_with(&self, userinfo: &str) -> String {
         format!("{}://{userinfo}{}", self.scheme(), self.authority())
@@ -59,8 +59,7 @@ pub struct ScriptedProxyBuilder {
 }
 
 impl ScriptedProxyBuilder {
-    /// The script of the next connection. The last one given is that of all later connections
-    /// as well.
+    /// Adds the script of the next connection. The last script also applies to all later connections.
     pub fn script(mut self, script: impl Into<Script>) -> Self {
         self.scripts.push(script.into());
         self
@@ -78,20 +77,20 @@ impl ScriptedProxyBuilder {
         self
     }
 
-    /// The host that URLs name, bracketed if it is an IPv6 address. By default the address
-    /// listened on, or `localhost` behind TLS.
+    /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
+    /// behind TLS.
     pub fn host(mut self, host: &str) -> Self {
         self.bind.host = Some(host.to_owned());
         self
     }
 
-    /// Where [`Step::Tunnel`](crate::Step::Tunnel) goes for a target `host:port`.
+    /// Sets the address to which [`Step::Tunnel`](crate::Step::Tunnel) connects for a target `host:port`.
     pub fn map(mut self, authority: &str, addr: SocketAddr) -> Self {
         self.targets.map(authority, addr);
         self
     }
 
-    /// Starts it.
+    /// Starts the proxy.
     ///
     /// # Panics
     ///

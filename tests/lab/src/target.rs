@@ -1,4 +1,4 @@
-//! Where a proxy of the laboratory goes when it is asked for a name.
+//! The addresses to which a proxy of the lab connects.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::uri::Authority;
 use tokio::net::TcpStream;
 
-/// IP literals are themselves, mapped authorities are what they are mapped to, and every other
-/// name is `127.0.0.1`.
+/// A map of targets. IP literals are themselves, mapped authorities have the address they are mapped to, and every
+/// other name is `127.0.0.1`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Targets {
     mapped: HashMap<String, SocketAddr>,
@@ -33,7 +33,7 @@ impl Targets {
         }))
     }
 
-    /// Connects to what `authority` stands for.
+    /// Connects to the address of `authority`.
     pub(crate) async fn dial(&self, authority: &Authority, default_port: Option<u16>) -> io::Result<TcpStream> {
         let io = TcpStream::connect(self.find(authority, default_port)?).await?;
         io.set_nodelay(true)?;
@@ -41,7 +41,7 @@ impl Targets {
     }
 }
 
-/// The host in lower case, an IPv6 address without its brackets.
+/// Returns the host in lower case, an IPv6 address without its brackets.
 pub(crate) fn host(authority: &Authority) -> String {
     let host = authority.host();
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

@@ -1,9 +1,8 @@
-//! The socket that writes down what passes through it.
+//! The socket that records its bytes.
 //!
-//! [`Recorded`] is an accepted socket, after the TLS handshake if there is one. Besides recording
-//! it can be read ahead of: [`poll_fill`](Recorded::poll_fill) takes from the socket into a
-//! buffer that later reads drain, which is how a head is read byte-exactly before anyone decides
-//! whether hyper or a script is to answer it.
+//! [`Recorded`] is an accepted socket, after the TLS handshake if there is one. It records, and it can be read ahead:
+//! [`poll_fill`](Recorded::poll_fill) reads from the socket into a buffer that later reads drain. So a head is read
+//! byte-exactly before the choice between hyper and a script.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -34,7 +33,7 @@ impl Drop for CloseMark {
 /// A socket that writes its [`Connection`] record.
 pub(crate) struct Recorded {
     io: Transport,
-    /// Read from the socket, and recorded, but not yet by whoever reads from this.
+    /// Bytes that were read from the socket and recorded, but not yet read from this.
     unread: BytesMut,
     record: CloseMark,
 }
@@ -69,8 +68,8 @@ impl Recorded {
         &self.record.0
     }
 
-    /// Bytes that [`poll_fill`](Self::poll_fill) has read ahead; what is left in here is what
-    /// the next read returns.
+    /// Returns the bytes that [`poll_fill`](Self::poll_fill) has read ahead. The next read returns the bytes that are
+    /// left in it.
     pub(crate) fn unread(&mut self) -> &mut BytesMut {
         &mut self.unread
     }
@@ -84,7 +83,7 @@ impl Recorded {
         Poll::Ready(Ok(buf.filled().len()))
     }
 
-    /// Makes the close, when it comes, a reset.
+    /// Makes the later close a reset.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         match &self.io {
             Transport::Plain(io) => io.set_zero_linger(),

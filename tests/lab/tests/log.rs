@@ -1,13 +1,13 @@
-//! Whose events a log has, and which of them.
+//! The threads and events that a log records.
 //!
-//! In one test: a second log at the same time would hide what goes wrong with one alone.
+//! This is one test, because a second log at the same time would hide the faults of a single one.
 
 use std::thread;
 
 use tower_outbound_proxy_lab::Log;
 use tracing::Level;
 
-/// On a thread that has no log of its own.
+/// Runs `event` on a thread that has no log of its own.
 fn elsewhere(event: impl FnOnce() + Send) {
     thread::scope(|scope| {
         scope.spawn(event);

@@ -1,4 +1,4 @@
-//! Names and addresses that loopback stands for.
+//! Names and addresses whose servers are on loopback.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

@@ -1,4 +1,4 @@
-//! What the origin answers and records.
+//! The origin's answers and records.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

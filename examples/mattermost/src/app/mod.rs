@@ -23,24 +23,24 @@ use tower_outbound_proxy::{ConfigError, NoProxy, ProxyConfig, Target, TlsConfig,
 
 use self::{causes::chain, preview::Previews};
 
-/// What an operator sets.
+/// The operator's settings.
 #[derive(Default)]
 pub struct Settings {
-    /// The environment that names the proxies, as of a unit file; the process's own where there is none.
+    /// The environment that names the proxies, from a unit file; `None` for the process's own.
     pub environment: Option<Vec<(String, String)>>,
-    /// Trust in targets, an intercepting proxy's roots among them; the operating system's unless set.
+    /// The trust for targets, including an intercepting proxy's roots; the operating system's unless set.
     pub target_tls: Option<TlsConfig>,
-    /// The same for a proxy that is reached over TLS.
+    /// The trust for a proxy that is reached over TLS.
     pub proxy_tls: Option<TlsConfig>,
-    /// Hosts, addresses and networks, written like `NO_PROXY`, that may be fetched though the guard refuses their
-    /// addresses. (In Mattermost: "allowed untrusted internal connections".)
+    /// Hosts, addresses and networks, written like `NO_PROXY`, that may be fetched even if the guard denies their
+    /// addresses. (Mattermost calls them "allowed untrusted internal connections".)
     pub allow_internal: Option<NoProxy>,
-    /// For a whole preview, redirects and body included; 10 seconds unless set.
+    /// The time-out of a whole preview, including redirects and body; 10 seconds unless set.
     pub timeout: Option<Duration>,
 }
 
 impl Settings {
-    /// The proxies.
+    /// Returns the proxy settings.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Settings {
     }
 }
 
-/// The operating system's trust, and these roots.
+/// Returns the operating system's trust with these roots added.
 pub fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
     TlsConfig::builder().add_root_pem(roots).build()
 }
@@ -77,7 +77,7 @@ async fn opengraph(State(previews): State<Previews>, body: Result<Bytes, BytesRe
     };
     let (uri, asked_for) = match url(&body).and_then(|text| read(&text)) {
         Ok(read) => read,
-        // It is not repeated: it may have a password in it.
+        // The URL is not repeated: it may contain a password.
         Err(reason) => return answer(StatusCode::BAD_REQUEST, &json!({ "error": reason })),
     };
     match previews.oneshot(uri).await {
@@ -93,7 +93,7 @@ async fn opengraph(State(previews): State<Previews>, body: Result<Bytes, BytesRe
     }
 }
 
-/// Logs what an operator needs, and answers what a stranger may know.
+/// Logs the details for an operator, and answers with the part that a stranger may know.
 fn failure(asked_for: &str, error: &BoxError) -> Response {
     let status = preview::status(error.as_ref());
     let mut text = chain(error.as_ref())
@@ -117,7 +117,7 @@ fn answer(status: StatusCode, body: &Value) -> Response {
         .into_response()
 }
 
-/// The URL in a request's body: `{"url": URL}`, or the URL alone.
+/// Returns the URL in a request's body: `{"url": URL}`, or the URL alone.
 fn url(body: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?.trim();
     if !text.starts_with('{') {
@@ -130,10 +130,10 @@ fn url(body: &[u8]) -> Result<String, String> {
     }
 }
 
-/// A URL, and its target in words that can be logged.
+/// Returns a URL, and its target as a text that can be logged.
 fn read(url: &str) -> Result<(Uri, String), String> {
     let target: Target<'_> = url.parse().map_err(|error| format!("not a URL to preview: {error}"))?;
-    // As written, and otherwise as the same in ASCII: people write names and paths in their own script.
+    // Tries the URL as written, and then its ASCII form: people write names and paths in their own script.
     let uri: Uri = match url.parse() {
         Ok(uri) => uri,
         Err(_) => in_ascii(url, &target)

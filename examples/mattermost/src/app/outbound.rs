@@ -1,4 +1,4 @@
-//! The client that fetches what strangers name.
+//! The client that fetches URLs named by strangers.
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -15,7 +15,7 @@ use super::{
     preview::{Previews, previews},
 };
 
-/// Previews over the operating system's network.
+/// Creates a preview service over the operating system's network.
 ///
 /// # Errors
 ///
@@ -24,8 +24,8 @@ pub fn over_the_network(settings: &Settings) -> Result<Previews, ConfigError> {
     build(settings, Client::builder().guard(guard(settings)?))
 }
 
-/// The same with another resolver and another connector, which is asked for addresses only (by the guard), and for
-/// proxies.
+/// Creates a preview service with another resolver and another connector. The guard asks the connector for addresses
+/// only; the connector also dials proxies.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ where
     build(settings, Client::builder().connector(guarded))
 }
 
-/// What may be fetched without a proxy: addresses of the Internet, and those of the own network that an operator allows.
+/// Returns the policy for direct connections: addresses on the Internet, and internal ones that an operator allows.
 fn guard(settings: &Settings) -> Result<IpPolicy, ConfigError> {
     let policy = IpPolicy::builder().special_purpose();
     match &settings.allow_internal {

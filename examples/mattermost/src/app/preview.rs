@@ -1,4 +1,4 @@
-//! Fetches a page for its title, under the layers of tower that a server needs for what strangers name.
+//! Fetches a page for its title, under the tower layers that a server needs for URLs named by strangers.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -22,25 +22,25 @@ use super::{
     title::title,
 };
 
-/// A page is read so far; a title behind that is none.
+/// The number of bytes of a page that are read. A title after them is not found.
 const MAX_PAGE: usize = 512 << 10;
 const MAX_REDIRECTS: usize = 5;
-/// More at once are answered with 503.
+/// The maximum number of previews at once. Further requests get 503.
 const MAX_PREVIEWS: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is told of a page.
+/// The preview of a page.
 #[derive(Debug)]
 pub struct Preview {
     /// The page's URL, which a redirect may have changed.
     pub url: Uri,
     pub title: Option<String>,
-    /// How it was reached in the end.
+    /// The route of the last request.
     pub route: Route,
 }
 
 impl Preview {
-    /// The route in one word. Which proxy it was is for the log only.
+    /// Returns the route in one word. Only the log names the proxy.
     pub fn route_name(&self) -> &'static str {
         match self.route {
             Route::Direct => "direct",
@@ -54,8 +54,8 @@ impl Preview {
 /// Makes a preview of a URL.
 pub type Previews = BoxCloneSyncService<Uri, Preview, BoxError>;
 
-/// The layers around the client. Redirects are inside of the time-out and outside of the client, which decides about each
-/// hop anew.
+/// Builds the layers around the client. Redirects are inside the time-out and outside the client, so the client decides
+/// each hop anew.
 pub fn previews(client: Client<Empty<Bytes>>, config: ProxyConfig, timeout: Option<Duration>) -> Previews {
     let may_follow = redirect_fn(|attempt: &Attempt<'_>| match is_fetchable(attempt.location()) {
         true => Ok::<_, ClientError>(Action::Follow),
@@ -81,7 +81,7 @@ pub fn previews(client: Client<Empty<Bytes>>, config: ProxyConfig, timeout: Opti
     )
 }
 
-/// Whether a URL is one that is fetched at all, be it a posted one or a redirect's.
+/// Returns true if a URL, posted or from a redirect, may be fetched at all.
 pub fn is_fetchable(uri: &Uri) -> bool {
     let is_http = |scheme| scheme == &Scheme::HTTP || scheme == &Scheme::HTTPS;
     uri.scheme().is_some_and(is_http)
@@ -133,7 +133,7 @@ async fn beginning(mut body: ClientBody) -> Result<Bytes, BoxError> {
     Ok(page.freeze())
 }
 
-/// A response that is no page: from the target, or from the proxy that a request was forwarded to.
+/// A response that is not a page. It comes from the target, or from the proxy that forwarded the request.
 #[derive(Debug)]
 struct Answered(StatusCode, Route);
 
@@ -156,8 +156,8 @@ impl fmt::Display for Answered {
 
 impl Error for Answered {}
 
-/// The status that tells a failed preview's kind: 403 for an address that the guard refuses, 503 for too many previews at
-/// once, 504 for one that took too long, 502 for all that went wrong farther out.
+/// Returns the status for a kind of failure: 403 for an address that the guard denies, 503 for too many previews at
+/// once, 504 for one that took too long, 502 for every other failure to fetch.
 pub fn status(error: &(dyn Error + 'static)) -> StatusCode {
     let connect = ConnectError::find(error);
     match connect {
@@ -174,8 +174,8 @@ fn took_too_long(error: &(dyn Error + 'static)) -> bool {
         || chain(error).any(|cause| cause.downcast_ref().is_some_and(ClientError::is_timeout))
 }
 
-/// What a stranger is told of it: the kind, and none of the addresses that names have here, nor of the proxies, nor what
-/// those say. All that is in the log.
+/// Returns the text for a stranger. It tells only the kind of failure: no internal address, no proxy, and no text from
+/// a proxy. The log has all of these.
 pub fn told(error: &(dyn Error + 'static)) -> String {
     if let Some(answered) = chain(error).find_map(|cause| cause.downcast_ref::<Answered>()) {
         return answered.to_string();
@@ -197,7 +197,7 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     text.to_owned()
 }
 
-/// What an operator can do about it.
+/// Returns advice for an operator.
 pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     if !is_certificate(error) {
         return None;

@@ -1,13 +1,14 @@
 //! The title of an HTML page, as far as a link preview needs it.
 
-/// In characters. What is longer is cut off: a page may have a title of half a megabyte, a chat message has no room for it.
+/// The maximum length of a title, in characters. A longer title is cut off: a page may have a title of half a megabyte,
+/// which does not fit into a chat message.
 const MAX_TITLE: usize = 300;
 
-/// The text of the first `<title>`, with character references decoded and white space collapsed. `None` where there is
-/// none, it is empty, or the page breaks off in it.
+/// Returns the text of the first `<title>`, with character references decoded and white space collapsed. Returns `None`
+/// if there is no title, it is empty, or the page breaks off in it.
 ///
-/// Reads bytes as UTF-8, and what is not UTF-8 as U+FFFD. Comments, scripts and styles are skipped. No byte is looked at
-/// for one mark more than once, whatever the page: a search that finds nothing ends it all.
+/// Reads bytes as UTF-8, and invalid bytes as U+FFFD. Skips comments, scripts and styles. Looks at each byte at most
+/// once per mark, whatever the page: a search that finds nothing ends the whole scan.
 pub fn title(page: &[u8]) -> Option<String> {
     let mut rest = page;
     while let Some(at) = rest.iter().position(|&byte| byte == b'<') {
@@ -28,7 +29,7 @@ pub fn title(page: &[u8]) -> Option<String> {
     None
 }
 
-/// What follows the name in a start tag of this name, if one stands here.
+/// Returns the text after the name, if a start tag of this name begins here.
 fn start_of<'p>(page: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
     let (start, rest) = page[1..].split_at_checked(name.len())?;
     let ends = |byte: &u8| byte.is_ascii_whitespace() || [b'>', b'/'].contains(byte);

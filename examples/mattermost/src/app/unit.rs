@@ -1,20 +1,20 @@
-//! The `Environment=` lines of a systemd unit file, read as systemd.syntax(7) and systemd.exec(5) say.
+//! The `Environment=` lines of a systemd unit file, read as systemd.syntax(7) and systemd.exec(5) define.
 //!
-//! Where systemd drops an assignment that it cannot read and starts the service without it, this is an error: a proxy
-//! setting that is lost means direct connections. Errors and warnings name file and line; they show a variable's name,
-//! never its value, nor a word that could be a piece of one.
+//! systemd drops an assignment that it cannot read and starts the service without it. Here this is an error, because a
+//! lost proxy setting means direct connections. Errors and warnings name file and line. They show a variable's name,
+//! but never its value, nor a word that could be a part of one.
 
 use std::{fmt, fs, path::Path};
 
-/// What a unit file sets in its service's environment.
+/// The environment that a unit file sets for its service.
 pub struct Unit {
     /// Names and values, each name once.
     pub environment: Vec<(String, String)>,
-    /// What is odd, or not read here, each with file and line.
+    /// Warnings about odd or ignored lines, each with file and line.
     pub warnings: Vec<String>,
 }
 
-/// Without the values.
+/// Leaves out the values.
 impl fmt::Debug for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
@@ -49,7 +49,7 @@ impl Unit {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, is not UTF-8, has a section's header that is not closed (systemd refuses it as a whole),
+    /// The file cannot be read, is not UTF-8, has a section header that is not closed (systemd refuses the whole file),
     /// or has an assignment in an `Environment=` line that systemd would drop.
     pub fn read(path: &Path) -> Result<Self, UnitError> {
         let file = path.display().to_string();
@@ -123,11 +123,11 @@ impl Unit {
     }
 }
 
-/// What systemd calls white space.
+/// The characters that systemd treats as white space.
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Logical lines, each with the number of its first line. A backslash at the end of a line is a blank and goes on in the
-/// next one that is no comment.
+/// Returns logical lines, each with the number of its first line. A backslash at the end of a line counts as a blank,
+/// and the line continues on the next one that is not a comment.
 fn lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut unfinished: Option<(usize, String)> = None;
@@ -137,7 +137,7 @@ fn lines(text: &str) -> Vec<(usize, String)> {
         }
         let (number, mut whole) = unfinished.take().unwrap_or((index + 1, String::new()));
         whole.push_str(line);
-        // An even number of them is backslashes that are escaped.
+        // Backslashes in even number are escaped backslashes.
         if whole.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
             whole.pop();
             whole.push(' ');
@@ -150,7 +150,7 @@ fn lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// The assignments of one `Environment=` line, or what is wrong with one of them.
+/// Returns the assignments of one `Environment=` line, or the fault in one of them.
 fn assignments(line: &str) -> Result<Vec<(String, String)>, String> {
     let words = words(line)?;
     let numbered = words.into_iter().enumerate();
@@ -174,10 +174,10 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Words between blanks, without their quotes and with what their C-style escapes stand for. Bytes, as `\xff` is one.
+/// Returns the words between blanks, unquoted and with C-style escapes decoded. They are bytes, because `\xff` is one.
 fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
     let mut words = Vec::new();
-    // A word is there as soon as it has begun, be it with an empty pair of quotes.
+    // A word exists as soon as it has begun, even with an empty pair of quotes.
     let mut word: Option<Vec<u8>> = None;
     let mut quote = None;
     let mut rest = line;
@@ -209,7 +209,7 @@ fn words(line: &str) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// What the escape after a backslash stands for, and what follows it.
+/// Returns the decoded escape after a backslash, and the text after it.
 fn unescaped(text: &str) -> Option<(Vec<u8>, &str)> {
     let c = text.chars().next()?;
     let one = match c {
@@ -235,7 +235,7 @@ fn character(value: u32) -> Option<Vec<u8>> {
     Some(char::from_u32(value)?.to_string().into_bytes())
 }
 
-/// A number of so many digits, never 0.
+/// Reads a number with this many digits, never 0.
 fn number(text: &str, digits: usize, radix: u32, bytes: impl Fn(u32) -> Option<Vec<u8>>) -> Option<(Vec<u8>, &str)> {
     let (number, rest) = text.split_at_checked(digits)?;
     if !number.chars().all(|digit| digit.is_digit(radix)) {
@@ -245,7 +245,8 @@ fn number(text: &str, digits: usize, radix: u32, bytes: impl Fn(u32) -> Option<V
     Some((bytes(value)?, rest))
 }
 
-/// `%%` is a percent sign, and `%x` would be something of systemd's. One before anything but a letter or a digit stays.
+/// Decodes `%%` as a percent sign, and rejects `%x`, a systemd specifier. A `%` before anything but a letter or a digit
+/// stays.
 fn without_specifiers(value: &str) -> Result<String, String> {
     let mut read = String::new();
     let mut chars = value.chars().peekable();
@@ -253,7 +254,7 @@ fn without_specifiers(value: &str) -> Result<String, String> {
         let next = chars.peek().copied();
         match next {
             Some('%') if c == '%' => drop(chars.next()),
-            // Which letter or digit is not told: it may be of a password.
+            // The letter or digit is not shown: it may be part of a password.
             Some(next) if c == '%' && next.is_ascii_alphanumeric() => {
                 return Err(
                     "systemd takes `%` and a letter or digit for a specifier; in a unit file a percent sign is \

@@ -1,4 +1,4 @@
-//! The proxies of the demonstration, before the servers of [`Site`].
+//! The proxies of the demonstration, in front of the servers of [`Site`].
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin};
 
 use mattermost::site::{Site, page};
 
-/// The sample unit file of the document, to the letter.
+/// The sample unit file of Mattermost's "Using an Outbound Proxy", to the letter.
 const SAMPLE: &str = include_str!("../../sample.service");
 const USER: &str = "mattermost";
 const PASSWORD: &str = "password";
 
 pub(super) struct Lab {
     pub(super) site: Site,
-    /// On the machine of the application.
+    /// An origin on the application's machine.
     pub(super) own: Origin,
-    /// Vouches for the proxies that are reached over TLS.
+    /// Issues the certificates of proxies that are reached over TLS.
     pub(super) proxies: Ca,
-    /// Makes the intercepting proxy's certificates.
+    /// Issues the intercepting proxy's certificates.
     pub(super) interceptor: Arc<Ca>,
     http_proxy: ForwardProxy,
     https_proxy: ForwardProxy,
@@ -47,12 +47,12 @@ impl Lab {
         }
     }
 
-    /// The sample with the ports of this lab's proxies.
+    /// Returns the sample with the ports of this lab's proxies.
     pub(super) fn unit(&self) -> String {
         self.unit_with(&self.https_proxy)
     }
 
-    /// The same with the proxy that intercepts.
+    /// Returns the sample with the intercepting proxy.
     pub(super) fn unit_intercepting(&self) -> String {
         self.unit_with(&self.intercepting)
     }
@@ -67,7 +67,7 @@ impl Lab {
             .replace("https://mattermost:password@127.0.0.1:3128", &https.url_with(&user))
     }
 
-    /// The servers that are seen by the way a request takes. (The web is behind all proxies.)
+    /// Returns the servers that show a request's route. (The web is behind all proxies.)
     pub(super) fn servers(&self) -> [(&'static str, &Listening); 8] {
         [
             ("HTTP proxy", &self.http_proxy),
@@ -81,13 +81,13 @@ impl Lab {
         ]
     }
 
-    /// Connections to what nobody may reach.
+    /// Returns the number of connections to servers that nobody may reach.
     pub(super) fn trespasses(&self) -> usize {
         self.site.database.connections_opened() + self.own.connections_opened()
     }
 }
 
-/// The ways in which a secret could be written.
+/// Returns the forms in which a secret could be written.
 pub(super) fn secrets() -> [&'static str; 2] {
     // Base64 of `mattermost:password`, as Basic sends it.
     [PASSWORD, "bWF0dGVybW9zdDpwYXNzd29yZA"]

@@ -1,7 +1,7 @@
-//! What the document says, row by row, against servers on loopback.
+//! Checks Mattermost's "Using an Outbound Proxy", row by row, against servers on loopback.
 //!
-//! Each set-up is a unit file on disk, as the document's sample has it, and the server that it sets up. What is compared is
-//! not only what that server answers, but which servers were asked.
+//! Each set-up is a unit file on disk, like the document's sample, and the server that it sets up. The demonstration
+//! compares the server's answers, and the servers that it called.
 
 mod lab;
 
@@ -21,7 +21,7 @@ use tracing::Level;
 use self::lab::{Lab, secrets};
 use mattermost::app::{Settings, outbound, router, trust, unit::Unit};
 
-/// Prints all rows; whether each is as documented.
+/// Prints all rows. Returns true if each is as documented.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
         target_tls: trusting(&both)?,
         ..complete()
     };
-    // Asked twice: the CONNECT, and the request that the proxy has read in the tunnel.
+    // The proxy is asked twice: by the CONNECT, and by the request that it has read in the tunnel.
     let rows = "
         responses are accepted               | https://www.example.org/              | 200 A page   | interceptor, interceptor
         NO_PROXY is not intercepted          | https://login.example.com/            | 200 Sign in  | login";
@@ -140,7 +140,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
 struct Demo<'l> {
     lab: &'l Lab,
     files: TempDir,
-    /// All that the servers answered.
+    /// All answers of the servers.
     answers: String,
     right: bool,
 }
@@ -171,8 +171,8 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// A row is what the document says, the URL that is posted, the status with a piece of the title or of the error, and
-    /// which servers are asked.
+    /// Checks a row: the document's statement, the posted URL, the status with a part of the title or error, and the
+    /// servers that are asked.
     async fn check(&mut self, server: SocketAddr, row: &str) -> Result<(), BoxError> {
         let columns: Vec<_> = row.split('|').map(str::trim).collect();
         let &[says, url, expected, asked] = &columns[..] else {
@@ -192,7 +192,7 @@ impl Demo<'_> {
         let told = answer["title"].as_str().or(answer["error"].as_str());
         let told = format!("{status} {}", told.unwrap_or("without a title"));
 
-        // A title is told whole, of an error a piece is expected.
+        // A title is compared as a whole, an error by a part.
         let (code, piece) = expected.split_once(' ').unwrap_or((expected, ""));
         let fits = told == expected || (status >= 400 && told.starts_with(code) && told.contains(piece));
         let actual = if fits { expected } else { told.as_str() };

@@ -1,4 +1,4 @@
-//! What the server answers, whatever happens farther out.
+//! The server's answers to previews that succeed or fail.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     site::{Site, page},
 };
 
-/// Everything directly.
+/// Returns settings without a proxy.
 fn direct() -> Settings {
     environment(&[])
 }

@@ -18,7 +18,7 @@ use crate::{
 
 pub struct Lab {
     pub site: Site,
-    /// Lets everybody in.
+    /// Requires no credentials.
     pub http_proxy: ForwardProxy,
 }
 
@@ -32,13 +32,13 @@ impl Lab {
         Self { site, http_proxy }
     }
 
-    /// The application in this lab's network, which trusts its origins.
+    /// Starts the application in this lab's network, with trust in its origins.
     pub async fn app(&self, settings: Settings) -> App {
         let target_tls = trusting(self.site.public.pem());
         self.app_with(Settings { target_tls, ..settings }).await
     }
 
-    /// With the trust that its settings say.
+    /// Starts the application with the trust in its settings.
     pub async fn app_with(&self, settings: Settings) -> App {
         let network = self.site.network.clone();
         let previews = outbound::over(&settings, network.clone(), network).unwrap();
@@ -65,14 +65,14 @@ pub struct App {
 }
 
 impl App {
-    /// The preview of a URL, which there has to be.
+    /// Returns the preview of a URL. Fails the test if there is none.
     pub async fn preview(&self, url: &str) -> Value {
         let (status, answer) = post(self.addr, json!({ "url": url }).to_string()).await;
         assert_eq!(status, 200, "{url}: {answer}");
         answer
     }
 
-    /// The error in place of a preview, with this status.
+    /// Returns the error of a failed preview, with this status.
     pub async fn failure(&self, url: &str, expected: u16) -> String {
         let (status, answer) = post(self.addr, json!({ "url": url }).to_string()).await;
         assert_eq!(status, expected, "{url}: {answer}");
@@ -86,7 +86,7 @@ impl Drop for App {
     }
 }
 
-/// Posts this body; the answer is always JSON.
+/// Posts this body. The answer is always JSON.
 pub async fn post(server: SocketAddr, body: impl Into<Bytes>) -> (u16, Value) {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::post(format!("http://{server}/api/v4/opengraph"))
@@ -99,7 +99,7 @@ pub async fn post(server: SocketAddr, body: impl Into<Bytes>) -> (u16, Value) {
     (head.status.as_u16(), serde_json::from_slice(&body).unwrap())
 }
 
-/// In neither of the ways in which it is written.
+/// Asserts that neither form of the password is in the text.
 #[track_caller]
 pub fn assert_no_password(text: &str) {
     for secret in ["password", "bWF0dGVybW9zdDpwYXNzd29yZA"] {
@@ -107,7 +107,7 @@ pub fn assert_no_password(text: &str) {
     }
 }
 
-/// Settings of these variables.
+/// Returns settings from these variables.
 pub fn environment(variables: &[(&str, &str)]) -> Settings {
     let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
     Settings {

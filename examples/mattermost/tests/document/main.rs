@@ -1,6 +1,6 @@
-//! Promise: `mattermost` does what Mattermost's document "Using an Outbound Proxy" says, sentence by sentence.
+//! Promise: `mattermost` does what Mattermost's "Using an Outbound Proxy" says, sentence by sentence.
 //!
-//! In the document's order, each sentence that states a behaviour, and the tests that are named after it:
+//! Each sentence of that document that states a behaviour, in its order, and the tests that are named after it:
 //!
 //! 1. The variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` configure the use of a proxy:
 //!    [`three_variables_configure_the_use_of_a_proxy`].
@@ -8,29 +8,29 @@
 //!    [`http_proxy_is_for_http_requests_and_https_proxy_for_https_requests`].
 //! 3. The value includes protocol and port: [`the_value_includes_protocol_and_port`].
 //! 4. HTTP basic authentication is written into the value: [`the_value_can_have_credentials_for_basic_authentication`].
-//! 5. A proxy "that uses the HTTPS protocol" needs its root certificate on the server, which otherwise refuses responses
-//!    as intercepted. That is read in both ways it can be:
+//! 5. A proxy "that uses the HTTPS protocol" needs its root certificate on the server, which otherwise refuses
+//!    responses as intercepted. The tests cover both readings:
 //!    [`responses_through_an_intercepting_proxy_are_refused_without_its_root`],
 //!    [`responses_through_an_intercepting_proxy_are_accepted_with_its_root`],
 //!    [`a_proxy_that_is_reached_over_tls_is_refused_without_its_root`],
 //!    [`a_proxy_that_is_reached_over_tls_is_used_with_its_root`].
-//! 6. `NO_PROXY` keeps certain requests from going through the proxy, such as to an SSO provider, or intranet sites that
-//!    link previews should reach: [`no_proxy_keeps_requests_to_an_sso_provider_from_the_proxy`],
+//! 6. `NO_PROXY` keeps certain requests from going through the proxy, such as to an SSO provider, or to intranet sites
+//!    that link previews should reach: [`no_proxy_keeps_requests_to_an_sso_provider_from_the_proxy`],
 //!    [`no_proxy_lets_link_previews_reach_intranet_sites`].
 //! 7. It is a set of IP addresses, CIDR ranges or domain names, separated by commas; an address or name can have a port:
 //!    [`no_proxy_is_addresses_ranges_or_names_separated_by_commas`], [`an_address_or_a_name_can_have_a_port`].
-//! 8. A domain name matches itself and all subdomains, with a leading dot only those:
+//! 8. A domain name matches itself and all subdomains. With a leading dot, it matches only the subdomains:
 //!    [`a_domain_name_matches_itself_and_all_subdomains`], [`a_leading_dot_matches_subdomains_only`].
 //! 9. A sample unit file has all of it in `Environment=` lines: [`the_sample_unit_file_sets_the_server_up`].
 //!
-//! And from the settings, "allowed untrusted internal connections":
+//! From Mattermost's setting "allowed untrusted internal connections":
 //!
-//! 10. Link previews do not fetch from the own network: [`internal_addresses_are_refused`] (which is for direct connections
-//!     only: [`what_the_proxy_fetches_is_not_refused`]).
-//! 11. But from hosts, addresses and ranges that are allowed to: [`allowed_internal_connections_are_made`].
+//! 10. Link previews do not fetch from the internal network: [`internal_addresses_are_refused`]. This applies to direct
+//!     connections only: [`what_the_proxy_fetches_is_not_refused`].
+//! 11. Link previews do fetch from allowed hosts, addresses and ranges: [`allowed_internal_connections_are_made`].
 //!
-//! The server is the example's own; what it fetches from is the lab. More of the example is tested in the modules: the
-//! server's answers, the built program, the same through real proxies, how a unit file and a title are read.
+//! The server is the example's own, and it fetches from the lab. Other modules test the server's answers, the built
+//! program, the program with real proxies, and the reading of unit files and titles.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -53,7 +53,7 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Listening};
 use app::{Settings, unit::Unit};
 use lab::{Lab, environment, trusting};
 
-/// The document's own, to the letter.
+/// The sample unit file of Mattermost's "Using an Outbound Proxy", to the letter.
 pub const SAMPLE: &str = include_str!("../../sample.service");
 /// Base64 of `mattermost:password`.
 const BASIC: &str = "Basic bWF0dGVybW9zdDpwYXNzd29yZA==";
@@ -62,7 +62,7 @@ fn proxy(variable: &str, value: &str) -> ProxyConfig {
     ProxyConfig::from_vars([(variable, value)]).unwrap()
 }
 
-/// The route of a URL in a few words, with a proxy for everything that `NO_PROXY` does not list.
+/// Returns the route of a URL as text, with a proxy for everything that `NO_PROXY` does not list.
 fn route(no_proxy: &str, url: &str) -> String {
     let config = ProxyConfig::from_vars([
         ("HTTP_PROXY", "http://p"),
@@ -87,7 +87,7 @@ fn assert_proxied(no_proxy: &str, urls: &[&str]) {
     }
 }
 
-/// The request lines of what a server was asked, without versions.
+/// Returns the request lines that a server received, without versions.
 fn asked(server: &Listening) -> Vec<String> {
     let requests = server.requests();
     let line = |request: &tower_outbound_proxy_lab::Request| format!("{} {}", request.method, request.target);
@@ -192,7 +192,7 @@ async fn the_value_can_have_credentials_for_basic_authentication() {
     }
 }
 
-/// The lab with a proxy for HTTPS that reads what is in tunnels, and the variables for it.
+/// Returns the lab with an intercepting proxy for HTTPS, and the variables for it.
 async fn intercepted() -> (Lab, Arc<Ca>, ForwardProxy, Settings) {
     let (lab, root) = (Lab::start().await, Arc::new(Ca::new()));
     let proxy = lab.site.proxy().intercept(root.clone(), &lab.site.public).start().await;
@@ -228,7 +228,7 @@ async fn responses_through_an_intercepting_proxy_are_accepted_with_its_root() {
     assert_eq!(app.preview("https://login.example.com/").await["title"], "Sign in");
 }
 
-/// The lab with a proxy for HTTPS that is reached over TLS, its root, and the variables for it.
+/// Returns the lab with a proxy for HTTPS that is reached over TLS, its root, and the variables for it.
 async fn over_tls() -> (Lab, Ca, ForwardProxy, Settings) {
     let (lab, root) = (Lab::start().await, Ca::new());
     let tls = root.issue(&["127.0.0.1"]).server_config(&["http/1.1"]);
@@ -257,7 +257,7 @@ async fn a_proxy_that_is_reached_over_tls_is_used_with_its_root() {
     assert!(proxy.connection(0).tls().is_some());
 }
 
-/// The lab with the sample's NO_PROXY list.
+/// Returns the lab with the sample's NO_PROXY list.
 async fn listed(allow_internal: Option<&str>) -> (Lab, lab::App) {
     let lab = Lab::start().await;
     let url = lab.http_proxy.url();

@@ -42,7 +42,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// On a free port.
+    /// Starts the program on a free port.
     pub async fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = program(&[&["--listen", "127.0.0.1:0"], args].concat());
         let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
@@ -58,21 +58,21 @@ impl Server {
         }
     }
 
-    /// The preview of a URL, which there has to be.
+    /// Returns the preview of a URL. Fails the test if there is none.
     pub async fn preview(&self, url: &str) -> Value {
         let (status, answer) = post(self.addr, url.to_owned()).await;
         assert_eq!(status, 200, "{url}: {answer}");
         answer
     }
 
-    /// The error in place of a preview, with this status.
+    /// Returns the error of a failed preview, with this status.
     pub async fn failure(&self, url: &str, expected: u16) -> String {
         let (status, answer) = post(self.addr, url.to_owned()).await;
         assert_eq!(status, expected, "{url}: {answer}");
         answer["error"].as_str().unwrap().to_owned()
     }
 
-    /// Ends it. What it logged has no password in it.
+    /// Ends the program and returns its log, which contains no password.
     pub async fn log(self) -> String {
         log(self.child).await
     }
@@ -88,7 +88,7 @@ async fn log(mut child: Child) -> String {
     log
 }
 
-/// A file of the document's sample with these proxies.
+/// Writes the sample unit file of Mattermost's "Using an Outbound Proxy" with these proxies.
 pub fn unit(files: &Files, http: &str, https: &str) -> String {
     let sample = SAMPLE.replace("http://mattermost:password@127.0.0.1:3128", http);
     files.write(
@@ -97,7 +97,7 @@ pub fn unit(files: &Files, http: &str, https: &str) -> String {
     )
 }
 
-/// What the program is put between. Its names are the proxies' to resolve.
+/// The servers around the program. The proxies resolve their names.
 struct Lab {
     files: Files,
     origins: Ca,

@@ -1,7 +1,8 @@
-//! The same program through Squid and mitmproxy, set up by the document's sample with their ports.
+//! The program with Squid and mitmproxy, set up by the sample unit file of Mattermost's "Using an Outbound Proxy" with
+//! their ports.
 //!
-//! The tests are ignored because the servers have to be installed; `cargo test -p mattermost -- --ignored` runs them,
-//! and fails where one is missing.
+//! The tests are ignored because the servers have to be installed. `cargo test -p mattermost -- --ignored` runs them,
+//! and fails if a server is missing.
 
 use tower_outbound_proxy_lab::{
     Ca, Origin,
@@ -14,13 +15,13 @@ use crate::{
     site::page,
 };
 
-/// A proxy server, and origins that it resolves to this machine.
+/// A proxy server, and origins whose names it resolves to this machine.
 struct Lab {
     files: Files,
     proxy: RealProxy,
-    /// Vouches for the origins.
+    /// Issues the origins' certificates.
     origins: Ca,
-    /// Vouches for a proxy that has no root of its own.
+    /// Issues the certificate of a proxy that has no root of its own.
     proxies: Ca,
     http: Origin,
     https: Origin,
@@ -48,7 +49,7 @@ impl Lab {
         }
     }
 
-    /// The sample: HTTP through the plain port, HTTPS through the one with TLS.
+    /// Writes the sample unit file: HTTP through the plain port, HTTPS through the TLS port.
     fn unit(&self) -> String {
         self.unit_with("password")
     }
@@ -63,14 +64,14 @@ impl Lab {
         )
     }
 
-    /// What the server logged of origins, without the ports of clients.
+    /// Returns the server's log lines about origins, without the ports of clients.
     fn logged(&self) -> Vec<String> {
         let requests = self.proxy.requests();
         let head = |line: &String| line.split(" HTTP/").next().unwrap_or_default().to_owned();
         requests.iter().map(head).collect()
     }
 
-    /// The origins got requests for themselves, and no credentials.
+    /// Asserts that the origins got requests for themselves, and no credentials.
     fn assert_origins_know_nothing(&self) {
         for received in [self.http.raw(), self.https.raw()].concat() {
             let received = String::from_utf8_lossy(&received).to_ascii_lowercase();

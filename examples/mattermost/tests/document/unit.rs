@@ -1,4 +1,4 @@
-//! How a unit file's `Environment=` lines are read: systemd.syntax(7), systemd.exec(5).
+//! A unit file's `Environment=` lines are read as systemd.syntax(7) and systemd.exec(5) define.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ fn parse(text: &str) -> Unit {
     Unit::parse("x.service", text).unwrap()
 }
 
-/// What this text in the section [Service] sets.
+/// Returns the variables that this text sets in the section [Service].
 fn set(text: &str) -> Vec<(String, String)> {
     let unit = parse(&format!("[Service]\n{text}"));
     assert!(unit.warnings.is_empty(), "{text}: {:?}", unit.warnings);

@@ -1,4 +1,4 @@
-//! What went wrong, in words that tell an operator what to do about it.
+//! Error reports that tell an operator how to fix the problem.
 
 use std::error::Error;
 
@@ -6,10 +6,10 @@ use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
 
 use super::causes::{chain, is_certificate};
 
-/// The error with its causes, and advice, if there is any.
+/// Returns the error with its causes, and advice if there is any.
 pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<_> = chain(error).map(ToString::to_string).collect();
-    // Some errors of others say what their cause says.
+    // Some foreign errors repeat the text of their cause.
     texts.dedup_by(|cause, text| text.ends_with(&*cause));
     let mut report = texts.join(": ");
     if let Some(advice) = advice(error) {
@@ -19,7 +19,8 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     report
 }
 
-/// The document: if a proxy is used with TLS and no connections come about, it is most likely due to its certificate.
+/// Returns advice for the case in Palpo's "Using Forward/Outbound Proxies": if connections through a proxy with TLS
+/// fail, its certificate is the most likely cause.
 fn advice(error: &(dyn Error + 'static)) -> Option<String> {
     let connect = ConnectError::find(error);
     match connect.and_then(ConnectError::proxy) {

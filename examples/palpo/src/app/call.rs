@@ -1,4 +1,4 @@
-//! One call out: a request and its response, or, for Redis, a command and its reply.
+//! One outbound call: a request and its response, or, for Redis, a command and its reply.
 
 use http::{Request, StatusCode, Uri, header, uri};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -8,23 +8,23 @@ use tower_outbound_proxy::{Route, client::ClientBody, connector::Destination, er
 
 use super::{connections::Connection, outbound::Outbound};
 
-/// Of a response's body so much is read, in bytes, so that its connection can be used again.
+/// The number of bytes read of a response's body, so that its connection can be used again.
 const MAX_BODY: usize = 64 << 10;
 /// The port of Redis, as registered with IANA.
 const REDIS_PORT: u16 = 6379;
 /// `PING` as clients send commands: an array of bulk strings (Redis serialization protocol, RESP).
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
-/// A reply's line is shorter, in bytes.
+/// The maximum length of a reply's line, in bytes.
 const MAX_LINE: u64 = 512;
 
-/// What came back.
+/// The answer to a call.
 #[derive(Debug)]
 pub struct Answer {
-    /// The way it took.
+    /// The route.
     pub route: Route,
     /// The status, or Redis' reply.
     pub status: String,
-    /// Whether it is the target's: a status of 407 or from 500 on can be the proxy's own.
+    /// True if the answer is the target's. A status of 407, or of 500 and above, can be the proxy's own.
     pub is_of_target: bool,
 }
 
@@ -33,7 +33,7 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// No answer, for whatever reason.
+    /// There was no answer, for any reason.
     pub async fn call(&self, connection: Connection, uri: &Uri) -> Result<Answer, BoxError> {
         match connection {
             Connection::Redis => self.ping(uri).await,
@@ -58,7 +58,7 @@ impl Outbound {
         })
     }
 
-    /// The policy decides here too; that it says never is what keeps a company's proxy out of the server's own queue.
+    /// Sends `PING`. The policy decides here too: its "never" keeps a company's proxy out of the server's own queue.
     async fn ping(&self, uri: &Uri) -> Result<Answer, BoxError> {
         let route = self.decide(Connection::Redis, uri)?.route;
         let uri = with_port(uri, REDIS_PORT)?;
@@ -71,7 +71,7 @@ impl Outbound {
             .read_until(b'\n', &mut reply)
             .await?;
         let reply = String::from_utf8_lossy(&reply);
-        // A simple string, or an error such as `-NOAUTH Authentication required.`: either is Redis speaking.
+        // Both a simple string and an error such as `-NOAUTH Authentication required.` are answers from Redis.
         let status = reply.strip_suffix("\r\n").filter(|line| line.starts_with(['+', '-']));
         match status {
             Some(line) => Ok(Answer {
@@ -84,7 +84,7 @@ impl Outbound {
     }
 }
 
-/// To its end, if that is near; a longer body is dropped, and its connection with it.
+/// Reads a short body to its end. A longer body is dropped together with its connection.
 async fn read(body: ClientBody) -> Result<(), BoxError> {
     match Limited::new(body, MAX_BODY).collect().await {
         Err(error) if !error.is::<http_body_util::LengthLimitError>() => Err(error),
@@ -92,7 +92,7 @@ async fn read(body: ClientBody) -> Result<(), BoxError> {
     }
 }
 
-/// A connector would take a port of HTTP for one that is not named.
+/// Adds the default port, because a connector would otherwise use a port of HTTP.
 fn with_port(uri: &Uri, default: u16) -> Result<Uri, BoxError> {
     let authority = match (uri.port(), uri.host()) {
         (Some(port), Some(host)) => format!("{host}:{port}"),

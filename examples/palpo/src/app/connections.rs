@@ -1,16 +1,16 @@
-//! The kinds of connections that the document lists, in its order, and what it says of each.
+//! The kinds of connections that Palpo's "Using Forward/Outbound Proxies" lists, in its order, with its rule for each.
 //!
-//! A kind is the purpose of a request. That the compiler wants each in every `match` is what keeps a new one from being
-//! forgotten, and from going through the proxy, or around it, by accident.
+//! A kind is the purpose of a request. The compiler requires each kind in every `match`, so a new kind cannot be
+//! forgotten and go through the proxy, or around it, by accident.
 
 use tower_outbound_proxy::{PurposePolicy, purpose::ProxyUse};
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// Notifications for push gateways.
     Push,
-    /// Pages that are named in messages.
+    /// Pages named in messages.
     UrlPreview,
     /// Phone-home statistics.
     Statistics,
@@ -22,7 +22,7 @@ pub enum Connection {
     OpenIdConnect,
     /// Outbound federation.
     Federation,
-    /// Federation: whether a public key was revoked.
+    /// Federation: checks for revoked public keys.
     KeyRevocation,
     /// The public keys of other servers.
     ServerKeys,
@@ -32,14 +32,14 @@ pub enum Connection {
     ApplicationService,
     /// Look-ups at identity servers.
     IdentityServer,
-    /// From worker to worker.
+    /// Connections between workers.
     Worker,
-    /// From workers to Redis.
+    /// Connections from workers to Redis.
     Redis,
 }
 
 impl Connection {
-    /// All of them: ten that use the proxy, and four that do not.
+    /// All kinds: ten that use the proxy, and four that do not.
     pub const ALL: [Self; 14] = [
         Self::Push,
         Self::UrlPreview,
@@ -57,7 +57,7 @@ impl Connection {
         Self::Redis,
     ];
 
-    /// The name on the command line and in tables.
+    /// Returns the name on the command line and in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Push => "push",
@@ -77,17 +77,17 @@ impl Connection {
         }
     }
 
-    /// The one of this name.
+    /// Returns the kind with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|connection| connection.name() == name)
     }
 
-    /// All names, for an operator to choose from.
+    /// Returns all names, for an operator to choose from.
     pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// How the settings apply. The document: "these use the proxy", "these do not".
+    /// Returns the use of the proxy, from Palpo's lists "these use the proxy" and "these do not".
     pub fn proxy_use(self) -> ProxyUse {
         match self {
             Self::Push
@@ -104,12 +104,13 @@ impl Connection {
         }
     }
 
-    /// Whether direct connections are kept from addresses of the own network. What decides is who names the target:
+    /// Returns true if direct connections must not reach internal addresses. The answer depends on who names the
+    /// target:
     ///
-    /// - strangers do: users set their push gateways and choose the identity server a request is about, messages name
-    ///   pages, other servers name themselves, their keys and their media;
-    /// - the operator does: statistics, reCAPTCHA, CAS and OpenID Connect are in the settings, and may well be in the own
-    ///   network, as application services, workers and Redis are.
+    /// - Strangers: users set their push gateways and choose the identity server of a request, messages name pages,
+    ///   other servers name themselves, their keys and their media.
+    /// - The operator: statistics, reCAPTCHA, CAS and OpenID Connect are in the settings and may well be internal, like
+    ///   application services, workers and Redis.
     pub fn is_named_by_strangers(self) -> bool {
         match self {
             Self::Push
@@ -129,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// What a target's URL can begin with.
+    /// Returns the schemes that a target's URL can have.
     pub fn schemes(self) -> &'static [&'static str] {
         match self {
             Self::Redis => &["redis"],
@@ -138,7 +139,7 @@ impl Connection {
     }
 }
 
-/// The document's list as a policy.
+/// Returns Palpo's list as a policy.
 pub fn policy() -> PurposePolicy {
     PurposePolicy::new(|connection: &Connection, _| connection.proxy_use())
 }

@@ -1,4 +1,4 @@
-//! The application: its settings, and how it calls out.
+//! The application: its settings and its outbound calls.
 
 pub mod advice;
 pub mod call;

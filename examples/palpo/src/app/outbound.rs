@@ -1,8 +1,8 @@
-//! The clients that call out, and what they follow.
+//! The clients for outbound calls, and their settings.
 //!
-//! There are two, since pools are not shared between what strangers name and what the operator names: the first is
-//! guarded, the second reaches the own network. Redis speaks no HTTP and has the connector to itself. All follow the same
-//! settings, which are replaced for all at once.
+//! There are two clients, because targets named by strangers and targets named by the operator must not share a pool.
+//! The first is guarded, the second reaches internal addresses. Redis does not speak HTTP and uses the connector alone.
+//! All use the same settings, which are replaced for all at once.
 
 use bytes::Bytes;
 use http::{Extensions, Uri};
@@ -25,14 +25,14 @@ use super::{
 
 pub(super) type HttpClient = Client<Empty<Bytes>>;
 
-/// A connection without HTTP, and how it was made.
+/// A connection without HTTP, and its route.
 pub(super) type Opened = (Route, Box<dyn Stream>);
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// All ways out.
+/// All clients.
 #[derive(Debug)]
 pub struct Outbound {
     of_strangers: HttpClient,
@@ -41,14 +41,14 @@ pub struct Outbound {
     policy: PurposePolicy,
 }
 
-/// How a call goes, and why.
+/// The route of a call, and the reason.
 #[derive(Debug)]
 pub struct Decided {
     pub route: Route,
     pub reason: String,
 }
 
-/// Over the operating system's network.
+/// Creates the clients over the operating system's network.
 ///
 /// # Errors
 ///
@@ -60,7 +60,7 @@ pub fn over_the_network(settings: &Settings) -> Result<Outbound, ConfigError> {
     build(settings, guarded, connector)
 }
 
-/// Over another network: a resolver, and a connector, which the guard asks for addresses only.
+/// Creates the clients over another network: a resolver, and a connector, which the guard asks for addresses only.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ where
 }
 
 impl Outbound {
-    /// The client for this kind of connection.
+    /// Returns the client for this kind of connection.
     pub(super) fn client(&self, connection: Connection) -> HttpClient {
         match connection.is_named_by_strangers() {
             true => self.of_strangers.clone(),
@@ -119,12 +119,12 @@ impl Outbound {
         }
     }
 
-    /// The settings that hold.
+    /// Returns the effective settings.
     pub fn config(&self) -> ProxyConfig {
         self.of_operator.config()
     }
 
-    /// How a call goes, and why.
+    /// Returns the route of a call, and the reason.
     ///
     /// # Errors
     ///
@@ -140,8 +140,8 @@ impl Outbound {
         })
     }
 
-    /// How the document says that a call goes, by these settings: its list of what never uses the proxy, told once more
-    /// and in other words, so that the policy is measured by something that is not itself.
+    /// Returns the route that Palpo's "Using Forward/Outbound Proxies" requires by these settings. This restates its
+    /// list of calls that never use the proxy, so that the policy is checked against an independent source.
     ///
     /// # Errors
     ///
@@ -154,11 +154,11 @@ impl Outbound {
         })
     }
 
-    /// Reads the settings again, for both clients or, if they cannot be used, for neither.
+    /// Reads the settings again, for both clients, or for neither if they cannot be used.
     ///
     /// # Errors
     ///
-    /// A setting that cannot be used. Those before stay.
+    /// A setting cannot be used. The old settings stay.
     pub fn reload(&self, settings: &Settings) -> Result<(), ConfigError> {
         let config = settings.config()?;
         for client in [&self.of_strangers, &self.of_operator] {

@@ -1,4 +1,4 @@
-//! What an operator sets: variables, a settings file, and whom to trust.
+//! The operator's settings: variables, a settings file, and trust.
 
 use std::{error::Error, fmt, fs, path::Path};
 
@@ -8,9 +8,9 @@ use tower_outbound_proxy::{ConfigError, ProxyConfig, ProxySettings, TlsConfig, c
 pub struct Settings {
     /// Variables in place of the process environment.
     pub environment: Option<Vec<(String, String)>>,
-    /// What the settings file says.
+    /// The content of the settings file.
     pub file: Option<ProxySettings>,
-    /// Whether the environment holds where both set the same; the file does otherwise.
+    /// True if the environment overrides the file; otherwise the file overrides the environment.
     pub env_over_file: bool,
     /// Trust in targets; the operating system's unless set.
     pub target_tls: Option<TlsConfig>,
@@ -19,7 +19,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The proxies, and what is reached without them.
+    /// Returns the proxies and the exemptions.
     ///
     /// # Errors
     ///
@@ -36,14 +36,14 @@ impl Settings {
             };
             builder = builder.settings(file.clone(), precedence);
         }
-        // Trust that is given in code goes over the file's switch for testing, which would then switch nothing off.
+        // Trust that is set in code overrides the file's testing switch, which would then have no effect.
         match &self.proxy_tls {
             Some(tls) if !self.accepts_any_certificate() => builder.proxy_tls(tls.clone()).build(),
             _ => builder.build(),
         }
     }
 
-    /// TLS to targets, for which the switch for testing counts as well: in Palpo it is one client's.
+    /// Returns TLS to targets. The testing switch applies to them as well, because Palpo uses one client for both.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Settings {
     }
 }
 
-/// The operating system's trust, and these roots.
+/// Returns the operating system's trust with these roots added.
 ///
 /// # Errors
 ///
@@ -73,12 +73,12 @@ pub fn trust(roots: &[u8]) -> Result<TlsConfig, ConfigError> {
     TlsConfig::builder().add_root_pem(roots).build()
 }
 
-/// Reads a settings file, whose format is told by the end of its name.
+/// Reads a settings file. The file name's extension selects the format.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or is not of the format that its name tells. A key or value that cannot be used is found
-/// in [`Settings::config`].
+/// The file cannot be read, or its content does not have the format that its name says. [`Settings::config`] reports
+/// keys and values that cannot be used.
 pub fn read(file: &Path) -> Result<ProxySettings, FileError> {
     let error = |line, reason: String| FileError {
         file: file.display().to_string(),
@@ -97,7 +97,7 @@ pub fn read(file: &Path) -> Result<ProxySettings, FileError> {
 
 type NotOfFormat = (Option<usize>, String);
 
-/// The error's own text quotes the line, which can hold a password; its message does not.
+/// Parses TOML. The error's own text quotes the line, which can contain a password; its message does not.
 fn toml_settings(text: &str) -> Result<ProxySettings, NotOfFormat> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
@@ -105,7 +105,8 @@ fn toml_settings(text: &str) -> Result<ProxySettings, NotOfFormat> {
     })
 }
 
-/// Of YAML, messages too quote what was found, so the place has to do. An empty file sets nothing.
+/// Parses YAML. Messages of YAML errors quote the value, so the error gives only the location. An empty file sets
+/// nothing.
 fn yaml_settings(text: &str) -> Result<ProxySettings, NotOfFormat> {
     serde_saphyr::from_str(text).map_err(|error| {
         let line = error.location().and_then(|at| usize::try_from(at.line()).ok());
@@ -113,7 +114,7 @@ fn yaml_settings(text: &str) -> Result<ProxySettings, NotOfFormat> {
     })
 }
 
-/// A settings file that cannot be read. Shows nothing of what is in it.
+/// A settings file that cannot be read. It shows no part of the content.
 #[derive(Debug)]
 pub struct FileError {
     file: String,

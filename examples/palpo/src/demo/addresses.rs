@@ -1,4 +1,4 @@
-//! What the document says of variables, of addresses of proxies, and of what uses them.
+//! Palpo's "Using Forward/Outbound Proxies" on variables, proxy addresses, and connections that use them.
 
 use tower_outbound_proxy::error::BoxError;
 
@@ -47,7 +47,7 @@ pub(super) async fn the_environment(demo: &mut Demo<'_>) -> Result<(), BoxError>
     Ok(())
 }
 
-/// `HTTP_PROXY` as `Http_Proxy`.
+/// Spells `HTTP_PROXY` as `Http_Proxy`.
 fn spell(name: &str) -> String {
     let words = name
         .split('_')

@@ -1,4 +1,4 @@
-//! Checks rows: makes the call, and asks the servers who was called by whom.
+//! Checks rows: makes each call, and asks the servers which of them were called, and by whom.
 
 use http::Uri;
 use tower_outbound_proxy::{ProxyServer, error::BoxError};
@@ -10,20 +10,20 @@ use palpo::{
 
 use crate::table::Table;
 
-/// All that is shown, and whether all of it is right.
+/// The rows that are shown, and the overall result.
 pub(super) struct Demo<'s> {
     pub(super) site: &'s Site,
     pub(super) shown: String,
-    /// What an operator would be told of the calls that failed, of which rows show a piece only.
+    /// The reports of failed calls for an operator. Rows show only a part of each.
     pub(super) reports: String,
     pub(super) right: bool,
 }
 
 impl Demo<'_> {
-    /// Rows of calls under a title. A row is the type, the URL (the type's own if it is blank), by whom the target is to
-    /// be reached, and a piece of the status, or of the error where nobody is to reach it.
+    /// Checks rows of calls under a title. A row is the type, the URL (the type's own if blank), the peer that must
+    /// reach the target, and a part of the status, or of the error if nobody must reach it.
     ///
-    /// Gives what was reported of the calls that failed.
+    /// Returns the reports of the calls that failed.
     pub(super) async fn rows(&mut self, title: &str, outbound: &Outbound, rows: &str) -> Result<String, BoxError> {
         let mut table = Table::new(&["type", "target", "expected", "actual route", "status", "because"]);
         let mut reports = String::new();
@@ -54,7 +54,7 @@ impl Demo<'_> {
         Ok(reports)
     }
 
-    /// A line that says something of what was done, and whether it holds.
+    /// Adds a line with a statement, and whether it is true.
     pub(super) fn fact(&mut self, fact: &str, holds: bool) {
         self.show(&format!("  {fact}: {}\n", if holds { "right" } else { "WRONG" }));
         self.right &= holds;
@@ -95,12 +95,12 @@ impl Demo<'_> {
 }
 
 struct Outcome {
-    /// What the servers say.
+    /// The peer that the servers saw.
     actual: String,
     status: String,
     because: String,
-    /// Whether the client says the same as the servers.
+    /// True if the client and the servers agree.
     is_as_told: bool,
-    /// What an operator is told if it failed.
+    /// The report for an operator, if the call failed.
     report: String,
 }

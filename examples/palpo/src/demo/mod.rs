@@ -1,6 +1,6 @@
-//! What the document says, row by row, against servers on loopback.
+//! Checks Palpo's "Using Forward/Outbound Proxies", row by row, against servers on loopback.
 //!
-//! What is compared is not what was decided, but which servers were asked, by whom.
+//! The demonstration does not compare decisions, but the servers that were called, and by whom.
 
 mod addresses;
 mod check;
@@ -22,7 +22,7 @@ use palpo::{
     site::Site,
 };
 
-/// Prints all rows; whether each is as documented.
+/// Prints all rows. Returns true if each is as documented.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     let named = log.text().contains("http://USERNAME:***@proxy.example.com:8080");
     demo.fact("the log names the proxy that was used", named);
     let told = [&*demo.shown, &demo.reports, &log.text(), &site.received()].concat();
-    // As it is, and in Base64 with the user, as Basic sends it.
+    // The password as it is, and in Base64 with the user, as Basic sends it.
     let is_secret = ["PASSWORD", "VVNFUk5BTUU6UEFTU1dPUkQ"]
         .iter()
         .all(|secret| !told.contains(secret));
@@ -66,7 +66,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     Ok(demo.right)
 }
 
-/// Settings of these variables, with trust in the site's targets.
+/// Returns settings from these variables, with trust in the site's targets.
 fn environment(site: &Site, variables: &[(&str, &str)]) -> Result<Settings, BoxError> {
     let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
     Ok(Settings {

@@ -1,4 +1,4 @@
-//! What the document says of settings files and of certificates, and settings that are replaced.
+//! Palpo's "Using Forward/Outbound Proxies" on settings files and certificates, and settings that are replaced.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use palpo::{
     site::EXAMPLES,
 };
 
-/// Idle connections to a proxy that the settings no longer have: far longer than it takes.
+/// The maximum wait until connections to a removed proxy are closed. It is far longer than needed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn the_file(demo: &mut Demo<'_>, files: &TempDir) -> Result<(), BoxError> {

@@ -1,4 +1,4 @@
-//! Sentences 6 to 12: what an address of a proxy says, and the document's examples.
+//! Sentences 6 to 12 of Palpo's "Using Forward/Outbound Proxies": the parts of a proxy's address, and the examples.
 
 use tower_outbound_proxy::{ConnectError, ProxyConfig, ProxyServer, error::ConnectErrorKind, error::Stage};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity};
@@ -89,7 +89,7 @@ async fn with_https_the_connection_to_the_proxy_uses_tls() {
     );
 }
 
-/// A proxy at `127.0.0.1` that shows this certificate.
+/// Starts a proxy at `127.0.0.1` that shows this certificate.
 async fn showing(certificate: Identity) -> ForwardProxy {
     let tls = certificate.server_config(&["http/1.1"]);
     ForwardProxy::builder().tls(tls).host("127.0.0.1").start().await

@@ -1,4 +1,5 @@
-//! Sentences 16 and 17: a proxy's certificate that does not verify, and the switch that is for testing only.
+//! Sentences 16 and 17 of Palpo's "Using Forward/Outbound Proxies": a proxy's certificate that does not verify, and the
+//! testing switch.
 
 use tower_outbound_proxy::{ConnectError, config::Warning, error::ConnectErrorKind};
 use tower_outbound_proxy_lab::Ca;

@@ -1,10 +1,11 @@
-//! Sentences 13 to 15: what the IP blacklist applies to, and which kinds of connections use the proxy.
+//! Sentences 13 to 15 of Palpo's "Using Forward/Outbound Proxies": the connections that the IP blacklist applies to,
+//! and the kinds of connections that use the proxy.
 
 use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
 
 use crate::{HTTP, HTTPS, app::connections::Connection, asked, lab::Lab, site::EXAMPLES};
 
-/// What strangers name, in the document's order.
+/// The kinds of connections whose targets strangers name, in the order of Palpo's document.
 const GUARDED: [Connection; 7] = [
     Connection::Push,
     Connection::UrlPreview,
@@ -94,7 +95,7 @@ async fn ip_blacklists_are_applied_to_direct_connections() {
     }
 }
 
-/// What a kind of connection is documented to be reached by.
+/// The documented peer of a kind of connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     TheProxy,
@@ -129,7 +130,7 @@ macro_rules! connections {
             each_target(Connection::$connection, By::$by).await;
         })+
 
-        /// In the document's order, and none twice.
+        /// The kinds are in the order of Palpo's document, and none is listed twice.
         #[test]
         fn each_kind_of_connection_has_its_test() {
             assert_eq!(Connection::ALL, [$(Connection::$connection),+]);

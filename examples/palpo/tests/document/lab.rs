@@ -1,4 +1,4 @@
-//! The servers of these tests, and the application among them.
+//! The servers of these tests, and the application between them.
 
 use http::Uri;
 use tower_outbound_proxy::{ProxySettings, error::BoxError};
@@ -23,7 +23,7 @@ impl Lab {
         Self { site }
     }
 
-    /// Settings of these variables, with trust in this lab's targets.
+    /// Returns settings from these variables, with trust in this lab's targets.
     pub fn settings(&self, variables: &[(&str, &str)]) -> Settings {
         Settings {
             target_tls: Some(trust(self.site.public.pem().as_bytes()).unwrap()),
@@ -31,7 +31,7 @@ impl Lab {
         }
     }
 
-    /// With trust in its proxy that speaks TLS as well.
+    /// Returns settings that also trust the lab's TLS proxy.
     pub fn trusting_the_proxy(&self, variables: &[(&str, &str)]) -> Settings {
         Settings {
             proxy_tls: Some(trust(self.site.proxies.ca.pem().as_bytes()).unwrap()),
@@ -39,7 +39,7 @@ impl Lab {
         }
     }
 
-    /// The application in this lab's network.
+    /// Starts the application in this lab's network.
     pub fn outbound(&self, variables: &[(&str, &str)]) -> Outbound {
         self.outbound_with(&self.settings(variables))
     }
@@ -48,8 +48,8 @@ impl Lab {
         outbound::over(settings, self.site.network.clone()).unwrap()
     }
 
-    /// By whom a target is reached, as the servers saw it. It has to answer as it should, and the application has to
-    /// tell the same way.
+    /// Returns the peer that reached a target, as the servers saw it. Asserts that the target answers as it should, and
+    /// that the application reports the same route.
     pub async fn reached(&self, outbound: &Outbound, connection: Connection, url: &str) -> String {
         let uri: Uri = url.parse().unwrap();
         let call = self.site.by_whom(uri.host().unwrap(), outbound.call(connection, &uri));
@@ -65,7 +65,7 @@ impl Lab {
         by_whom
     }
 
-    /// By whom a target was tried to be reached in vain, and why.
+    /// Returns the peer that failed to reach a target, and the error.
     pub async fn failed(&self, outbound: &Outbound, connection: Connection, url: &str) -> (String, BoxError) {
         let uri: Uri = url.parse().unwrap();
         let call = self.site.by_whom(uri.host().unwrap(), outbound.call(connection, &uri));
@@ -87,7 +87,7 @@ impl Lab {
     }
 }
 
-/// In neither of the ways in which it is written, with either user.
+/// Asserts that neither form of the password is in the text, with either user.
 #[track_caller]
 pub fn assert_no_password(text: &str) {
     for secret in ["PASSWORD", "VVNFUk5BTUU6UEFTU1dPUkQ", "cGFscG86UEFTU1dPUkQ"] {
@@ -95,7 +95,7 @@ pub fn assert_no_password(text: &str) {
     }
 }
 
-/// Settings of these variables.
+/// Returns settings from these variables.
 pub fn environment(variables: &[(&str, &str)]) -> Settings {
     let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
     Settings {
@@ -104,7 +104,7 @@ pub fn environment(variables: &[(&str, &str)]) -> Settings {
     }
 }
 
-/// What a settings file of this name and content says.
+/// Returns the settings of a file with this name and content.
 pub fn file(name: &str, content: &str) -> ProxySettings {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);

@@ -1,6 +1,6 @@
-//! Promise: `palpo` does what Palpo's document "Using Forward/Outbound Proxies" says, sentence by sentence.
+//! Promise: `palpo` does what Palpo's "Using Forward/Outbound Proxies" says, sentence by sentence.
 //!
-//! In the document's order, each sentence that states a behaviour, and the tests that are named after it:
+//! Each sentence of that document that states a behaviour, in its order, and the tests that are named after it:
 //!
 //! 1. Outbound HTTP(S) requests can go through a proxy: [`http_and_https_requests_can_go_through_a_proxy`]. Only HTTP(S)
 //!    proxies are supported, SOCKS and other types are not: [`only_http_and_https_proxies_are_supported`].
@@ -30,17 +30,17 @@
 //!     [`downloading_remote_media_uses_the_proxy`].
 //! 15. These do not: [`application_services_do_not_use_the_proxy`], [`identity_servers_do_not_use_the_proxy`],
 //!     [`connections_between_workers_do_not_use_the_proxy`], [`connections_to_redis_do_not_use_the_proxy`].
-//! 16. If no connections come about through a proxy with TLS, it is most likely its certificate, which can be tested by
-//!     switching validation off: [`a_certificate_that_does_not_verify_is_told_with_what_to_do`].
-//! 17. `use_insecure_ssl_client_just_for_testing_do_not_use: true` in the settings file switches it off, for testing only:
-//!     [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
+//! 16. If connections through a proxy with TLS fail, its certificate is the most likely cause, and switching validation
+//!     off tests that: [`a_certificate_that_does_not_verify_is_told_with_what_to_do`].
+//! 17. `use_insecure_ssl_client_just_for_testing_do_not_use: true` in the settings file switches validation off, for
+//!     testing only: [`the_switch_in_the_settings_file_switches_validation_off`], [`the_switch_is_warned_of`],
 //!     [`only_true_switches_validation_off`].
 //!
-//! The tests of 1 to 5 are in this file, those of 6 to 12 in `addresses.rs`, of 13 to 15 in `connections.rs`,
-//! of 16 and 17 in `certificates.rs`.
+//! The tests of 1 to 5 are in this file, those of 6 to 12 in `addresses.rs`, of 13 to 15 in `connections.rs`, of 16 and
+//! 17 in `certificates.rs`.
 //!
-//! What makes the calls is the example's own; what it calls is the lab. More of the example is tested in the other modules:
-//! its settings files, settings that are replaced while it runs, the built program, the same through real proxies.
+//! The example makes the calls, and the lab receives them. Other modules test its settings files, settings that are
+//! replaced while it runs, the built program, and the program with real proxies.
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
@@ -62,13 +62,13 @@ use tower_outbound_proxy_lab::{Kind, Listening};
 use app::connections::Connection;
 use lab::{Lab, assert_no_password, environment};
 
-/// For HTTP and for HTTPS, in the outside, for whatever purpose.
+/// External targets for HTTP and for HTTPS, for any purpose.
 const HTTP: &str = "http://www.example.org/";
 const HTTPS: &str = "https://www.example.com/";
 const PLAIN: &str = "USERNAME:PASSWORD@plain.example.com";
 const TLS: &str = "https://USERNAME:PASSWORD@tls.example.com";
 
-/// The request lines of what a server was asked, without versions.
+/// Returns the request lines that a server received, without versions.
 fn asked(server: &Listening) -> Vec<String> {
     let requests = server.requests();
     let line = |request: &tower_outbound_proxy_lab::Request| format!("{} {}", request.method, request.target);
@@ -255,7 +255,7 @@ fn no_proxy_is_hosts_addresses_and_ranges() {
     }
 }
 
-/// The list at the top is of tests that there are, and of all that the document has something to say to.
+/// The list at the top names existing tests, and covers every sentence of Palpo's document that states a behaviour.
 #[test]
 fn each_sentence_names_its_tests() {
     let sources = [

@@ -9,7 +9,7 @@ use crate::{
     run::{Done, SWITCH, palpo},
 };
 
-/// What the program is put between. Names with `.test` are the proxies' to resolve; the program itself knows none.
+/// The servers around the program. The proxies resolve names with `.test`; the program itself knows none.
 struct Lab {
     files: Files,
     origins: Ca,
@@ -44,7 +44,7 @@ impl Lab {
         }
     }
 
-    /// A settings file with this proxy for HTTP and this one for HTTPS.
+    /// Writes a settings file with this proxy for HTTP and this one for HTTPS.
     fn config(&self, http: &ForwardProxy, https: &ForwardProxy, more: &str) -> String {
         let [http, https] = [http, https].map(|proxy| proxy.url_with("USERNAME:PASSWORD@"));
         let yaml = format!("http_proxy: {http}\nhttps_proxy: {https}\n{more}");
@@ -59,12 +59,12 @@ impl Lab {
         self.files.write("proxy-ca.pem", self.proxies.pem())
     }
 
-    /// `TYPE=URL` for a target that the proxies know.
+    /// Returns `TYPE=URL` for a target that the proxies know.
     fn target(&self, connection: Connection, origin: &Origin) -> String {
         format!("{}={}", connection.name(), origin.url("/"))
     }
 
-    /// `TYPE=URL` for one on this machine.
+    /// Returns `TYPE=URL` for a target on this machine.
     fn own(&self, connection: Connection) -> String {
         match connection {
             Connection::Redis => format!("redis=redis://{}", self.redis.addr()),
@@ -305,7 +305,7 @@ async fn what_is_not_as_documented_is_wrong() {
     assert_eq!(done.stdout.matches("WRONG").count(), 1);
 }
 
-/// That was free a moment ago.
+/// Returns a port that was free a moment ago.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

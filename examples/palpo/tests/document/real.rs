@@ -1,7 +1,7 @@
-//! The same program through Squid, over plain connections and over TLS, and through mitmproxy.
+//! The program with Squid, over plain connections and over TLS, and with mitmproxy.
 //!
-//! The tests are ignored because the servers have to be installed; `cargo test -p palpo -- --ignored` runs them, and
-//! fails where one is missing.
+//! The tests are ignored because the servers have to be installed. `cargo test -p palpo -- --ignored` runs them, and
+//! fails if a server is missing.
 
 use tower_outbound_proxy_lab::{
     Ca, Origin,
@@ -15,13 +15,13 @@ use crate::{
     run::{Done, SWITCH, palpo},
 };
 
-/// A proxy server, and targets, of which it resolves the names.
+/// A proxy server, and targets whose names it resolves.
 struct Lab {
     files: Files,
     proxy: RealProxy,
-    /// Vouches for the origins.
+    /// Issues the origins' certificates.
     origins: Ca,
-    /// Vouches for a proxy that has no root of its own.
+    /// Issues the certificate of a proxy that has no root of its own.
     proxies: Ca,
     http: Origin,
     https: Origin,
@@ -61,7 +61,7 @@ impl Lab {
         }
     }
 
-    /// A settings file with the server for everything, reached over TLS or not.
+    /// Writes a settings file with the server for everything, reached over TLS or not.
     fn config(&self, over_tls: bool, more: &str) -> String {
         let proxy = match over_tls {
             true => format!("https://palpo:PASSWORD@{}", self.proxy.tls_addr().unwrap()),
@@ -71,7 +71,7 @@ impl Lab {
         self.files.write("palpo.yaml", &yaml)
     }
 
-    /// Calls what uses the proxy, for HTTP and for HTTPS, and what never does.
+    /// Makes calls that use the proxy, for HTTP and for HTTPS, and one that never does.
     async fn call(&self, args: &[&str]) -> Done {
         let targets = [
             format!("url-preview={}", self.http.url("/")),
@@ -83,7 +83,7 @@ impl Lab {
         palpo(&args.iter().copied().chain(targets).collect::<Vec<_>>(), &[]).await
     }
 
-    /// All went as documented, and the server was asked.
+    /// Asserts that all calls went as documented, and that the server was asked.
     fn assert_right(&self, done: &Done) {
         assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
         for (connection, route) in [

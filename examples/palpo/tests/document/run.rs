@@ -12,10 +12,10 @@ use crate::{app::connections::Connection, built, lab::assert_no_password};
 /// The line of a settings file that switches validation off.
 pub const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use: true\n";
 
-/// A run that takes longer hangs.
+/// The time limit of a run. A longer run hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the program did and said, none of which has the password in it.
+/// The program's exit code and output, none of which contains the password.
 pub struct Done {
     pub code: Option<i32>,
     pub stdout: String,
@@ -23,7 +23,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// The row of a type, its columns parted by at least two blanks.
+    /// Returns the row of a type. At least two blanks separate its columns.
     #[track_caller]
     pub fn row(&self, connection: Connection) -> Vec<&str> {
         let begins = |line: &&str| line.trim_start().starts_with(&format!("{} ", connection.name()));
@@ -38,7 +38,7 @@ impl Done {
         assert!(!self.stdout.contains("WRONG"), "{}", self.stdout);
     }
 
-    /// It ended with this code, and said these things on standard error.
+    /// Asserts that the program ended with this code and wrote these texts to standard error.
     #[track_caller]
     pub fn assert_failed(&self, code: i32, said: &[&str]) {
         let Self { stdout, stderr, .. } = self;
@@ -49,7 +49,7 @@ impl Done {
     }
 }
 
-/// Runs it with these variables alone.
+/// Runs the program with only these variables.
 pub async fn palpo(args: &[&str], variables: &[(&str, &str)]) -> Done {
     let mut command = Command::from(built::program(env!("CARGO_BIN_EXE_palpo")));
     command

@@ -1,4 +1,4 @@
-//! Settings files, which of file and environment holds, and settings that are replaced while the application runs.
+//! Settings files, the precedence of file and environment, and settings that are replaced while the application runs.
 
 use tower_outbound_proxy_lab::within;
 

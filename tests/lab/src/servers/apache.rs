@@ -2,13 +2,12 @@
 //!
 //! - Answers CONNECT with `HTTP/1.0 200 Connection Established`. A connection
 //!   stays usable after a 407 or 403, but is closed after a 503.
-//! - Resolves what the system resolves. It has no hosts file of its own, so
-//!   [`Setup::hosts`] are put in by `mod_rewrite` before it connects. Origins
-//!   still see the name, in the client's `Host` (`ProxyPreserveHost`).
-//! - Denied hosts are refused after authentication: they require the user `:`,
-//!   who cannot exist. `AuthzSendForbiddenOnFailure`, because the default would
-//!   be another 407.
-//! - Its worker threads are the limit of tunnels at a time: 64 here.
+//! - Resolves the names that the system resolves. It has no hosts file of its own, so `mod_rewrite` inserts the
+//!   addresses of [`Setup::hosts`] before it connects. Origins still see the name, in the client's `Host`
+//!   (`ProxyPreserveHost`).
+//! - Refuses denied hosts after authentication: they require the user `:`, who cannot exist.
+//!   `AuthzSendForbiddenOnFailure` is set because the default would be another 407.
+//! - The number of worker threads limits the tunnels at a time: 64 here.
 
 use super::process::{self, Plan, Running, Scratch};
 use super::{RealProxy, Setup, StartError};
@@ -133,7 +132,7 @@ Include "{dir}/proxy.conf"
     text
 }
 
-/// What both virtual hosts do.
+/// Returns the configuration that both virtual hosts share.
 fn proxy(setup: &Setup, dir: &Scratch) -> String {
     let dir = dir.path().display();
     let auth = format!(

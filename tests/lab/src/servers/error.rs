@@ -1,11 +1,11 @@
-//! Why a server did not start, with its log.
+//! The error of a server that did not start, with its log.
 
 use std::error::Error;
 use std::{fmt, io};
 
 /// A real proxy server could not be started.
 ///
-/// `Display` ends with what the server logged, because that says why.
+/// `Display` ends with the server's log, which has the reason.
 #[derive(Debug)]
 pub struct StartError {
     what: String,
@@ -42,12 +42,12 @@ impl StartError {
         Self { log, ..self }
     }
 
-    /// The program is not installed; the message names the package.
+    /// Returns true if the program is not installed; the message names the package.
     pub fn is_missing(&self) -> bool {
         self.missing
     }
 
-    /// What the server had logged by then.
+    /// Returns the server's log at that time.
     pub fn log(&self) -> &str {
         &self.log
     }

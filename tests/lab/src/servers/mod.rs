@@ -1,9 +1,8 @@
 //! Real proxy servers, started for one test and stopped with it.
 //!
-//! The lab's own proxy does what a test tells it to; these do what proxies in
-//! the field do: Squid, Apache httpd, tinyproxy and mitmproxy, as Debian and
-//! PyPI ship them. Each gets its own folder and free ports on `127.0.0.1`, so
-//! any number may run at once. Nothing outside that folder is written.
+//! The lab's own proxy does what a test tells it to do. These do what deployed proxies do: Squid, Apache httpd,
+//! tinyproxy and mitmproxy, as Debian and PyPI ship them. Each gets its own folder and free ports on `127.0.0.1`, so
+//! any number can run at once. Nothing outside that folder is written.
 //!
 //! | server | plain | TLS | names it resolves | refusal of a denied host |
 //! |---|---|---|---|---|
@@ -12,8 +11,7 @@
 //! | [tinyproxy](RealProxy::tinyproxy) | yes | no | the system's (`localhost`) | page |
 //! | [mitmproxy](RealProxy::mitmproxy) | yes | yes, one port | [`Setup::hosts`], the system's | page |
 //!
-//! IP literals work through all of them, IPv6 included. How each was talked
-//! into it is told in its own file.
+//! IP literals work through all of them, IPv6 included. Each server's own file has the details of its configuration.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), tower_outbound_proxy_lab::servers::StartError> {
@@ -40,7 +38,7 @@ use std::thread;
 
 use crate::Identity;
 
-/// What a real proxy server is started with.
+/// The configuration of a real proxy server.
 #[derive(Clone)]
 pub struct Setup {
     /// The only user it lets in. Without a colon, which Basic cannot carry.
@@ -174,36 +172,35 @@ impl RealProxy {
         mitmproxy::start(setup).await
     }
 
-    /// Where it takes plain HTTP.
+    /// Returns the address for plain HTTP.
     pub fn addr(&self) -> SocketAddr {
         self.running.addr
     }
 
-    /// Where it takes HTTP over TLS, if it does.
+    /// Returns the address for HTTP over TLS, if there is one.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.running.tls_addr
     }
 
-    /// The realm of its Basic challenge.
+    /// Returns the realm of its Basic challenge.
     pub fn realm(&self) -> &'static str {
         self.realm
     }
 
-    /// The root certificate an intercepting proxy made for itself, as PEM.
+    /// Returns the root certificate that an intercepting proxy made for itself, as PEM.
     pub fn root_pem(&self) -> Option<String> {
         self.root_pem.clone()
     }
 
-    /// The requests it logged, one a line, each beginning with the request
-    /// line: `CONNECT origin.test:443 HTTP/1.1 200 user 40312`, where status,
-    /// user and the client's port follow except with tinyproxy.
+    /// Returns the requests it logged, one a line. Each begins with the request line: `CONNECT origin.test:443 HTTP/1.1
+    /// 200 user 40312`. Status, user and the client's port follow, except with tinyproxy.
     ///
     /// Squid and Apache httpd log a tunnel when it *ends*.
     pub fn requests(&self) -> Vec<String> {
         self.running.requests()
     }
 
-    /// Everything it logged, for the message of a failed test.
+    /// Returns everything it logged, for the message of a failed test.
     pub fn log(&self) -> String {
         self.running.log()
     }

@@ -1,12 +1,10 @@
-//! Starting a server, knowing when it serves, and ending it for certain.
+//! Starts a server, waits until it serves, and ends it reliably.
 //!
-//! *Ready* is what the server's own log says, not a connection that succeeds:
-//! another process may have taken the port, and a connection made only to look
-//! would appear in the log that tests assert on.
+//! The server's own log tells that it is *ready*. A successful connection would not: another process may have taken the
+//! port, and the connection would appear in the log that tests assert on.
 //!
-//! *Ending* is left to a guard, a shell that waits for its standard input to
-//! close. It closes when [`Running`] is dropped, and also when the test process
-//! is killed. The guard then ends the server's process group and removes its
+//! A guard *ends* the server: a shell that waits for its standard input to close. The input closes when [`Running`] is
+//! dropped, and also when the test process is killed. The guard then ends the server's process group and removes its
 //! folder.
 
 use super::StartError;
@@ -32,20 +30,20 @@ rm -rf "$2"
 [ -z "$3" ] || rm -f "/dev/shm/$3"*
 "#;
 
-/// The request that a line of a log tells of, if it tells of one.
+/// Returns the request in a line of a log, if there is one.
 pub(super) type ReadRequest = for<'a> fn(&'a str) -> Option<&'a str>;
 
-/// How to start a server in a [`Scratch`] folder, and where it then writes.
+/// The command that starts a server in a [`Scratch`] folder, and the files that it then writes.
 pub(super) struct Plan {
     pub(super) command: Command,
-    /// A text that is in the logs, as often as told, once the server serves.
+    /// A text, and the number of its occurrences in the logs once the server serves.
     pub(super) ready: (&'static str, usize),
-    /// What the names of the shared memory begin with which the server makes
-    /// and, as it is ended, leaves behind.
+    /// The prefix of the names of the shared memory that the server creates, and that it leaves behind when it is
+    /// ended.
     pub(super) shared_memory: Option<String>,
-    /// All files it logs to, relative to the folder.
+    /// All log files, relative to the folder.
     pub(super) logs: &'static [&'static str],
-    /// The log with a line for each request, and how to read one.
+    /// The log with a line for each request, and its reader.
     pub(super) requests: (&'static str, ReadRequest),
 }
 
@@ -227,8 +225,7 @@ pub(super) fn whole_line(line: &str) -> Option<&str> {
     Some(line)
 }
 
-/// Finds a program in `PATH`, or where Debian puts it although `PATH` of a
-/// plain user has no such folder.
+/// Finds a program in `PATH`, or in Debian's folder, which is not in a plain user's `PATH`.
 pub(super) fn find(program: &str, package: &str) -> Result<PathBuf, StartError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -6,8 +6,8 @@
 //!   only a tunnel lives on. Answers CONNECT with
 //!   `HTTP/1.0 200 Connection established`.
 //! - No TLS towards the client.
-//! - Resolves what the system resolves and nothing else; it cannot be told
-//!   names. On loopback that leaves `localhost` and IP literals.
+//! - Resolves only the names that the system resolves; it cannot be given names. On loopback these are `localhost` and
+//!   IP literals.
 //! - Takes credentials of ASCII letters, digits, `-`, `.` and `_` only.
 //! - Logs requests without their outcome.
 
@@ -51,7 +51,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
     })
 }
 
-/// What 1.11's configuration file has as a word; it has no quotes for this.
+/// Returns true if 1.11's configuration file can contain the credential as a word. It has no quotes for credentials.
 fn configurable(credential: &str) -> bool {
     let in_word = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     !credential.is_empty() && credential.chars().all(in_word)

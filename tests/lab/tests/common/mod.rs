@@ -1,4 +1,4 @@
-//! A client of few words.
+//! A minimal client.
 
 #![allow(dead_code, unreachable_pub)] // every test binary uses some of it
 
@@ -34,7 +34,7 @@ pub async fn write(io: &mut impl Io, bytes: impl AsRef<[u8]>) {
     within(io.flush()).await.unwrap();
 }
 
-/// Everything up to the next empty line.
+/// Reads up to the next empty line.
 pub async fn read_head(io: &mut impl Io) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -65,7 +65,7 @@ pub async fn connect(io: &mut impl Io, authority: &str, fields: &str) -> String 
     read_head(io).await
 }
 
-/// One request over a connection of its own.
+/// Sends one request over its own connection.
 pub async fn ask(io: impl Io, request: Request<&str>) -> Response<String> {
     let (mut sender, connection) = within(hyper::client::conn::http1::handshake(TokioIo::new(io)))
         .await
@@ -77,7 +77,7 @@ pub async fn ask(io: impl Io, request: Request<&str>) -> Response<String> {
     Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// A GET of this target for this host.
+/// Returns a GET of this target for this host.
 pub fn get(target: &str, host: &str) -> Request<&'static str> {
     Request::get(target).header("host", host).body("").unwrap()
 }
