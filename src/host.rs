@@ -225,11 +225,11 @@ pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     let name = match text.is_ascii() {
         true => Cow::Borrowed(text),
         false => idna::domain_to_ascii_cow(text.as_bytes(), AsciiDenyList::URL)
-            .map_err(|_| "the name has no form that DNS can hold (IDNA)")?,
+            .map_err(|_| "not a valid internationalized domain name (IDNA)")?,
     };
     let end = name.len() - usize::from(name.ends_with('.'));
     if end == 0 {
-        return Err("there is no host name");
+        return Err("the host name is empty");
     }
     let (mut seen, mut empty_label, mut after_dot) = (Seen::default(), false, true);
     for b in name[..end].bytes() {
@@ -244,7 +244,7 @@ pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
         return Err("the name has an empty label");
     }
     if !seen.is_within(Seen::DNS_NAME) {
-        return Err("the name has a character that no host name can have");
+        return Err("the name contains a character that is not allowed in a host name");
     }
     Ok(match name {
         _ if seen.has(Seen::UPPER) => Cow::Owned(name[..end].to_ascii_lowercase()),

@@ -128,7 +128,7 @@ impl ProxyLayer {
             header::TRANSFER_ENCODING,
         ];
         if reserved.contains(&name) {
-            let error = ConfigError::text("this field of a CONNECT request cannot be set");
+            let error = ConfigError::text("this header field of a CONNECT request is reserved");
             return Err(error.in_setting(&SettingName::header(&name)));
         }
         Arc::make_mut(&mut self.shared).connect_headers.append(name, value);

@@ -166,7 +166,7 @@ impl fmt::Display for PurposeError {
             None => f.write_str("a request without a purpose ")?,
         }
         let scheme = self.scheme.as_str();
-        write!(f, "always goes through a proxy, and none is set for {scheme} targets")
+        write!(f, "requires a proxy, but none is set for {scheme} targets")
     }
 }
 

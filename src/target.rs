@@ -113,7 +113,7 @@ impl<'a> Target<'a> {
             _ => {
                 if !seen.is_within(Seen::REG_NAME) {
                     return Err(TargetError::new(
-                        "the host has a character that is not allowed in a host",
+                        "the host contains a character that is not allowed in a host",
                     ));
                 }
                 let ip = match seen.has(Seen::DIGIT) {
@@ -281,7 +281,7 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
     fn try_from(uri: &'a Uri) -> Result<Self, TargetError> {
         let scheme = uri
             .scheme_str()
-            .ok_or(TargetError::new("it has no scheme (an absolute URI is needed)"))?;
+            .ok_or(TargetError::new("no scheme (expected an absolute URI)"))?;
         let authority = uri.authority().ok_or(TargetError::NO_HOST)?;
         let (scheme, authority) = (Scheme::new(scheme), authority.as_str());
         let seen = Seen::in_text(authority);
@@ -300,7 +300,7 @@ impl FromStr for Target<'static> {
 
     fn from_str(url: &str) -> Result<Self, TargetError> {
         let (scheme, rest) = split_scheme(url.trim());
-        let scheme = scheme.ok_or(TargetError::new("it has no scheme (an absolute URL is needed)"))?;
+        let scheme = scheme.ok_or(TargetError::new("no scheme (expected an absolute URL)"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
         let host = if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
@@ -308,7 +308,7 @@ impl FromStr for Target<'static> {
         } else {
             let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
             idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL)
-                .map_err(|_| TargetError::new("the host has no form that DNS can hold (IDNA)"))?
+                .map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?
                 .into_owned()
         };
         Self::new(Scheme::new(scheme), Cow::Owned(host), port)
@@ -326,8 +326,8 @@ pub struct TargetError {
 }
 
 impl TargetError {
-    pub(crate) const NO_HOST: Self = Self::new("it has no host");
-    pub(crate) const HOST_NOT_IN_URI: Self = Self::new("its host is not valid in a URI");
+    pub(crate) const NO_HOST: Self = Self::new("no host");
+    pub(crate) const HOST_NOT_IN_URI: Self = Self::new("the host is not valid in a URI");
 
     pub(crate) const fn new(reason: &'static str) -> Self {
         Self { reason }
@@ -336,7 +336,7 @@ impl TargetError {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a target: {}", self.reason)
+        write!(f, "invalid target: {}", self.reason)
     }
 }
 

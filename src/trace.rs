@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `WARN` | a [`Warning`](crate::config::Warning), as its text | |
 //! | `WARN` | `certificates of targets are NOT verified: for testing only` | |
-//! | `ERROR` | `the new proxy settings cannot be used: the old ones stay` | `error` |
+//! | `ERROR` | `the new proxy settings cannot be used: keeping the old ones` | `error` |
 //! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
 //! | `DEBUG` | `connecting through the proxy failed` | `error` |
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
@@ -34,7 +34,7 @@ pub(crate) fn targets_not_verified() {
 #[cfg(feature = "client")]
 pub(crate) fn settings_rejected(error: &impl Display) {
     #[cfg(feature = "tracing")]
-    tracing::error!(%error, "the new proxy settings cannot be used: the old ones stay");
+    tracing::error!(%error, "the new proxy settings cannot be used: keeping the old ones");
 }
 
 /// Logs a decision.

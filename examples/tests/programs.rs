@@ -106,7 +106,7 @@ http://x.test:80
     why    no proxy is set for http targets
   purpose push
     route  none
-    why    purpose push always goes through a proxy, and none is set for http targets
+    why    purpose push requires a proxy, but none is set for http targets
   purpose redis
     route  direct
     why    the policy says never for this purpose
@@ -235,7 +235,7 @@ fn explain_answers_a_batch_line_by_line() {
         ("p\t\ta.test\\tx.test\\nb.test\thttp://x.test", "direct"),
         (
             "p\\\\\t\t\thttp://x.test",
-            "error: http_proxy=`p\\\\`: the name has a character that no host name can have",
+            "error: http_proxy=`p\\\\`: the name contains a character that is not allowed in a host name",
         ),
         (
             "socks5://u:secret@p\t\t\thttp://x.test",
@@ -243,7 +243,7 @@ fn explain_answers_a_batch_line_by_line() {
         ),
         (
             "p\t\t\tx.test",
-            "error: not a target: it has no scheme (an absolute URL is needed)",
+            "error: invalid target: no scheme (expected an absolute URL)",
         ),
         ("p\t\tx.test", "error: a line has four columns"),
         ("p\t\t1.2.3.4/33\thttp://x.test", "forward http://p:1080"),

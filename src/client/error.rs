@@ -108,7 +108,7 @@ impl fmt::Display for ClientError {
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
-            Failure::Timeout => f.write_str("no connection: connecting took too long"),
+            Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
             Failure::Send {
                 before_request: true, ..

@@ -278,7 +278,7 @@ impl Decided {
     fn new(mut request: Request<RequestBody>, settings: Arc<Shared>) -> Result<Self, Failure> {
         if request.method() == Method::CONNECT {
             return Err(Failure::Target(TargetError::new(
-                "CONNECT requests are the client's own",
+                "the client makes its own CONNECT requests",
             )));
         }
         let mut purpose = None;

@@ -52,5 +52,5 @@ fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
     let host = uri.authority().map_or("", |authority| authority.as_str());
     let default_port = target.scheme().default_port().map(|port| format!(":{port}"));
     let host = default_port.and_then(|port| host.strip_suffix(&*port)).unwrap_or(host);
-    HeaderValue::from_str(host).map_err(|_| TargetError::new("its host is not valid in a header field"))
+    HeaderValue::from_str(host).map_err(|_| TargetError::new("the host is not valid in a header field"))
 }

@@ -13,14 +13,14 @@ use crate::{
 use super::{
     PROXY_FOR, Predicate, ProxyConfig, Rule, Setting, Warning,
     env::{self, Variable, Vars},
-    given::{Given, NoProxySetting, OfFile, ProxySetting},
+    given::{FileSettings, Given, NoProxySetting, ProxySetting},
     server::ProxyServer,
 };
 #[cfg(feature = "serde")]
 use super::{
     by_domain::{ByDomain, DomainProxy},
     file::{Precedence, ProxySettings},
-    given::DomainsOfFile,
+    given::FileDomains,
 };
 
 /// Builds a [`ProxyConfig`].
@@ -218,12 +218,12 @@ impl ProxyConfigBuilder {
         Ok(config)
     }
 
-    fn of_file(&self) -> Result<OfFile, ConfigError> {
+    fn of_file(&self) -> Result<FileSettings, ConfigError> {
         #[cfg(feature = "serde")]
         if let Some((settings, precedence)) = &self.file {
             return settings.of_file(*precedence);
         }
-        Ok(OfFile::default())
+        Ok(FileSettings::default())
     }
 
     /// Returns one proxy: the one given in code, otherwise that of the variable or of the file's key with the same
@@ -233,7 +233,7 @@ impl ProxyConfigBuilder {
         given: &Option<ProxySetting>,
         method: &'static str,
         variable: &'static str,
-        file: &OfFile,
+        file: &FileSettings,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         if let Some(given) = given {
@@ -275,7 +275,7 @@ impl ProxyConfigBuilder {
         }
     }
 
-    fn read_no_proxy(&self, file: &OfFile, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
+    fn read_no_proxy(&self, file: &FileSettings, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
         let setting = if let Some(given) = &self.no_proxy {
             let name = SettingName::code("no_proxy");
             Setting {
@@ -306,7 +306,7 @@ impl ProxyConfigBuilder {
         Ok(variable.or_else(|| self.vars.empty_no_proxy()))
     }
 
-    fn no_proxy_of(&self, file: &OfFile) -> Option<Result<Setting<NoProxy>, ConfigError>> {
+    fn no_proxy_of(&self, file: &FileSettings) -> Option<Result<Setting<NoProxy>, ConfigError>> {
         let (key, text) = file.no_proxy.as_ref()?;
         let name = SettingName::key(*key);
         let list = match text {
@@ -320,8 +320,8 @@ impl ProxyConfigBuilder {
     }
 
     #[cfg(feature = "serde")]
-    fn read_domains(&self, domains: Vec<DomainsOfFile>) -> Result<ByDomain, ConfigError> {
-        let read = |domains: DomainsOfFile| {
+    fn read_domains(&self, domains: Vec<FileDomains>) -> Result<ByDomain, ConfigError> {
+        let read = |domains: FileDomains| {
             Ok(DomainProxy {
                 proxy: self.parse(&domains.url, domains.name)?.value,
                 include: domains.include,

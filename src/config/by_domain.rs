@@ -158,7 +158,7 @@ fn parse(pattern: &str) -> Result<(Rule<'static>, usize), &'static str> {
         return Ok((Rule::All, 0));
     }
     if pattern.contains("://") {
-        return Err("it is a URL; only its host belongs here");
+        return Err("expected a host, found a URL");
     }
     if pattern.contains('/') {
         return Err("a network is not a pattern (`no_proxy` can have one)");
@@ -189,7 +189,7 @@ fn parse(pattern: &str) -> Result<(Rule<'static>, usize), &'static str> {
     }
     let name = dns_name(name)?;
     if ends_in_a_number(&name) {
-        return Err("it ends in a number, but is not an IPv4 address");
+        return Err("not a valid IPv4 address");
     }
     let specificity = name.len();
     let name = Cow::Owned(name.into_owned());

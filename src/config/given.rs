@@ -27,7 +27,7 @@ pub(super) enum Given<T> {
 
 /// The content of a settings file, with checked types and unparsed values. Without the feature `serde` it is empty.
 #[derive(Default)]
-pub(super) struct OfFile {
+pub(super) struct FileSettings {
     /// True if the file overrides the environment, false if the environment overrides the file.
     pub(super) over_env: bool,
     pub(super) http: Option<String>,
@@ -36,14 +36,14 @@ pub(super) struct OfFile {
     /// The list and its key.
     pub(super) no_proxy: Option<(&'static str, Result<String, EntryError>)>,
     #[cfg(feature = "serde")]
-    pub(super) by_domain: Vec<DomainsOfFile>,
+    pub(super) by_domain: Vec<FileDomains>,
     #[cfg(feature = "serde")]
     pub(super) accept_any_certificate: bool,
 }
 
 /// One proxy in a settings file's `by_domain`.
 #[cfg(feature = "serde")]
-pub(super) struct DomainsOfFile {
+pub(super) struct FileDomains {
     /// The setting name of its `url`.
     pub(super) name: SettingName,
     pub(super) url: String,
@@ -51,7 +51,7 @@ pub(super) struct DomainsOfFile {
     pub(super) exclude: Patterns,
 }
 
-impl OfFile {
+impl FileSettings {
     /// Returns the value of the key that has the variable's name.
     pub(super) fn proxy(&self, variable: &str) -> Option<&str> {
         let proxy = match variable {

@@ -182,7 +182,7 @@ fn parse_userinfo(userinfo: &str) -> Result<Option<Credentials>, &'static str> {
         return Err("a `/`, `?` or `#` in the user name or password must be percent-encoded (%2F, %3F, %23)");
     }
     if userinfo.contains(is_blank_or_control) {
-        return Err("a blank or control character in the user name or password must be percent-encoded");
+        return Err("white space or a control character in the user name or password must be percent-encoded");
     }
     match userinfo.is_empty() {
         true => Ok(None),
@@ -193,7 +193,7 @@ fn parse_userinfo(userinfo: &str) -> Result<Option<Credentials>, &'static str> {
 /// Parses `host[:port][/]`.
 fn parse_address(address: &str) -> Result<(Host<'static>, Option<u16>), &'static str> {
     if address.contains(is_blank_or_control) {
-        return Err("the address contains a blank or a control character");
+        return Err("the address contains white space or a control character");
     }
     let (authority, rest) = address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
     match rest.as_bytes() {
@@ -230,7 +230,7 @@ fn parse_host(host: &str) -> Result<Host<'static>, &'static str> {
     let name = dns_name(host)?;
     match parse_ipv4(&name) {
         Some(ip) => Ok(Host::Ip(ip.into())),
-        None if ends_in_a_number(&name) => Err("the host ends in a number, but is not an IPv4 address"),
+        None if ends_in_a_number(&name) => Err("the host is not a valid IPv4 address"),
         None => Ok(Host::Name(Cow::Owned(name.into_owned()))),
     }
 }

@@ -60,7 +60,7 @@ impl fmt::Display for Warning {
                 write!(f, "{ignored} is not read in this dialect: use http_proxy")
             }
             Self::CertificatesNotVerified => f.write_str(
-                "the proxy's certificate is NOT verified: anyone on the way to it can read and change everything; for \
+                "the proxy's certificate is NOT verified: anyone on the network path can read and change everything; for \
                  testing only",
             ),
         }

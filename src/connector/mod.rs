@@ -124,7 +124,7 @@ impl<S: Connector> Proxy<S> {
             return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
         };
         if target.port().is_none() {
-            return Err(TargetError::new("its scheme has no default port, and it names none"));
+            return Err(TargetError::new("no port, and the scheme has no default port"));
         }
         let mut authority = String::with_capacity(target.written().len() + "[]:65535".len());
         // Writing to a string cannot fail.

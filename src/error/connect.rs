@@ -372,7 +372,9 @@ impl fmt::Display for ConnectError {
                 InvalidHead::NotHttp => "the response to CONNECT is not HTTP/1",
                 InvalidHead::Tls => "the response to CONNECT is TLS, not HTTP/1 (is it an `https://` proxy?)",
                 InvalidHead::Eof { mid_head: false } => "the proxy closed the connection without a response to CONNECT",
-                InvalidHead::Eof { mid_head: true } => "the proxy closed the connection within its response to CONNECT",
+                InvalidHead::Eof { mid_head: true } => {
+                    "the proxy closed the connection before its response to CONNECT was complete"
+                }
             }),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {

@@ -12,12 +12,12 @@ pub struct DeniedError {
     /// `host:port`, or `host` if the port is unknown.
     pub(crate) target: String,
     pub(crate) address: IpAddr,
-    pub(crate) ground: Ground,
+    pub(crate) reason: DenyReason,
 }
 
 /// The reason why an address is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ground {
+pub(crate) struct DenyReason {
     pub(crate) network: IpNet,
     /// The network's purpose and the document that defines it; `None` for a network of the caller's own list.
     pub(crate) purpose: Option<(&'static str, &'static str)>,
@@ -42,32 +42,32 @@ impl DeniedError {
     /// [stands for](crate::IpPolicy#embedded-ipv4-addresses).
     #[must_use]
     pub fn network(&self) -> IpNet {
-        self.ground.network
+        self.reason.network
     }
 
     /// Returns the special purpose of the network, for instance `private use`; `None` for a network of the caller's own
     /// list.
     #[must_use]
     pub fn purpose(&self) -> Option<&'static str> {
-        self.ground.purpose.map(|(name, _)| name)
+        self.reason.purpose.map(|(name, _)| name)
     }
 }
 
-/// `origin.test:80: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)`
+/// `origin.test:80: the address 10.0.0.1 is denied for direct connections: 10.0.0.0/8 is private use (RFC 1918)`
 impl fmt::Display for DeniedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             target,
             address,
-            ground,
+            reason,
         } = self;
-        write!(f, "{target}: the address {address} is refused on direct connections: ")?;
-        if let Some(other) = ground.stands_for {
-            write!(f, "it stands for {other}, and ")?;
+        write!(f, "{target}: the address {address} is denied for direct connections: ")?;
+        if let Some(other) = reason.stands_for {
+            write!(f, "it leads to {other}, and ")?;
         }
-        match ground.purpose {
-            Some((name, source)) => write!(f, "{} is {name} ({source})", ground.network),
-            None => write!(f, "{} is on the deny list", ground.network),
+        match reason.purpose {
+            Some((name, source)) => write!(f, "{} is {name} ({source})", reason.network),
+            None => write!(f, "{} is on the deny list", reason.network),
         }
     }
 }

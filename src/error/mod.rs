@@ -41,7 +41,7 @@ pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
     connect_response::ResponseParts,
-    denied::Ground,
+    denied::DenyReason,
 };
 pub use crate::target::TargetError;
 

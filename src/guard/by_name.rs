@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::sleep;
 use tower_service::Service;
 
-use super::{layer::Asked, policy::IpPolicy};
+use super::{layer::DialTarget, policy::IpPolicy};
 use crate::error::{BoxError, ConnectError};
 
 /// The head start of the first address's family, as in hyper-util's `HttpConnector`.
@@ -24,7 +24,7 @@ const FALLBACK_DELAY: Duration = Duration::from_millis(300);
 pub(super) struct ByName<R> {
     pub(super) policy: IpPolicy,
     pub(super) resolver: R,
-    pub(super) asked: Asked,
+    pub(super) asked: DialTarget,
     pub(super) uri: Uri,
 }
 

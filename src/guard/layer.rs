@@ -184,7 +184,7 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (asked, uri) = match Asked::new(uri) {
+        let (asked, uri) = match DialTarget::new(uri) {
             Ok(asked) => asked,
             Err(error) => return GuardFuture::failed(ConnectError::target(error)),
         };
@@ -218,13 +218,13 @@ where
 }
 
 /// The target of a guarded connection.
-pub(super) struct Asked {
+pub(super) struct DialTarget {
     pub(super) target: Target<'static>,
     /// True if the URI names the port. It then takes precedence over the resolver's port.
     port_is_explicit: bool,
 }
 
-impl Asked {
+impl DialTarget {
     /// Reads a URI. Adds the port if the inner connector would otherwise use a port that was not checked.
     fn new(uri: Uri) -> Result<(Self, Uri), TargetError> {
         let target = Target::try_from(&uri)?.into_owned();

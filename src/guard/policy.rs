@@ -13,7 +13,7 @@ use crate::{
     cidr::NetSet,
     config::{NoProxySetting, SettingName},
     dialect::Dialect,
-    error::{ConfigError, DeniedError, Ground},
+    error::{ConfigError, DeniedError, DenyReason},
     no_proxy::NoProxy,
     target::Target,
     trace,
@@ -36,7 +36,7 @@ use crate::{
 /// let stranger: Target = "https://attacker.example/".parse()?;
 /// assert_eq!(
 ///     policy.check(&stranger, [10, 0, 0, 1].into()).unwrap_err().to_string(),
-///     "attacker.example:443: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)",
+///     "attacker.example:443: the address 10.0.0.1 is denied for direct connections: 10.0.0.0/8 is private use (RFC 1918)",
 /// );
 /// policy.check(&stranger, [10, 0, 0, 7].into())?;
 /// policy.check(&"https://jira.internal.example/".parse()?, [10, 0, 0, 1].into())?;
@@ -101,11 +101,11 @@ impl IpPolicy {
     /// The address is denied.
     pub fn check(&self, target: &Target<'_>, address: IpAddr) -> Result<(), DeniedError> {
         let address = address.to_canonical();
-        match self.0.ground(address) {
-            Some(ground) if !self.0.excepts(target, address) => Err(DeniedError {
+        match self.0.deny_reason(address) {
+            Some(reason) if !self.0.excepts(target, address) => Err(DeniedError {
                 target: target.authority().to_string(),
                 address,
-                ground,
+                reason,
             }),
             _ => Ok(()),
         }
@@ -122,28 +122,28 @@ impl IpPolicy {
 
 impl Rules {
     /// Returns the reason why the address is denied to targets without an exception.
-    fn ground(&self, ip: IpAddr) -> Option<Ground> {
+    fn deny_reason(&self, ip: IpAddr) -> Option<DenyReason> {
         if self.allowed.find(ip).is_some() {
             return None;
         }
-        self.ground_of(ip).or_else(|| {
+        self.deny_reason_of(ip).or_else(|| {
             let other = stands_for(ip)?;
-            let ground = self.ground_of(other)?;
-            Some(Ground {
+            let reason = self.deny_reason_of(other)?;
+            Some(DenyReason {
                 stands_for: Some(other),
-                ..ground
+                ..reason
             })
         })
     }
 
-    fn ground_of(&self, ip: IpAddr) -> Option<Ground> {
-        let listed = self.denied.find(ip).map(|network| Ground {
+    fn deny_reason_of(&self, ip: IpAddr) -> Option<DenyReason> {
+        let listed = self.denied.find(ip).map(|network| DenyReason {
             network,
             purpose: None,
             stands_for: None,
         });
         listed.or_else(|| match self.special_purpose {
-            true => special_purpose::ground(ip),
+            true => special_purpose::deny_reason(ip),
             false => None,
         })
     }

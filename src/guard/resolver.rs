@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{layer::Asked, policy::IpPolicy};
+use super::{layer::DialTarget, policy::IpPolicy};
 use crate::{
     error::{BoxError, DeniedError},
     target::{Target, TargetError},
@@ -65,7 +65,7 @@ where
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let state = match Asked::of_host(name.as_str()) {
+        let state = match DialTarget::of_host(name.as_str()) {
             Ok(asked) => State::LookingUp {
                 look_up: self.inner.call(name),
                 policy: self.policy.clone(),
@@ -115,7 +115,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        LookingUp { #[pin] look_up: F, policy: IpPolicy, asked: Asked },
+        LookingUp { #[pin] look_up: F, policy: IpPolicy, asked: DialTarget },
         Failed { #[pin] error: Ready<TargetError> },
     }
 }

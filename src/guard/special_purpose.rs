@@ -14,11 +14,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use self::Reachable::{AsIpv4, No, Yes};
-use crate::error::Ground;
+use crate::error::DenyReason;
 
 /// Returns the reason why an address is not globally reachable. The address must not be IPv4-mapped. The most specific
 /// row decides.
-pub(super) fn ground(ip: IpAddr) -> Option<Ground> {
+pub(super) fn deny_reason(ip: IpAddr) -> Option<DenyReason> {
     let rows = match ip {
         IpAddr::V4(_) => V4,
         IpAddr::V6(_) => V6,
@@ -27,7 +27,7 @@ pub(super) fn ground(ip: IpAddr) -> Option<Ground> {
     let row = matching.max_by_key(|row| row.network.prefix_len())?;
     match row.reachable {
         Yes | AsIpv4 => None,
-        No => Some(Ground {
+        No => Some(DenyReason {
             network: row.network,
             purpose: Some((row.name, row.source)),
             stands_for: None,

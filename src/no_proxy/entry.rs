@@ -106,7 +106,7 @@ pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Resu
     if entry == "*" {
         return match rules.star_anywhere || whole_list {
             true => Ok(Rule::All),
-            false => Err("in this dialect `*` has to be the whole list, without a blank or comma"),
+            false => Err("in this dialect `*` must be the whole list, without white space or commas"),
         };
     }
     // Fast path: most entries are plain names, and a valid name cannot be anything else.
@@ -119,7 +119,7 @@ pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Resu
         return network(entry, rules)
             .map(Rule::Network)
             .map_err(|reason| match entry.contains("://") {
-                true => "it is a URL; only its host belongs here",
+                true => "expected a host, found a URL",
                 false => reason,
             });
     }
@@ -157,7 +157,7 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
                 return Err("there is no host before the port");
             }
             if host.contains(':') && !host.starts_with('[') {
-                return Err("it is neither an IPv6 address nor a host with a port");
+                return Err("neither an IPv6 address nor a host with a port");
             }
             Ok((host, Some(parse_port(port)?)))
         }
@@ -180,7 +180,7 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
     let (address, length) = entry.split_once('/').unwrap_or((entry, ""));
     let ip = address
         .parse::<IpAddr>()
-        .map_err(|_| "what stands before the `/` is not an IP address")?;
+        .map_err(|_| "the part before the `/` is not an IP address")?;
     let digits = length.bytes().all(|b| b.is_ascii_digit());
     let length = match length.parse::<u8>() {
         Ok(length) if digits => length,
@@ -203,7 +203,7 @@ fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>,
     }
     let (name, scope) = if let Some(name) = host.strip_prefix("*.") {
         if !rules.star_dot_is_subdomains {
-            return Err("in this dialect `*.` is no wildcard");
+            return Err("in this dialect `*.` is not a wildcard");
         }
         (name, Scope::Below)
     } else if let Some(name) = host.strip_prefix('.') {
@@ -219,7 +219,7 @@ fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>,
         false => reason,
     })?;
     if rules.odd_ipv4_is_address && ends_in_a_number(&text) {
-        return Err("it ends in a number, but is not an IPv4 address");
+        return Err("not a valid IPv4 address");
     }
     // IDNA has four characters for the dot (UTS #46 2.3).
     if !rules.trailing_dots_ignored && name.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {

@@ -305,14 +305,14 @@ fn the_first_entry_that_matches_is_found() {
 
 const NO_HOST: &str = "there is no host before the port";
 const NO_PORT: &str = "the port is not a number from 1 to 65535";
-const NO_NETWORK: &str = "what stands before the `/` is not an IP address";
+const NO_NETWORK: &str = "the part before the `/` is not an IP address";
 const NO_LENGTH: &str = "the prefix length is not a number";
 const TOO_LONG: &str = "the prefix is longer than the address";
 const NO_V6: &str = "the text in brackets is not an IPv6 address";
-const NEITHER: &str = "it is neither an IPv6 address nor a host with a port";
+const NEITHER: &str = "neither an IPv6 address nor a host with a port";
 const STAR: &str = "`*` can only stand alone or as the first label (`*.example.com`)";
-const NUMBER: &str = "it ends in a number, but is not an IPv4 address";
-const CHARACTER: &str = "the name has a character that no host name can have";
+const NUMBER: &str = "not a valid IPv4 address";
+const CHARACTER: &str = "the name contains a character that is not allowed in a host name";
 const EMPTY_LABEL: &str = "the name has an empty label";
 
 #[test]
@@ -348,11 +348,11 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
         ("a:b:1", NEITHER),
         ("2001:db8::1::2", NEITHER),
         ("fe80::1%eth0", NEITHER),
-        (".", "there is no host name"),
-        ("*.", "there is no host name"),
+        (".", "the host name is empty"),
+        ("*.", "the host name is empty"),
         ("..example.com", EMPTY_LABEL),
         ("example..com", EMPTY_LABEL),
-        ("http://example.com", "it is a URL; only its host belongs here"),
+        ("http://example.com", "expected a host, found a URL"),
         ("a\u{7f}b", CHARACTER),
     ] {
         let list = format!("a.test, {entry} ,b.test");

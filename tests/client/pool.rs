@@ -572,7 +572,7 @@ async fn the_connect_timeout_covers_tls_with_the_target() {
             error.is_timeout() && error.is_connect() && error.is_before_request(),
             "{error:?}"
         );
-        assert_eq!(error.to_string(), "no connection: connecting took too long");
+        assert_eq!(error.to_string(), "no connection: connecting timed out");
         eventually(|| client.stats().keys.is_empty()).await;
     }
 }

@@ -120,7 +120,7 @@ async fn always_without_a_proxy_is_an_error_and_never_a_direct_connection() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "purpose Push always goes through a proxy, and none is set for http targets"
+        "purpose Push requires a proxy, but none is set for http targets"
     );
     assert_eq!(error.purpose_error().unwrap().purpose(), Some("Push"));
     assert!(error.is_before_request() && !error.is_connect() && !error.is_timeout());
@@ -131,7 +131,7 @@ async fn always_without_a_proxy_is_an_error_and_never_a_direct_connection() {
     let error = send(&client, asking(None, &lab.plain.url("/"))).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a request without a purpose always goes through a proxy, and none is set for http targets"
+        "a request without a purpose requires a proxy, but none is set for http targets"
     );
     assert_eq!(opened(&lab.plain), 0);
 }

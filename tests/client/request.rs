@@ -156,7 +156,7 @@ async fn what_cannot_be_requested_is_an_error_that_costs_nothing() {
             error.is_before_request() && !error.is_connect() && !error.is_timeout(),
             "{url}: {error:?}"
         );
-        assert!(error.to_string().starts_with("not a target: "), "{url}: {error}");
+        assert!(error.to_string().starts_with("invalid target: "), "{url}: {error}");
     }
     assert_eq!((client.stats().opened, client.stats().keys.len()), (0, 0));
 }

@@ -235,7 +235,7 @@ fn a_pattern_that_can_match_nothing_is_an_error() {
     let star = "`*` can only stand alone or as the first label (`*.example.com`)";
     let port = "a pattern cannot have a port";
     let network = "a network is not a pattern (`no_proxy` can have one)";
-    let number = "it ends in a number, but is not an IPv4 address";
+    let number = "not a valid IPv4 address";
     for (pattern, shown, reason) in [
         ("", "", "the pattern is empty"),
         (" ", " ", "the pattern is empty"),
@@ -244,7 +244,7 @@ fn a_pattern_that_can_match_nothing_is_an_error() {
         ("a.*", "a.*", star),
         ("**", "**", star),
         ("*.*.com", "*.*.com", star),
-        ("*.", "*.", "there is no host name"),
+        ("*.", "*.", "the host name is empty"),
         (".", ".", "the name has an empty label (subdomains are `*.example.com`)"),
         (
             ".example.com",
@@ -263,27 +263,31 @@ fn a_pattern_that_can_match_nothing_is_an_error() {
         ("user:s3cret", "user:***", port),
         ("10.0.0.0/8", "10.0.0.0/8", network),
         ("2001:db8::/32", "2001:db8::/32", network),
-        (
-            "http://x.test",
-            "http://x.test",
-            "it is a URL; only its host belongs here",
-        ),
+        ("http://x.test", "http://x.test", "expected a host, found a URL"),
         (
             "http://user:s3cret@x.test/",
             "***@x.test/",
-            "it is a URL; only its host belongs here",
+            "expected a host, found a URL",
         ),
         ("127.1", "127.1", number),
         ("*.1", "*.1", number),
         ("1.2.3.256", "1.2.3.256", number),
         ("[::1", "[::1", "the bracket around the IPv6 address is not closed"),
         ("[x]", "[x]", "the text in brackets is not an IPv6 address"),
-        ("a b", "a b", "the name has a character that no host name can have"),
-        ("a,b", "a,b", "the name has a character that no host name can have"),
+        (
+            "a b",
+            "a b",
+            "the name contains a character that is not allowed in a host name",
+        ),
+        (
+            "a,b",
+            "a,b",
+            "the name contains a character that is not allowed in a host name",
+        ),
         (
             "exa$mple",
             "exa$mple",
-            "the name has a character that no host name can have",
+            "the name contains a character that is not allowed in a host name",
         ),
     ] {
         for (key, list) in [

@@ -158,7 +158,7 @@ fn an_entry_that_matches_nothing_is_reported_and_spoils_no_other() {
     let url = ProxyConfig::from_vars([("NO_PROXY", "http://user:secret@proxy")]).unwrap();
     assert_eq!(
         url.warnings()[0].to_string(),
-        "NO_PROXY: entry 1 `***@proxy` matches nothing: it is a URL; only its host belongs here"
+        "NO_PROXY: entry 1 `***@proxy` matches nothing: expected a host, found a URL"
     );
 }
 

@@ -222,7 +222,7 @@ fn proxy_addresses() {
 fn proxy_addresses_that_cannot_be_used() {
     const PORT: &str = "the port is not a number from 1 to 65535";
     const ENCODE: &str = "a `/`, `?` or `#` in the user name or password must be percent-encoded (%2F, %3F, %23)";
-    const BLANK: &str = "the address contains a blank or a control character";
+    const BLANK: &str = "the address contains white space or a control character";
     for (raw, shown, reason) in [
         (
             "socks5://proxy",
@@ -234,8 +234,8 @@ fn proxy_addresses_that_cannot_be_used() {
             "ftp://proxy",
             "unsupported proxy scheme `ftp` (http and https are supported)",
         ),
-        ("http://", "http://", "there is no host name"),
-        ("http://:3128", "http://:3128", "there is no host name"),
+        ("http://", "http://", "the host name is empty"),
+        ("http://:3128", "http://:3128", "the host name is empty"),
         ("http://proxy:0", "http://proxy:0", PORT),
         ("http://proxy:65536", "http://proxy:***", PORT),
         ("http://proxy:", "http://proxy:", PORT),
@@ -282,7 +282,7 @@ fn proxy_addresses_that_cannot_be_used() {
         (
             "http://user:sec ret@proxy",
             "http://user:***@proxy",
-            "a blank or control character in the user name or password must be percent-encoded",
+            "white space or a control character in the user name or password must be percent-encoded",
         ),
         ("http://pro xy", "http://pro xy", BLANK),
         ("http://pro\u{7f}xy", "http://pro\\u{7f}xy", BLANK),
@@ -314,12 +314,12 @@ fn proxy_addresses_that_cannot_be_used() {
         (
             "http://1.2.3.256",
             "http://1.2.3.256",
-            "the host ends in a number, but is not an IPv4 address",
+            "the host is not a valid IPv4 address",
         ),
         (
             "http://exa$mple",
             "http://exa$mple",
-            "the name has a character that no host name can have",
+            "the name contains a character that is not allowed in a host name",
         ),
         ("http://a..b", "http://a..b", "the name has an empty label"),
     ] {

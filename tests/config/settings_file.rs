@@ -276,27 +276,27 @@ fn each_mistake_names_its_key() {
         (
             r#"{"http_proxy": "p", "http_proxy": "p"}"#,
             "http_proxy",
-            "http_proxy in the settings file: it is set twice",
+            "http_proxy in the settings file: duplicate key",
         ),
         (
             r#"{"by_domain": [{"url": "p", "include": [], "include": []}]}"#,
             "by_domain[0].include",
-            "by_domain[0].include in the settings file: it is set twice",
+            "by_domain[0].include in the settings file: duplicate key",
         ),
         (
             r#"{"no_proxy": "", "no_proxy_hosts": []}"#,
             "no_proxy_hosts",
-            "no_proxy_hosts in the settings file: `no_proxy` is set as well, and both name the same list",
+            "no_proxy_hosts in the settings file: set either `no_proxy` or `no_proxy_hosts`, not both",
         ),
         (
             r#"{"by_domain": [{"include": ["x.test"]}]}"#,
             "by_domain[0].url",
-            "by_domain[0].url in the settings file: it is missing, and every proxy of by_domain needs one",
+            "by_domain[0].url in the settings file: missing (every proxy in `by_domain` needs a `url`)",
         ),
         (
             r#"{"by_domain": [{"url": " "}]}"#,
             "by_domain[0].url",
-            "by_domain[0].url in the settings file: it is missing, and every proxy of by_domain needs one",
+            "by_domain[0].url in the settings file: missing (every proxy in `by_domain` needs a `url`)",
         ),
         // Values.
         (
@@ -327,12 +327,12 @@ fn each_mistake_names_its_key() {
         (
             r#"{"no_proxy": ["x.test", "a.test,b.test"]}"#,
             "no_proxy",
-            "no_proxy in the settings file: entry 2 `a.test,b.test` matches nothing: an item of a list is one entry, and this one contains a comma or a blank",
+            "no_proxy in the settings file: entry 2 `a.test,b.test` matches nothing: an item is one entry, but this one contains a comma or white space",
         ),
         (
             r#"{"no_proxy": ["a.test b.test"]}"#,
             "no_proxy",
-            "no_proxy in the settings file: entry 1 `a.test b.test` matches nothing: an item of a list is one entry, and this one contains a comma or a blank",
+            "no_proxy in the settings file: entry 1 `a.test b.test` matches nothing: an item is one entry, but this one contains a comma or white space",
         ),
         (
             r#"{"no_proxy": ["x.test", " "]}"#,
@@ -664,7 +664,7 @@ fn a_dialect_applies_to_a_files_entries() {
     let error = build(r#"{"no_proxy": ["x.test", "*.x.test"]}"#, Dialect::Curl).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no_proxy in the settings file: entry 2 `*.x.test` matches nothing: in this dialect `*.` is no wildcard"
+        "no_proxy in the settings file: entry 2 `*.x.test` matches nothing: in this dialect `*.` is not a wildcard"
     );
     assert_eq!(every.no_proxy().dialect(), Dialect::Curl);
 }

@@ -17,7 +17,7 @@ use super::{Names, Recorder, denied, guarded, ip};
 use crate::common;
 
 const TEXT: &str =
-    "x.test:80: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)";
+    "x.test:80: the address 10.0.0.1 is denied for direct connections: 10.0.0.0/8 is private use (RFC 1918)";
 
 fn direct() -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::builder().build().unwrap())
@@ -119,7 +119,7 @@ async fn each_refusal_is_an_event() {
     let log = log.text();
     for event in [
         TEXT,
-        "127.0.0.1:80: the address 127.0.0.1 is refused on direct connections",
+        "127.0.0.1:80: the address 127.0.0.1 is denied for direct connections",
     ] {
         assert_eq!(log.matches(event).count(), 1, "{log}");
     }

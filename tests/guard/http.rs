@@ -207,7 +207,7 @@ async fn a_guarded_resolver_takes_out_what_is_denied() {
         }
     }
     let denied = resolve(resolver("", "10.0.0.1"), "x.test").await.unwrap_err();
-    let text = "x.test: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)";
+    let text = "x.test: the address 10.0.0.1 is denied for direct connections: 10.0.0.0/8 is private use (RFC 1918)";
     assert_eq!(denied.to_string(), text);
 }
 
@@ -218,12 +218,12 @@ async fn a_zone_is_not_a_name() {
     let resolver = GuardedResolver::with_resolver(except("x.test"), names.clone());
     let name = "::1%25.x.test".parse::<Name>().unwrap();
     let error = within(resolver.clone().oneshot(name)).await.unwrap_err();
-    assert!(error.to_string().starts_with("not a target: "), "{error}");
+    assert!(error.to_string().starts_with("invalid target: "), "{error}");
     assert_eq!(names.asked(), [""; 0]);
     // Alone, below a connector, it is what is reached without a guard around it.
     let error =
         within(HttpConnector::new_with_resolver(resolver).oneshot("http://[::1%25.x.test]:1/".parse().unwrap()));
-    assert!(common::everything(&error.await.unwrap_err()).contains("not a target: "));
+    assert!(common::everything(&error.await.unwrap_err()).contains("invalid target: "));
     assert!(
         "http://[::1%25.x.test]:1/"
             .parse::<Target<'_>>()
@@ -249,7 +249,7 @@ async fn who_denies_loopback_denies_what_reaches_it() {
         let error = get(&policy, Resolver::new(), &uri).await.unwrap_err();
         assert_eq!(denied(&error), ip(address), "{host}");
         let text = common::everything(&error);
-        assert!(text.contains(&format!("it stands for {other}, and ")), "{text}");
+        assert!(text.contains(&format!("it leads to {other}, and ")), "{text}");
     }
     let uri = format!("http://x.test:{}/", origin.port());
     let names = Names::new(["0.0.0.0 ::"]);

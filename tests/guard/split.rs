@@ -87,7 +87,7 @@ async fn a_direct_dial_within_a_dial_to_a_proxy_is_guarded() {
     let outer: Proxy<Proxy<_>> = common::layer(PROXY).layer(inner);
     let error = dial(outer, "http://stranger.test/").await.unwrap_err();
     assert_eq!(denied(&error), ip("127.0.0.1"));
-    let text = "proxy http://127.0.0.1:3128, to stranger.test:80: 127.0.0.1:3128: the address 127.0.0.1 is refused";
+    let text = "proxy http://127.0.0.1:3128, to stranger.test:80: 127.0.0.1:3128: the address 127.0.0.1 is denied";
     assert!(error.to_string().starts_with(text), "{error}");
 
     // The same with a guard between the two, which lets it through.

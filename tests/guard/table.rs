@@ -140,7 +140,7 @@ fn a_refusal_says_what_the_network_is_for() {
     ] {
         let denied = policy.check(&target, ip(address)).unwrap_err();
         let text = format!(
-            "stranger.test:443: the address {shown} is refused on direct connections: {network} is {purpose} ({source})"
+            "stranger.test:443: the address {shown} is denied for direct connections: {network} is {purpose} ({source})"
         );
         assert_eq!(denied.to_string(), text);
         assert_eq!(denied.target(), "stranger.test:443");
@@ -150,7 +150,7 @@ fn a_refusal_says_what_the_network_is_for() {
     }
     let denied = policy.check(&target, ip("64:ff9b::a00:1")).unwrap_err().to_string();
     assert!(
-        denied.ends_with("it stands for 10.0.0.1, and 10.0.0.0/8 is private use (RFC 1918)"),
+        denied.ends_with("it leads to 10.0.0.1, and 10.0.0.0/8 is private use (RFC 1918)"),
         "{denied}"
     );
 }

@@ -105,7 +105,7 @@ async fn a_name_with_denied_addresses_alone_is_not_dialled() {
             .unwrap_err();
         assert_eq!(denied(&error), ip("10.0.0.1"), "{answer}");
         let text =
-            "x.test:80: the address 10.0.0.1 is refused on direct connections: 10.0.0.0/8 is private use (RFC 1918)";
+            "x.test:80: the address 10.0.0.1 is denied for direct connections: 10.0.0.0/8 is private use (RFC 1918)";
         assert_eq!(error.to_string(), text);
     }
 }

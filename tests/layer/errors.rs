@@ -63,7 +63,7 @@ async fn each_failure_has_its_text_source_and_prospects() {
         (Says("", Hang), Stage::Tunnel, "waiting for the response to CONNECT took longer than 5s", None, true),
         (Says("", Reset), Stage::Tunnel, "the connection broke during CONNECT", Some("connection reset"), true),
         (Says("", Close), Stage::Tunnel, "the proxy closed the connection without a response to CONNECT", None, true),
-        (Says("HTTP/1.1 200", Close), Stage::Tunnel, "the proxy closed the connection within its response to CONNECT", None, true),
+        (Says("HTTP/1.1 200", Close), Stage::Tunnel, "the proxy closed the connection before its response to CONNECT was complete", None, true),
         (Says(large, Hang), Stage::Tunnel, "the head of the response to CONNECT is longer than 64 KiB", None, false),
         (Says(fields, Hang), Stage::Tunnel, "the response to CONNECT has more than 100 header fields", None, false),
         (Says("SSH-2.0", Hang), Stage::Tunnel, "the response to CONNECT is not HTTP/1", None, false),
@@ -107,7 +107,7 @@ async fn what_is_not_the_proxys_fault_does_not_name_it() {
     let target = Far::Refuses.attempt(PROXY, "/path").await;
     assert_eq!(
         target.to_string(),
-        "not a target: it has no scheme (an absolute URI is needed)"
+        "invalid target: no scheme (expected an absolute URI)"
     );
     assert_eq!((target.proxy(), target.stage()), (None, Stage::Target));
     assert!(target.is_before_request() && !target.is_transient() && target.source().is_none());

@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     by_domain::Patterns,
-    given::{DomainsOfFile, OfFile},
+    given::{FileDomains, FileSettings},
 };
 use crate::{
     error::{ConfigError, EntryError, Problem, SettingName},
@@ -151,9 +151,9 @@ impl ProxySettings {
     }
 
     /// Checks the types, not the values.
-    pub(super) fn of_file(&self, precedence: Precedence) -> Result<OfFile, ConfigError> {
+    pub(super) fn of_file(&self, precedence: Precedence) -> Result<FileSettings, ConfigError> {
         let read = read::read(&self.0)?;
-        Ok(OfFile {
+        Ok(FileSettings {
             over_env: precedence == Precedence::FileOverEnv,
             http: read.http.map(str::to_owned),
             https: read.https.map(str::to_owned),
@@ -181,7 +181,7 @@ fn one_text(items: &[&str]) -> Result<String, EntryError> {
         let reason = match item.trim() {
             "" => "the entry is blank",
             item if item.contains(|c: char| c == ',' || c.is_whitespace()) => {
-                "an item of a list is one entry, and this one contains a comma or a blank"
+                "an item is one entry, but this one contains a comma or white space"
             }
             _ => continue,
         };
@@ -190,7 +190,7 @@ fn one_text(items: &[&str]) -> Result<String, EntryError> {
     Ok(items.join(","))
 }
 
-fn domains((index, domains): (usize, &Domains<'_>)) -> Result<DomainsOfFile, ConfigError> {
+fn domains((index, domains): (usize, &Domains<'_>)) -> Result<FileDomains, ConfigError> {
     let read = |patterns: &Option<Vec<&str>>, key: &str| {
         let texts = patterns.iter().flatten().map(|text| (*text).to_owned()).collect();
         Patterns::new(texts).map_err(|(at, reason)| {
@@ -200,7 +200,7 @@ fn domains((index, domains): (usize, &Domains<'_>)) -> Result<DomainsOfFile, Con
                 .in_setting(&SettingName::key(format!("{}[{index}].{key}[{at}]", read::BY_DOMAIN)))
         })
     };
-    Ok(DomainsOfFile {
+    Ok(FileDomains {
         name: SettingName::key(format!("{}[{index}].{}", read::BY_DOMAIN, read::URL)),
         url: domains.url.to_owned(),
         include: read(&domains.include, read::INCLUDE)?,

@@ -53,7 +53,7 @@ pub(super) fn read(settings: &Value) -> Result<Read<'_>, ConfigError> {
             (list, Value::Null) => Some((NO, hosts(list, NO)?)),
             (Value::Null, list) => Some((NO_HOSTS, hosts(list, NO_HOSTS)?)),
             _ => {
-                let both = ConfigError::text("`no_proxy` is set as well, and both name the same list");
+                let both = ConfigError::text("set either `no_proxy` or `no_proxy_hosts`, not both");
                 return Err(in_file(both, NO_HOSTS));
             }
         },
@@ -78,7 +78,7 @@ fn proxies(value: &Value) -> Result<Option<Vec<Domains<'_>>>, ConfigError> {
         let at = |key| join(&path, key);
         let unset = || {
             in_file(
-                ConfigError::text("it is missing, and every proxy of by_domain needs one"),
+                ConfigError::text("missing (every proxy in `by_domain` needs a `url`)"),
                 &at(URL),
             )
         };
@@ -111,7 +111,7 @@ fn table<'v, const N: usize>(
             return Err(in_file(ConfigError::new(Problem::UnknownKey { known }), &at));
         };
         if values[slot].replace(value).is_some() {
-            return Err(in_file(ConfigError::text("it is set twice"), &at));
+            return Err(in_file(ConfigError::text("duplicate key"), &at));
         }
     }
     Ok(values.map(|value| value.unwrap_or(&Value::Null)))

@@ -103,13 +103,13 @@ fn what_only_a_dialect_rejects_is_reported_in_that_dialect() {
         (
             "*.a.test",
             1,
-            "in this dialect `*.` is no wildcard",
+            "in this dialect `*.` is not a wildcard",
             [false, false, true],
         ),
         (
             "b.test,*",
             2,
-            "in this dialect `*` has to be the whole list, without a blank or comma",
+            "in this dialect `*` must be the whole list, without white space or commas",
             [false, false, true],
         ),
         (

@@ -113,7 +113,7 @@ pub(crate) async fn run() -> Result<bool, BoxError> {
     let (answers, rows) = (demo.answers, demo.right);
     let named = log.text().contains("tunnel through https://mattermost:***@127.0.0.1");
     let told_to_the_operator = ["10.0.0.7", "10.0.0.9"].iter().all(|address| {
-        let refused = format!("the address {address} is refused");
+        let refused = format!("the address {address} is denied");
         log.text().contains(&refused) && !answers.contains(address)
     });
     let told = [answers, log.text(), lab.site.received()].concat();

@@ -39,7 +39,7 @@ async fn what_is_no_url_is_a_bad_request_and_is_not_repeated() {
     let app = lab.app(direct()).await;
     for (body, reason) in [
         (&b""[..], "not a URL to preview"),
-        (b"www.example.org", "it has no scheme"),
+        (b"www.example.org", "no scheme"),
         (b"http://", "not a URL to preview"),
         (b"http://a b/", "not a URL to preview"),
         (b"http://[::1/", "not a URL to preview"),

@@ -59,10 +59,10 @@ pub(super) async fn the_blacklist(demo: &mut Demo<'_>) -> Result<(), BoxError> {
     let settings = environment(demo.site, &EXAMPLES)?;
     let title = "the IP blacklist, which is for direct connections to what strangers name";
     let rows = "
-        url-preview         | http://10.1.0.5/                     | nobody   | the address 10.1.0.5 is refused
+        url-preview         | http://10.1.0.5/                     | nobody   | the address 10.1.0.5 is denied
         url-preview         | http://10.2.0.9/                     | 10.0.1.1 | 200
         remote-media        | http://printer.internal.example.com/ | 10.0.1.1 | 200
-        identity-server     | http://10.1.0.5/                     | nobody   | the address 10.1.0.5 is refused
+        identity-server     | http://10.1.0.5/                     | nobody   | the address 10.1.0.5 is denied
         cas                 | http://10.1.0.5/                     | direct   | 200";
     demo.rows(title, &outbound(demo.site, &settings)?, rows).await?;
     Ok(())

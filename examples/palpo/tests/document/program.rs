@@ -281,7 +281,7 @@ async fn what_is_not_as_documented_is_wrong() {
             &config,
             &own,
             "failed",
-            "the address 127.0.0.1 is refused on direct connections",
+            "the address 127.0.0.1 is denied for direct connections",
         ),
         (&config, &slow, "failed", "palpo: push: no answer within 1s"),
         (&config, &not_redis, "failed", "palpo: redis: the answer is not Redis'"),
