@@ -5,7 +5,7 @@
 //! `NO_PROXY` names did not, and a caller's own `Proxy-Authorization` reached nobody.
 //!
 //! ```text
-//! cargo run --example gateway
+//! cargo run -p tower-outbound-proxy-stacks --example gateway
 //! ```
 
 use axum::{

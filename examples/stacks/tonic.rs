@@ -5,7 +5,7 @@
 //! tunnels of the proxy, which requires a password.
 //!
 //! ```text
-//! cargo run --example tonic
+//! cargo run -p tower-outbound-proxy-stacks --example tonic
 //! ```
 
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
