@@ -2,17 +2,12 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-#[path = "../shared/built.rs"]
-mod built;
-
 use std::{
     io::Write,
     process::{Command, Output, Stdio},
 };
 
-use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Origin, ScriptedProxy, not_unicode};
-
-use built::Files;
+use tower_outbound_proxy_lab::{Ca, Fault, Files, ForwardProxy, Listening, Origin, ScriptedProxy, not_unicode};
 
 /// Returns an example's command. (`cargo test` builds examples beside the tests. With `--test`, it does not rebuild
 /// them.)
@@ -25,7 +20,7 @@ fn program(name: &str) -> Command {
         "{} is missing: run `cargo build --examples`",
         path.display()
     );
-    built::program(path)
+    tower_outbound_proxy_lab::program(path)
 }
 
 fn stdout(output: &Output) -> String {

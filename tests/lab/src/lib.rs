@@ -14,6 +14,7 @@
 //! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of look-ups |
 //! | [`Network`] | names and addresses of a separate network, whose servers are on loopback |
 //! | [`Log`] | the log of a thread or the process |
+//! | [`program()`], [`Files`] | built programs, and files to start them with |
 //!
 //! The servers share [`Listening`]: address, record of [`Request`]s and [`Connection`]s, stop and restart. All listen
 //! on free ports and are ready when `start` returns, so no test needs a sleep. To wait for something, wait until the
@@ -48,6 +49,7 @@ mod listen;
 mod log;
 mod network;
 mod origin;
+mod program;
 mod proxy;
 mod record;
 mod request;
@@ -71,6 +73,7 @@ pub use listen::Listening;
 pub use log::Log;
 pub use network::{Host, Network};
 pub use origin::{Origin, OriginBuilder, pattern};
+pub use program::{Files, program};
 pub use proxy::{ForwardProxy, ForwardProxyBuilder};
 pub use record::{Connection, Tls};
 pub use request::{Kind, Request};

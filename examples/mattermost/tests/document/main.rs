@@ -35,8 +35,6 @@
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
 mod answers;
-#[path = "../../../shared/built.rs"]
-mod built;
 mod lab;
 mod program;
 #[cfg(unix)]

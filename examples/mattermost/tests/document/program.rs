@@ -10,11 +10,10 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
 };
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, within};
+use tower_outbound_proxy_lab::{Ca, Files, ForwardProxy, Origin, within};
 
 use crate::{
     SAMPLE,
-    built::{self, Files},
     lab::{assert_no_password, post},
     site::page,
 };
@@ -22,7 +21,7 @@ use crate::{
 const USER: &str = "mattermost:password@";
 
 fn program(args: &[&str]) -> Command {
-    let mut command = Command::from(built::program(env!("CARGO_BIN_EXE_mattermost")));
+    let mut command = Command::from(tower_outbound_proxy_lab::program(env!("CARGO_BIN_EXE_mattermost")));
     command
         .args(args)
         .stdout(Stdio::piped())

@@ -5,12 +5,11 @@
 //! and fails if a server is missing.
 
 use tower_outbound_proxy_lab::{
-    Ca, Origin,
+    Ca, Files, Origin,
     servers::{RealProxy, Setup},
 };
 
 use crate::{
-    built::Files,
     program::{Server, unit},
     site::page,
 };

@@ -2,7 +2,7 @@
 
 use http::Uri;
 use tower_outbound_proxy::{ProxySettings, error::BoxError};
-use tower_outbound_proxy_lab::within;
+use tower_outbound_proxy_lab::{Files, within};
 
 use crate::{
     app::{
@@ -106,8 +106,6 @@ pub fn environment(variables: &[(&str, &str)]) -> Settings {
 
 /// Returns the settings of a file with this name and content.
 pub fn file(name: &str, content: &str) -> ProxySettings {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(name);
-    std::fs::write(&path, content).unwrap();
-    settings::read(&path).unwrap()
+    let files = Files::new();
+    settings::read(files.write(name, content).as_ref()).unwrap()
 }

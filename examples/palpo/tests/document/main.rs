@@ -45,8 +45,6 @@
 #![allow(unreachable_pub, clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
 mod addresses;
-#[path = "../../../shared/built.rs"]
-mod built;
 mod certificates;
 mod connections;
 mod lab;

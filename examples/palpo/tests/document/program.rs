@@ -1,10 +1,9 @@
 //! The built program: its command line, its table, its exit codes.
 
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin};
+use tower_outbound_proxy_lab::{Ca, Files, ForwardProxy, Listening, Origin};
 
 use crate::{
     app::connections::Connection,
-    built::Files,
     redis::Redis,
     run::{Done, SWITCH, palpo},
 };

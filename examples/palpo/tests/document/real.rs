@@ -4,13 +4,12 @@
 //! fails if a server is missing.
 
 use tower_outbound_proxy_lab::{
-    Ca, Origin,
+    Ca, Files, Origin,
     servers::{RealProxy, Setup},
 };
 
 use crate::{
     app::connections::Connection,
-    built::Files,
     redis::Redis,
     run::{Done, SWITCH, palpo},
 };

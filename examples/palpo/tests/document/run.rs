@@ -6,8 +6,9 @@ use std::{
 };
 
 use tokio::{process::Command, time::timeout};
+use tower_outbound_proxy_lab::program;
 
-use crate::{app::connections::Connection, built, lab::assert_no_password};
+use crate::{app::connections::Connection, lab::assert_no_password};
 
 /// The line of a settings file that switches validation off.
 pub const SWITCH: &str = "use_insecure_ssl_client_just_for_testing_do_not_use: true\n";
@@ -51,7 +52,7 @@ impl Done {
 
 /// Runs the program with only these variables.
 pub async fn palpo(args: &[&str], variables: &[(&str, &str)]) -> Done {
-    let mut command = Command::from(built::program(env!("CARGO_BIN_EXE_palpo")));
+    let mut command = Command::from(program(env!("CARGO_BIN_EXE_palpo")));
     command
         .envs(variables.iter().copied())
         .args(args)
