@@ -44,7 +44,7 @@ impl Ca {
         // Roots of one name would be taken for one root, and fail for another reason.
         static MADE: AtomicUsize = AtomicUsize::new(1);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let mut params = params(&[], &format!("laboratory root {number}"));
+        let mut params = params(&[], &format!("lab root {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let root = params.self_signed(&key).expect("the root signs itself");

@@ -64,7 +64,7 @@ impl From<Fault> for Script {
                 tunnel(format!("{OK}{}\r\n", line.repeat(size.div_ceil(line.len()))).into())
             }
             Fault::Status(code) => {
-                let body = format!("the laboratory answers {code}\n");
+                let body = format!("the lab answers {code}\n");
                 Step::send(format!(
                     "HTTP/1.1 {code} Laboratory\r\nX-Lab-Error: status\r\n\
                      Content-Type: text/plain\r\nContent-Length: {}\r\n\

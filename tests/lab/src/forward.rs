@@ -155,7 +155,7 @@ async fn forward(
     let named = authority.as_str().rsplit('@').next().unwrap_or_default();
     let host = HeaderValue::from_str(named).map_err(|_| Refusal::bad_request("a strange host"))?;
     headers.insert(HOST, host);
-    headers.append(VIA, HeaderValue::from_static("1.1 laboratory"));
+    headers.append(VIA, HeaderValue::from_static("1.1 lab"));
 
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(far)).await?;
     // Ends with the response, or with whoever was to get it.
@@ -221,7 +221,7 @@ impl Refusal {
         let Self {
             reason, explanation, ..
         } = &self;
-        let text = format!("the laboratory refuses ({reason}): {explanation}\n");
+        let text = format!("the lab refuses ({reason}): {explanation}\n");
         let mut reply = Response::new(body(text));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();

@@ -148,7 +148,7 @@ async fn missing_credentials_keep_the_connection() {
         assert!(
             read(&mut io, length)
                 .await
-                .starts_with(b"the laboratory refuses (authentication)")
+                .starts_with(b"the lab refuses (authentication)")
         );
     }
     let right = "Proxy-Authorization: Basic dXNlcjpwYTpzcw==\r\n";

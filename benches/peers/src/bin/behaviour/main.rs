@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             lab.refusal(p, "x-lab-error")
         }),
         row("a refusal's body reaches the caller", |p| {
-            lab.refusal(p, "the laboratory answers")
+            lab.refusal(p, "the lab answers")
         }),
         row("a 407's realm reaches the caller", |p| lab.realm(p)),
         row("a percent-encoded password is decoded", |p| lab.password(p)),
