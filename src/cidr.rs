@@ -17,24 +17,27 @@ pub(crate) struct NetTable {
 }
 
 impl NetTable {
-    pub(crate) fn new(networks: impl IntoIterator<Item = (IpNet, u32)>) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (network, rank) in networks {
-            match network {
-                IpNet::V4(net) => v4.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), rank)),
-                IpNet::V6(net) => v6.push(Block::new(net.network().to_bits(), net.broadcast().to_bits(), rank)),
-            }
-        }
-        Self {
-            v4: Blocks::new(v4),
-            v6: Blocks::new(v6),
+    /// Adds a network. Look-ups need [`link`](Self::link) after the last one.
+    #[inline]
+    pub(crate) fn push(&mut self, network: IpNet, rank: u32) {
+        match network {
+            IpNet::V4(net) => self.v4.push(net.network().to_bits(), net.broadcast().to_bits(), rank),
+            IpNet::V6(net) => self.v6.push(net.network().to_bits(), net.broadcast().to_bits(), rank),
         }
     }
 
+    /// Sorts the networks, and links each to the one around it.
+    pub(crate) fn link(&mut self) {
+        self.v4.link();
+        self.v6.link();
+    }
+
+    #[inline]
     pub(crate) fn find_v4(&self, bits: u32) -> Option<u32> {
         self.v4.find(bits)
     }
 
+    #[inline]
     pub(crate) fn find_v6(&self, bits: u128) -> Option<u32> {
         self.v6.find(bits)
     }
@@ -53,10 +56,13 @@ impl NetSet {
         let mut networks: Vec<_> = networks.into_iter().map(to_canonical).collect();
         networks.sort_unstable_by_key(|network| (network.prefix_len(), *network));
         networks.dedup();
-        Self {
-            table: NetTable::new(networks.iter().copied().zip(0..)),
-            networks,
-        }
+        let mut table = NetTable::default();
+        networks
+            .iter()
+            .zip(0..)
+            .for_each(|(network, rank)| table.push(*network, rank));
+        table.link();
+        Self { networks, table }
     }
 
     /// Returns the widest network that contains the address, which must not be IPv4-mapped.
@@ -70,12 +76,14 @@ impl NetSet {
 }
 
 /// Returns the network without host bits. A network of IPv4-mapped IPv6 addresses becomes its IPv4 network.
+#[inline]
 pub(crate) fn to_canonical(network: IpNet) -> IpNet {
     let network = network.trunc();
-    let IpNet::V6(v6) = network else { return network };
-    let mapped = v6.addr().to_ipv4_mapped();
-    match (mapped, v6.prefix_len().checked_sub(96)) {
-        (Some(ip), Some(length)) => Ipv4Net::new(ip, length).map_or(network, IpNet::V4),
+    match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
+            Some(ip) => Ipv4Net::new_assert(ip, v6.prefix_len() - 96).into(),
+            None => network,
+        },
         _ => network,
     }
 }
@@ -99,19 +107,18 @@ impl<T> Default for Blocks<T> {
     }
 }
 
-impl<T> Block<T> {
-    fn new(first: T, last: T, rank: u32) -> Self {
-        Self {
+impl<T: Copy + Ord> Blocks<T> {
+    fn push(&mut self, first: T, last: T, rank: u32) {
+        self.0.push(Block {
             first,
             last,
             rank,
             parent: None,
-        }
+        });
     }
-}
 
-impl<T: Copy + Ord> Blocks<T> {
-    fn new(mut blocks: Vec<Block<T>>) -> Self {
+    fn link(&mut self) {
+        let mut blocks = std::mem::take(&mut self.0);
         // Outer blocks come before inner ones, and equal blocks are in order of rank.
         blocks.sort_unstable_by(|a, b| (a.first, b.last, a.rank).cmp(&(b.first, a.last, b.rank)));
         let mut kept: Vec<Block<T>> = Vec::with_capacity(blocks.len());
@@ -127,7 +134,7 @@ impl<T: Copy + Ord> Blocks<T> {
             block.parent = around.map(|at| at as u32);
             kept.push(block);
         }
-        Self(kept)
+        self.0 = kept;
     }
 
     fn find(&self, address: T) -> Option<u32> {

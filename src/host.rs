@@ -85,6 +85,7 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), &'
 }
 
 /// Splits `[inner]rest`. Returns `None` if the text does not begin with a bracket.
+#[inline]
 pub(crate) fn split_brackets(text: &str) -> Option<Result<(&str, &str), &'static str>> {
     let inner = text.strip_prefix('[')?;
     Some(
@@ -94,12 +95,19 @@ pub(crate) fn split_brackets(text: &str) -> Option<Result<(&str, &str), &'static
     )
 }
 
+/// Returns the text between brackets that surround all of it. `None` where they do not.
+#[inline]
+pub(crate) fn strip_brackets(text: &str) -> Option<&str> {
+    text.strip_prefix('[')?.strip_suffix(']')
+}
+
 /// Parses the IPv6 address between brackets.
 pub(crate) fn parse_ipv6(inner: &str) -> Result<Ipv6Addr, &'static str> {
     inner.parse().map_err(|_| "the text in brackets is not an IPv6 address")
 }
 
 /// Parses a port: a decimal number from 1 to 65535, digits only.
+#[inline]
 pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let port = text.parse().ok().filter(|port| digits && *port != 0);
@@ -149,6 +157,7 @@ impl Seen {
         seen
     }
 
+    #[inline]
     fn add(&mut self, b: u8) {
         self.0 |= Self::KINDS[usize::from(b)];
     }

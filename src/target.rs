@@ -13,7 +13,7 @@ use std::{
 use http::{Uri, uri};
 use idna::AsciiDenyList;
 
-use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority, split_brackets, split_scheme};
+use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets};
 
 /// The scheme, host and port of a request.
 ///
@@ -99,8 +99,8 @@ impl<'a> Target<'a> {
     }
 
     fn with_seen(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
-        let (host, ip) = match split_brackets(&host) {
-            Some(Ok((inner, _))) => {
+        let (host, ip) = match strip_brackets(&host) {
+            Some(inner) => {
                 // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
                 let address = inner.split('%').next().unwrap_or_default();
                 let ip = parse_ipv6(address).map_err(TargetError::new)?;
@@ -110,7 +110,7 @@ impl<'a> Target<'a> {
                 };
                 (host, Some(IpAddr::V6(ip)))
             }
-            _ => {
+            None => {
                 if !seen.is_within(Seen::REG_NAME) {
                     return Err(TargetError::new(
                         "the host contains a character that is not allowed in a host",

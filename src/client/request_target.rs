@@ -50,7 +50,16 @@ pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
 fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
     let target = Target::try_from(uri)?;
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    let default_port = target.scheme().default_port().map(|port| format!(":{port}"));
-    let host = default_port.and_then(|port| host.strip_suffix(&*port)).unwrap_or(host);
+    let host = match host.rsplit_once(':') {
+        Some((name, port))
+            if target
+                .scheme()
+                .default_port()
+                .is_some_and(|own| port.parse() == Ok(own)) =>
+        {
+            name
+        }
+        _ => host,
+    };
     HeaderValue::from_str(host).map_err(|_| TargetError::new("the host is not valid in a header field"))
 }

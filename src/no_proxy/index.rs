@@ -33,7 +33,6 @@ impl Index {
     /// Names that are not written in their compared form are appended to `text`.
     pub(crate) fn new<'l>(rules: impl IntoIterator<Item = (u32, u32, Rule<'l>)>, text: &mut String) -> Self {
         let mut index = Self::default();
-        let mut networks = Vec::new();
         for (rank, begin, rule) in rules {
             match rule {
                 Rule::All => index.all = index.all.or(Some(rank)),
@@ -67,17 +66,18 @@ impl Index {
                     ip: IpAddr::V6(ip),
                     port,
                 } => index.v6_with_port.0.push((ip.to_bits(), port, rank)),
-                Rule::Network(network) => networks.push((network, rank)),
+                Rule::Network(network) => index.networks.push(network, rank),
             }
         }
         index.v4_with_port.sort();
         index.v6_with_port.sort();
-        index.networks = NetTable::new(networks);
+        index.networks.link();
         index.names.index(text);
         index
     }
 
     /// Returns the lowest rank of the rules that match. `text` is the string that was passed to [`new`](Self::new).
+    #[inline]
     pub(crate) fn find(&self, text: &str, host: SeenHost<'_>, port: Option<u16>) -> Option<u32> {
         let found = match host {
             SeenHost::Name(name) => self.names.find(text, name, port),
@@ -194,14 +194,15 @@ impl Names {
 
 impl Name {
     /// Returns true if the rule matches `host`. Compares whole labels only.
+    #[inline]
     fn matches(&self, text: &[u8], host: &[u8], port: Option<u16>) -> bool {
         let name = &text[self.start as usize..self.end as usize];
-        let at_boundary = match host.len().checked_sub(name.len()) {
-            None => false,
-            Some(0) => self.scope != Scope::Below,
-            Some(before) => self.scope != Scope::Itself && host[before - 1] == b'.',
+        let (at_boundary, excluded) = match host.len().checked_sub(name.len()) {
+            None => (false, Scope::Itself),
+            Some(0) => (true, Scope::Below),
+            Some(before) => (host[before - 1] == b'.', Scope::Itself),
         };
-        at_boundary && host.ends_with(name) && (self.port.is_none() || self.port == port)
+        at_boundary && host.ends_with(name) && self.scope != excluded && (self.port.is_none() || self.port == port)
     }
 }
 

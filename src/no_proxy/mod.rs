@@ -243,6 +243,7 @@ impl fmt::Display for Entry<'_> {
 }
 
 /// Returns the target's host as the dialect compares it.
+#[inline]
 pub(crate) fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> SeenHost<'t> {
     let rules = dialect.rules();
     match target.ip() {

@@ -120,10 +120,7 @@ async fn proxy_authorization_is_for_proxies() {
             request.extensions_mut().insert(route);
             let answer = read(send(&client, request).await.unwrap()).await;
             let answer = String::from_utf8(answer.to_vec()).unwrap().to_lowercase();
-            assert!(
-                answer.contains("via: 1.1 lab") || !answer.contains("proxy"),
-                "{answer}"
-            );
+            assert!(answer.contains("via: 1.1 lab") || !answer.contains("proxy"), "{answer}");
             assert!(
                 !answer.contains("proxy-authorization") && !answer.contains("s3cret"),
                 "{answer}"
