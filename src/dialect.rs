@@ -30,7 +30,7 @@ use crate::{
 /// | white space separates entries | yes | **no** (trimmed around entries) | **no** (trimmed; a space or tab inside an entry ends the list) |
 /// | Unicode entries | A-label | A-label | **as written** |
 /// | default proxy port | 1080 | **80 / 443 by scheme** | **80 / 443 by scheme** |
-/// | spelling that wins | lower case | **upper case** | lower case; **`HTTP_PROXY` is never read** |
+/// | spelling that wins | lower case | **upper case** | lower case; **`HTTP_PROXY` is read only as `http_proxy`** |
 /// | `ALL_PROXY` | read | **not read** | read |
 /// | CGI | only `http_proxy` is read | **any `HTTP_PROXY` is an error** | same as Standard |
 ///

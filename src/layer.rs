@@ -50,6 +50,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # TLS to the target goes outside
 ///
+/// The example above is for `http` targets only: a stack without a TLS connector sends `https` requests in cleartext.
+///
 /// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<HttpConnector>>`. In the other
 /// order, `Proxy<HttpsConnector<..>>`, the TLS connector would open a plain connection to the proxy's address, and the
 /// client's `https` request would go through the tunnel **in cleartext**. The types cannot forbid this order.

@@ -5,17 +5,22 @@
 //! `Proxy-Authorization`. It works with hyper-util's client, with tonic, and with any other client that takes a
 //! connector or is an HTTP service.
 //!
+//! With hyper-util's client, and the feature `hyper-rustls` for TLS to targets:
+//!
 //! ```
 //! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-//! # use tower_layer::Layer;
+//! # use tower::{BoxError, Layer, ServiceExt};
 //! # use tower_outbound_proxy::ProxyLayer;
-//! # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
+//! # async fn run() -> Result<(), BoxError> {
 //! let proxy = ProxyLayer::from_env()?;
 //! let client = proxy.layer(Client::builder(TokioExecutor::new()).build(proxy.https_connector()?));
-//! # let _: tower_outbound_proxy::Proxy<Client<_, http_body_util::Empty<bytes::Bytes>>> = client;
+//! let request = http::Request::get("https://example.com/").body(http_body_util::Empty::<bytes::Bytes>::new())?;
+//! let response = client.oneshot(request).await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `Client` (feature `client`) is a complete client with a pool of its own.
 //!
 //! # Routes, and the reasons for them
 //!
@@ -40,17 +45,20 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Servers that fetch URLs named by strangers
+//! # Servers that fetch URLs supplied by strangers
 //!
 //! An [`IpPolicy`] keeps *direct* connections away from the server's own network: the [`guard`] checks each address
 //! when it is dialled. It does not check what a proxy dials, because a proxy resolves names under its own policy.
 //!
 //! ```
-//! # use tower_outbound_proxy::{ConfigError, IpPolicy, ProxyLayer};
-//! # fn build() -> Result<(), ConfigError> {
-//! # use tower_layer::Layer;
+//! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! # use tower_outbound_proxy::{IpPolicy, ProxyLayer, TlsConfig};
+//! # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 //! let policy = IpPolicy::builder().special_purpose().allow_hosts("jira.internal.example").build()?;
-//! let connector = ProxyLayer::from_env()?.layer(policy.http_connector());
+//! let proxy = ProxyLayer::from_env()?;
+//! let connector = proxy.https_connector_with(policy.http_connector(), TlsConfig::builder().build()?);
+//! let client = Client::builder(TokioExecutor::new()).build(connector);
+//! # let _: Client<_, http_body_util::Empty<bytes::Bytes>> = client;
 //! # Ok(())
 //! # }
 //! ```

@@ -7,6 +7,23 @@
 //!
 //! `ClientBuilder::purposes` (feature `client`) makes a `Client` follow a policy.
 //! [`ProxyConfig::decide_for`](crate::ProxyConfig::decide_for) decides for one purpose without a client.
+//!
+//! ```
+//! # #[cfg(feature = "client")]
+//! # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
+//! # use tower_outbound_proxy::{Client, PurposePolicy, purpose::ProxyUse};
+//! #[derive(Clone, Debug)]
+//! struct ApplicationService;
+//!
+//! let policy = PurposePolicy::new(|_: &ApplicationService, _| ProxyUse::Never);
+//! let client = Client::builder().purposes(policy).build()?;
+//!
+//! let mut request = http::Request::new(String::new());
+//! request.extensions_mut().insert(ApplicationService);
+//! # let _: Client<String> = client;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 

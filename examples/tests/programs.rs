@@ -444,10 +444,14 @@ async fn fetch_exits_with_the_code_that_it_documents() {
         ),
         (5, "percent-encoded", &["-x", "http://u:sec/secret@p", &clear]),
         (5, "root certificate", &["-x", &tls, "--proxy-cacert", &not_pem, &clear]),
-        (7, "connecting failed", &["-x", "http://127.0.0.1:1", &clear]),
         (
             7,
-            "connecting failed",
+            "connecting to the proxy failed",
+            &["-x", "http://127.0.0.1:1", &clear],
+        ),
+        (
+            7,
+            "connecting to the proxy failed",
             &["-x", "http://127.0.0.1:1", &secure, "--insecure"],
         ),
         (28, "timed out", &["-x", &proxy, "--timeout", "0.3", &slow]),

@@ -1,8 +1,7 @@
 //! Credentials and authentication challenges.
 //!
-//! A proxy's [`Credentials`] come from its address. Only this module builds a `Proxy-Authorization` value, and only at
-//! the moment it is sent: on each CONNECT and on each forwarded request. No other part of this crate keeps a header
-//! value that could outlive its decision. Its `Authenticator`, one for each proxy, is asked for the value.
+//! Only Basic authentication is supported. A proxy's [`Credentials`] come from its address and go to that proxy only. The
+//! `Proxy-Authorization` value is made when it is sent, on each CONNECT and on each forwarded request.
 //!
 //! A proxy that requires other credentials answers with [`Challenge`]s. [`ConnectError::challenges`] returns those of a
 //! refused CONNECT:

@@ -141,7 +141,7 @@ impl<C> ClientBuilder<C> {
     /// Sets the policy that denies addresses to direct connections; by default, nothing is denied. It does not apply to
     /// proxied connections.
     ///
-    /// It is for servers that fetch URLs named by strangers; see [`IpPolicy::special_purpose`]. A refusal is a
+    /// It is for servers that fetch URLs supplied by strangers; see [`IpPolicy::special_purpose`]. A refusal is a
     /// [`ConnectError`](crate::ConnectError) of the kind [`Denied`](crate::error::ConnectErrorKind::Denied). Requests
     /// to services in the application's own network need a second client without a guard: clients do not share pools.
     ///

@@ -93,8 +93,8 @@ impl Vars {
                 let ignored = spelling.0.clone();
                 if self.cgi && rules.cgi == Cgi::Error {
                     return Err(ConfigError::text(
-                        "it cannot be used because REQUEST_METHOD is set: in CGI a client can set it with a `Proxy:` \
-                         header (CVE-2016-5385)",
+                        "refused because REQUEST_METHOD is set: in CGI a client can set it with a `Proxy:` header \
+                         (CVE-2016-5385); unset it, or use another dialect",
                     )
                     .in_setting(&SettingName::variable(ignored)));
                 } else if ignored == HTTP {

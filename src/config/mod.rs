@@ -1,7 +1,7 @@
 //! The operator's settings, parsed once into validated values.
 //!
 //! A [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from pairs of names and values
-//! ([`ProxyConfig::from_vars`]), from a settings file (`ProxyConfig::from_settings`, feature `serde`), or from code
+//! ([`ProxyConfig::from_vars`]), from a settings file and the environment (`ProxyConfig::from_settings`, feature `serde`; see `ProxySettings`), or from code
 //! ([`ProxyConfig::builder`]). Code overrides the other sources:
 //!
 //! ```

@@ -148,6 +148,11 @@ impl fmt::Debug for ProxyServer {
 }
 
 fn parse(raw: &str, default_port: DefaultPort) -> Result<Server, ConfigError> {
+    if raw.starts_with(['"', '\'']) {
+        return Err(ConfigError::text(
+            "the value begins with a quotation mark (remove the quotation marks)",
+        ));
+    }
     let (scheme, rest) = split_scheme(raw);
     let scheme = match scheme {
         None => Scheme::Http,

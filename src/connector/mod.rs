@@ -157,9 +157,16 @@ impl ProxyConnection {
         T: Read + Write + Unpin,
     {
         self.steps(dial).await.map_err(|(stage, failure)| {
-            let error = ConnectError::new(stage, failure)
-                .through(&self.proxy)
-                .to(&self.authority);
+            let mut error = ConnectError::new(stage, failure).through(&self.proxy);
+            // A `Client` connects to a proxy that forwards without a target in mind.
+            if self
+                .proxy
+                .dial_uri()
+                .authority()
+                .is_none_or(|proxy| *proxy != *self.authority)
+            {
+                error = error.to(&self.authority);
+            }
             trace::connect_failed(&error);
             error
         })

@@ -186,11 +186,8 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConfigError")
-            .field("setting", &self.0.setting)
-            .field("value", &self.0.value)
-            .field("problem", &self.0.problem)
-            .finish()
+        // A `main` that returns the error shows this.
+        f.debug_tuple("ConfigError").field(&format_args!("{self}")).finish()
     }
 }
 

@@ -323,6 +323,9 @@ fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Optio
     None
 }
 
+/// The usual cause of a TLS handshake that fails.
+const TLS_HINT: &str = " (does the proxy speak TLS on this port?)";
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
@@ -341,9 +344,10 @@ impl fmt::Display for ConnectError {
         match &inner.failure {
             Failure::Target(_) => Ok(()),
             Failure::Denied(denied) => denied.fmt(f),
+            Failure::Dial(_) if inner.proxy.is_some() => f.write_str("connecting to the proxy failed"),
             Failure::Dial(_) => f.write_str("connecting failed"),
             Failure::Tls(_) if self.is_certificate() => f.write_str("the certificate does not verify"),
-            Failure::Tls(_) => f.write_str("the TLS handshake failed (does the proxy speak TLS on this port?)"),
+            Failure::Tls(_) => write!(f, "the TLS handshake failed{TLS_HINT}"),
             Failure::Io(_) => f.write_str("the connection broke during CONNECT"),
             Failure::Refused {
                 response,
@@ -378,11 +382,15 @@ impl fmt::Display for ConnectError {
             }),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
-                    Stage::Target | Stage::Dial => "connecting",
+                    Stage::Target | Stage::Dial => "connecting to the proxy",
                     Stage::Tls => "the TLS handshake",
                     Stage::Tunnel => "waiting for the response to CONNECT",
                 };
-                write!(f, "{doing} took longer than {after:?}")
+                write!(f, "{doing} took longer than {after:?}")?;
+                match inner.stage {
+                    Stage::Tls => f.write_str(TLS_HINT),
+                    _ => Ok(()),
+                }
             }
         }
     }

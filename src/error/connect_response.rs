@@ -93,7 +93,7 @@ impl fmt::Debug for ConnectResponse {
             .field("version", &self.0.version)
             .field("reason", &self.0.reason)
             .field("headers", &self.0.headers)
-            .field("body", &String::from_utf8_lossy(&self.0.body))
+            .field("body", &format_args!("{} bytes", self.0.body.len()))
             .finish()
     }
 }

@@ -1,4 +1,4 @@
-//! Policies for the addresses of *direct* connections, for servers that fetch URLs named by strangers.
+//! Policies for the addresses of *direct* connections, for servers that fetch URLs supplied by strangers.
 //!
 //! Link previews, federation and push gateways must not reach their server's own network. The guard checks each address
 //! when it is dialled, because names, redirects and odd spellings say little about the address. It does not check
@@ -13,11 +13,11 @@
 //!
 //! ```
 //! # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-//! # use tower::ServiceBuilder;
-//! # use tower_outbound_proxy::{IpPolicy, ProxyLayer};
+//! # use tower_outbound_proxy::{IpPolicy, ProxyLayer, TlsConfig};
 //! # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 //! let policy = IpPolicy::builder().special_purpose().allow_hosts("jira.internal.example").build()?;
-//! let connector = ServiceBuilder::new().layer(ProxyLayer::from_env()?).service(policy.http_connector());
+//! let proxy = ProxyLayer::from_env()?;
+//! let connector = proxy.https_connector_with(policy.http_connector(), TlsConfig::builder().build()?);
 //! let client = Client::builder(TokioExecutor::new()).build(connector);
 //! # let _: Client<_, http_body_util::Empty<bytes::Bytes>> = client;
 //! # Ok(())

@@ -247,6 +247,11 @@ fn proxy_addresses_that_cannot_be_used() {
             "a proxy's address cannot have a path",
         ),
         (
+            "\"http://user:secret@proxy\"",
+            "\\\"http:***@proxy\\\"",
+            "the value begins with a quotation mark (remove the quotation marks)",
+        ),
+        (
             "http://proxy//",
             "http://proxy//",
             "a proxy's address cannot have a path",

@@ -91,7 +91,7 @@ async fn a_failure_to_dial_below_a_guard_is_told_once() {
         (direct(), "x.test:80: connecting failed"),
         (
             common::layer("http://proxy.test"),
-            "proxy http://proxy.test:1080, to x.test:80: connecting failed",
+            "proxy http://proxy.test:1080, to x.test:80: connecting to the proxy failed",
         ),
     ] {
         let error = within(layer.layer(guard.layer(unreachable())).oneshot(uri()))

@@ -58,8 +58,8 @@ async fn each_failure_has_its_text_source_and_prospects() {
     let fields: &'static str = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(101)).leak();
     #[rustfmt::skip] // one row a line
     let cases = [
-        (Refuses, Stage::Dial, "connecting failed", Some("nobody is listening"), true),
-        (Hangs, Stage::Dial, "connecting took longer than 5s", None, true),
+        (Refuses, Stage::Dial, "connecting to the proxy failed", Some("nobody is listening"), true),
+        (Hangs, Stage::Dial, "connecting to the proxy took longer than 5s", None, true),
         (Says("", Hang), Stage::Tunnel, "waiting for the response to CONNECT took longer than 5s", None, true),
         (Says("", Reset), Stage::Tunnel, "the connection broke during CONNECT", Some("connection reset"), true),
         (Says("", Close), Stage::Tunnel, "the proxy closed the connection without a response to CONNECT", None, true),
