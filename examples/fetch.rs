@@ -87,6 +87,14 @@ impl Trust {
     }
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map(Duration::try_from_secs_f64);
+    match seconds {
+        Ok(Ok(limit)) => Ok(limit),
+        _ => Err(format!("--timeout: expected seconds, found `{text}`")),
+    }
+}
+
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, BoxError> {
         let mut options = Self::default();
@@ -95,13 +103,13 @@ impl Options {
             match arg.as_str() {
                 "-x" | "--proxy" => options.proxy = Some(value()?),
                 "--noproxy" => options.noproxy = Some(value()?),
-                "--dialect" => options.dialect = value()?.parse()?,
+                "--dialect" => options.dialect = value()?.parse().map_err(|error| format!("--dialect: {error}"))?,
                 "--cacert" => options.target.roots = Some(read(&value()?)?),
                 "--insecure" => options.target.insecure = true,
                 "--proxy-cacert" => options.proxy_server.roots = Some(read(&value()?)?),
                 "--proxy-insecure" => options.proxy_server.insecure = true,
                 "-o" => options.output = Some(value()?),
-                "--timeout" => options.timeout = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
+                "--timeout" => options.timeout = Some(seconds(&value()?)?),
                 "-v" => options.verbose = true,
                 "--trace" => options.trace = true,
                 option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
