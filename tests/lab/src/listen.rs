@@ -30,6 +30,33 @@ pub(crate) struct Bind {
     pub(crate) host: Option<String>,
 }
 
+/// The setters of a builder that has a [`Bind`] in its field `bind`.
+macro_rules! bind_setters {
+    ($builder:ident) => {
+        impl $builder {
+            /// Listens on `[::1]`.
+            pub fn listen_v6(mut self) -> Self {
+                self.bind.v6 = true;
+                self
+            }
+
+            /// Listens behind TLS.
+            pub fn tls(mut self, config: std::sync::Arc<rustls::ServerConfig>) -> Self {
+                self.bind.tls = Some(config);
+                self
+            }
+
+            /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
+            /// behind TLS.
+            pub fn host(mut self, host: &str) -> Self {
+                self.bind.host = Some(host.to_owned());
+                self
+            }
+        }
+    };
+}
+pub(crate) use bind_setters;
+
 /// Answers one connection. The connection is over when the future is.
 pub(crate) type Serve = Arc<dyn Fn(Recorded) -> Answer + Send + Sync>;
 pub(crate) type Answer = Pin<Box<dyn Future<Output = ()> + Send>>;

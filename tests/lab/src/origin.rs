@@ -34,11 +34,10 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
 use tokio::io::{AsyncWriteExt, copy, split};
 
 use crate::ca::Ca;
-use crate::listen::{Answer, Bind, Ledger, Listening};
+use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::lock;
 use crate::record::Connection;
 use crate::request::Request;
@@ -104,26 +103,9 @@ enum Page {
     Redirect(HeaderValue),
 }
 
+bind_setters!(OriginBuilder);
+
 impl OriginBuilder {
-    /// Listens on `[::1]`.
-    pub fn listen_v6(mut self) -> Self {
-        self.bind.v6 = true;
-        self
-    }
-
-    /// Listens behind TLS.
-    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
-        self.bind.tls = Some(config);
-        self
-    }
-
-    /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
-    /// behind TLS.
-    pub fn host(mut self, host: &str) -> Self {
-        self.bind.host = Some(host.to_owned());
-        self
-    }
-
     /// Answers this path with these bytes, as `text/html`.
     pub fn page(mut self, path: &str, html: impl Into<Bytes>) -> Self {
         self.pages.insert(path.to_owned(), Page::Html(html.into()));

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::ServerConfig;
 
 use crate::Fault;
 use crate::ca::Ca;
 use crate::forward::{Proxy, Rules};
 use crate::intercept::Interception;
-use crate::listen::{Answer, Bind, Ledger, Listening};
+use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::script::Script;
 
 /// A forward proxy on loopback. [`Listening`] has its record.
@@ -54,30 +53,13 @@ pub struct ForwardProxyBuilder {
     rules: Rules,
 }
 
+bind_setters!(ForwardProxyBuilder);
+
 impl ForwardProxyBuilder {
     /// Requires these credentials. Without them the answer is 407, and the connection stays open.
     pub fn basic(mut self, user: &str, password: &str) -> Self {
         let credentials = STANDARD.encode(format!("{user}:{password}"));
         self.rules.authorization = Some(format!("Basic {credentials}"));
-        self
-    }
-
-    /// Listens behind TLS.
-    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
-        self.bind.tls = Some(config);
-        self
-    }
-
-    /// Listens on `[::1]`.
-    pub fn listen_v6(mut self) -> Self {
-        self.bind.v6 = true;
-        self
-    }
-
-    /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
-    /// behind TLS.
-    pub fn host(mut self, host: &str) -> Self {
-        self.bind.host = Some(host.to_owned());
         self
     }
 

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
-use crate::listen::{Answer, Bind, Ledger, Listening};
+use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::script::{Script, read_head};
 use crate::target::Targets;
 use crate::tee::Recorded;
@@ -58,29 +56,12 @@ pub struct ScriptedProxyBuilder {
     targets: Targets,
 }
 
+bind_setters!(ScriptedProxyBuilder);
+
 impl ScriptedProxyBuilder {
     /// Adds the script of the next connection. The last script also applies to all later connections.
     pub fn script(mut self, script: impl Into<Script>) -> Self {
         self.scripts.push(script.into());
-        self
-    }
-
-    /// Listens on `[::1]`.
-    pub fn listen_v6(mut self) -> Self {
-        self.bind.v6 = true;
-        self
-    }
-
-    /// Listens behind TLS.
-    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
-        self.bind.tls = Some(config);
-        self
-    }
-
-    /// Sets the host that URLs name, bracketed if it is an IPv6 address. The default is the address, or `localhost`
-    /// behind TLS.
-    pub fn host(mut self, host: &str) -> Self {
-        self.bind.host = Some(host.to_owned());
         self
     }
 

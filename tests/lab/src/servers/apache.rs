@@ -53,10 +53,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
     let running: Running = process::start("apache", setup.tls.is_some(), |dir, addr, tls| {
         dir.write("passwd", &password)?;
         dir.write("proxy.conf", &proxy(setup, dir))?;
-        if let Some(files) = &setup.tls {
-            dir.write("tls.pem", &files.cert_pem)?;
-            dir.write("tls.key", &files.key_pem)?;
-        }
+        dir.write_tls(setup)?;
         let config = dir.write("httpd.conf", &server(dir, modules, addr, tls))?;
         let mut command = Command::new(&program);
         command.args(["-DFOREGROUND", "-f"]).arg(config);

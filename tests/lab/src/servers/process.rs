@@ -7,7 +7,7 @@
 //! dropped, and also when the test process is killed. The guard then ends the server's process group and removes its
 //! folder.
 
-use super::StartError;
+use super::{Setup, StartError};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -76,6 +76,15 @@ impl Scratch {
         let path = self.path().join(name);
         fs::write(&path, text).map_err(|e| StartError::io(format!("cannot write {}", path.display()), e))?;
         Ok(path)
+    }
+
+    /// Writes `tls.pem` and `tls.key`, if the server is to speak TLS.
+    pub(super) fn write_tls(&self, setup: &Setup) -> Result<(), StartError> {
+        if let Some(files) = &setup.tls {
+            self.write("tls.pem", &files.cert_pem)?;
+            self.write("tls.key", &files.key_pem)?;
+        }
+        Ok(())
     }
 }
 

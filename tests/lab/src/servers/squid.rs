@@ -38,10 +38,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
     let running: Running = process::start("squid", setup.tls.is_some(), |dir, addr, tls| {
         dir.write("passwd", &password)?;
         dir.write("hosts", &hosts(setup))?;
-        if let Some(files) = &setup.tls {
-            dir.write("tls.pem", &files.cert_pem)?;
-            dir.write("tls.key", &files.key_pem)?;
-        }
+        dir.write_tls(setup)?;
         let config = dir.write("squid.conf", &config(setup, dir, checker, addr, tls))?;
         let service = format!("lab{}", addr.port());
         let mut command = Command::new(&program);
