@@ -3,6 +3,7 @@
 mod connector;
 mod errors;
 mod handshake;
+mod modules;
 mod order;
 mod proxy_tls;
 mod request;
