@@ -184,6 +184,7 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
     let digits = length.bytes().all(|b| b.is_ascii_digit());
     let length = match length.parse::<u8>() {
         Ok(length) if digits => length,
+        _ if length.contains(':') => return Err("a network cannot have a port"),
         _ => return Err("the prefix length is not a number"),
     };
     let net = IpNet::new(ip, length).map_err(|_| "the prefix is longer than the address")?;

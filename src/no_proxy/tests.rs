@@ -330,7 +330,7 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
         ("192.168.*", STAR),
         ("www.*.com", STAR),
         ("*:80", STAR),
-        ("1.2.3.0/24:80", NO_LENGTH),
+        ("1.2.3.0/24:80", "a network cannot have a port"),
         ("1.2.3.0/", NO_LENGTH),
         ("1.2.3.0/+8", NO_LENGTH),
         ("1.2.3.0/256", NO_LENGTH),
