@@ -169,12 +169,17 @@ impl Names {
         }
     }
 
+    #[inline]
     fn find(&self, text: &str, host: &str, port: Option<u16>) -> Option<u32> {
         let (text, host) = (text.as_bytes(), host.as_bytes());
         if self.table.is_empty() {
             let rule = self.rules.iter().find(|rule| rule.matches(text, host, port))?;
             return Some(rule.rank);
         }
+        self.find_in_table(text, host, port)
+    }
+
+    fn find_in_table(&self, text: &[u8], host: &[u8], port: Option<u16>) -> Option<u32> {
         let mut found = None;
         for_each_parent(host, |length, hash| {
             if self.lengths.contains(length) {
