@@ -64,9 +64,10 @@ pub(crate) struct RequestSpan {
 
 #[cfg(feature = "client")]
 impl RequestSpan {
-    pub(crate) fn new(
+    /// Reads the target only if the span is recorded.
+    pub(crate) fn new<T: Display>(
         method: &impl Display,
-        target: Option<&impl Display>,
+        target: impl FnOnce() -> Option<T>,
         purpose: Option<&str>,
         route: &impl Display,
     ) -> Self {
@@ -75,7 +76,7 @@ impl RequestSpan {
             span: tracing::debug_span!(
                 "outbound request",
                 %method,
-                target = target.map(tracing::field::display),
+                target = target().map(tracing::field::display),
                 purpose,
                 %route,
             ),

@@ -301,10 +301,9 @@ impl Decided {
     }
 
     fn span(&self) -> RequestSpan {
-        let target = Target::try_from(self.request.uri()).ok();
         RequestSpan::new(
             self.request.method(),
-            target.as_ref(),
+            || Target::try_from(self.request.uri()).ok(),
             self.purpose.as_deref(),
             &self.route,
         )

@@ -157,19 +157,21 @@ impl ProxyConnection {
         T: Read + Write + Unpin,
     {
         self.steps(dial).await.map_err(|(stage, failure)| {
-            let mut error = ConnectError::new(stage, failure).through(&self.proxy);
-            // A `Client` connects to a proxy that forwards without a target in mind.
-            if self
-                .proxy
-                .dial_uri()
-                .authority()
-                .is_none_or(|proxy| *proxy != *self.authority)
-            {
-                error = error.to(&self.authority);
-            }
+            let error = ConnectError::new(stage, failure).through(&self.proxy);
+            let error = match self.is_for_any_target() {
+                true => error,
+                false => error.to(&self.authority),
+            };
             trace::connect_failed(&error);
             error
         })
+    }
+
+    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
+    /// proxy itself, since requests to any target can use it.
+    fn is_for_any_target(&self) -> bool {
+        let proxy = self.proxy.dial_uri().authority();
+        matches!(self.route, Route::Forward(_)) && proxy.is_some_and(|proxy| *proxy == *self.authority)
     }
 
     async fn steps<T>(&self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, (Stage, Failure)>
@@ -204,12 +206,13 @@ impl ProxyConnection {
             let tls = match self.shared.config.tls() {
                 Some(tls) => tls.clone(),
                 // The settings name no `https://` proxy. This one came with a `Destination`.
-                None => TlsConfig::platform().map_err(io::Error::other)?,
+                None => TlsConfig::platform().map_err(|error| Failure::Tls(io::Error::other(error)))?,
             };
             // This crate speaks HTTP/1.1 to proxies, so it offers nothing else.
-            tls::handshake(stream, self.proxy.host_name(), &tls, vec![b"http/1.1".to_vec()]).await
+            tls::handshake(stream, self.proxy.host_name(), &tls, vec![b"http/1.1".to_vec()])
+                .await
+                .map_err(Failure::Tls)
         };
-        let handshake = async { handshake.await.map_err(Failure::Tls) };
         let tls = self.deadline.run(handshake, Failure::Timeout).await?;
         Ok(Io::Tls(Box::new(tls)))
     }

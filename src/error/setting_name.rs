@@ -19,43 +19,33 @@ enum Place {
 }
 
 impl SettingName {
+    const fn new(name: Cow<'static, str>, place: Place) -> Self {
+        Self { name, place }
+    }
+
     /// Creates the name of an environment variable, as it is spelled there.
     pub(crate) fn variable(name: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            name: name.into(),
-            place: Place::Environment,
-        }
+        Self::new(name.into(), Place::Environment)
     }
 
     /// Creates the name of a header field that code sets.
     pub(crate) fn header(name: &http::HeaderName) -> Self {
-        Self {
-            name: name.as_str().to_owned().into(),
-            place: Place::Code,
-        }
+        Self::new(name.as_str().to_owned().into(), Place::Code)
     }
 
     /// Creates the name of a builder's method, or of another place in the application's code.
     pub(crate) const fn code(name: &'static str) -> Self {
-        Self {
-            name: Cow::Borrowed(name),
-            place: Place::Code,
-        }
+        Self::new(Cow::Borrowed(name), Place::Code)
     }
 
+    /// Creates the name of a top-level key in a settings file.
     pub(crate) const fn key_name(name: &'static str) -> Self {
-        Self {
-            name: Cow::Borrowed(name),
-            place: Place::File,
-        }
+        Self::new(Cow::Borrowed(name), Place::File)
     }
 
     /// Creates the name of a key in a settings file from its path: `by_domain[1].include[0]`, counted from 0.
     pub(crate) fn key(path: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            name: path.into(),
-            place: Place::File,
-        }
+        Self::new(path.into(), Place::File)
     }
 
     /// Returns the variable as it is spelled, the builder's method, or the path of the settings file's key

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
-use tower_outbound_proxy::{Client, ProxyLayer, Route, connector::ConnectResponse};
+use tower_outbound_proxy::{Client, ConnectError, ProxyConfig, ProxyLayer, Route, connector::ConnectResponse};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, within};
 
 use super::{
@@ -338,5 +338,36 @@ async fn a_response_tells_its_route() {
             }
             within(response.into_body().collect()).await.unwrap();
         }
+    }
+}
+
+/// A connection to a proxy that forwards is for any target, so the proxy is not named as its own.
+#[tokio::test]
+async fn a_proxy_that_cannot_be_reached_is_named_once() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let config = ProxyConfig::builder()
+        .all(format!("http://{nobody}"))
+        .loopback_direct(false);
+    let client = Client::builder().config(config.build().unwrap()).build().unwrap();
+    for (url, text) in [
+        (
+            "http://origin.test/",
+            format!("proxy http://{nobody}: connecting to the proxy failed"),
+        ),
+        (
+            "https://origin.test/",
+            format!("proxy http://{nobody}, to origin.test:443: connecting to the proxy failed"),
+        ),
+        (
+            &format!("ws://{nobody}/"),
+            format!("proxy http://{nobody}, to {nobody}: connecting to the proxy failed"),
+        ),
+    ] {
+        let request = Request::get(url).body(String::new()).unwrap();
+        let error = within(client.clone().oneshot(request)).await.unwrap_err();
+        assert_eq!(ConnectError::find(&error).unwrap().to_string(), text, "{url}");
     }
 }
