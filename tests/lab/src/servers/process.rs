@@ -168,7 +168,8 @@ async fn wait(running: &mut Running, name: &str, (ready, times): (&str, usize)) 
         if let Some(status) = exited.map_err(|e| StartError::io(format!("cannot watch {name}"), e))? {
             return Err(StartError::new(format!("{name} ended with {status}")));
         }
-        if log.matches(ready).count() >= times {
+        // Squid reports a port before it listens on it.
+        if log.matches(ready).count() >= times && running.listens() {
             return Ok(());
         }
         if port_taken(&log) {
@@ -198,6 +199,21 @@ fn free_ports(count: usize) -> io::Result<Vec<SocketAddr>> {
 impl Running {
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Returns true if the operating system accepts connections on every port. A connection of our own would be in the
+    /// server's log.
+    fn listens(&self) -> bool {
+        const LISTEN: &str = "0A";
+        let sockets = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        [Some(self.addr), self.tls_addr].into_iter().flatten().all(|addr| {
+            let port = format!(":{:04X}", addr.port());
+            sockets.lines().any(|line| {
+                let mut columns = line.split_ascii_whitespace().skip(1);
+                let (local, state) = (columns.next(), columns.nth(1));
+                local.is_some_and(|local| local.ends_with(&port)) && state == Some(LISTEN)
+            })
+        })
     }
 
     fn read(&self, name: &str) -> String {
