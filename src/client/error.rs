@@ -1,6 +1,6 @@
 //! [`ClientError`]: a request that got no response.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{
     error::{BoxError, ConnectError},
@@ -24,11 +24,27 @@ pub(super) enum Failure {
         error: BoxError,
     },
     Timeout,
+    /// No connection became free under the limit.
+    NoneFree {
+        waited: Duration,
+        limit: usize,
+    },
     Aborted,
     Send {
         error: hyper::Error,
-        before_request: bool,
+        processed: Processed,
     },
+}
+
+/// The part that the server has in a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processed {
+    /// No byte of the request was sent.
+    Unsent,
+    /// The server promised not to have processed the request (RFC 9113 8.7).
+    Refused,
+    /// The server may have processed the request.
+    Maybe,
 }
 
 impl From<TargetError> for Failure {
@@ -59,14 +75,14 @@ impl ClientError {
         Self::new(Failure::Aborted)
     }
 
-    /// Returns true if the request failed before any of its bytes was sent. Repeating it is then safe, whatever its
-    /// method is.
+    /// Returns true if the request failed before any of its bytes was sent, or if the server promised not to have
+    /// processed it (`GOAWAY` and `REFUSED_STREAM`, RFC 9113 8.7). Repeating it is then safe, whatever its method is.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         !matches!(
             &*self.0,
             Failure::Send {
-                before_request: false,
+                processed: Processed::Maybe,
                 ..
             }
         )
@@ -90,11 +106,11 @@ impl ClientError {
         }
     }
 
-    /// Returns true if connecting took too long.
+    /// Returns true if connecting took too long, or waiting for a connection to become free.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match &*self.0 {
-            Failure::Timeout => true,
+            Failure::Timeout | Failure::NoneFree { .. } => true,
             Failure::Connect(error) => error.is_timeout(),
             _ => false,
         }
@@ -110,10 +126,15 @@ impl fmt::Display for ClientError {
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
-            Failure::Send {
-                before_request: true, ..
-            } => f.write_str("the connection was closed before the request was sent"),
-            Failure::Send { .. } => f.write_str("the connection broke after the request was sent"),
+            Failure::NoneFree { waited, limit } => write!(
+                f,
+                "no connection: none of the {limit} that `max_connections_per_key` allows became free within {waited:?}"
+            ),
+            Failure::Send { processed, .. } => f.write_str(match processed {
+                Processed::Unsent => "the connection was closed before the request was sent",
+                Processed::Refused => "the server refused the request without processing it",
+                Processed::Maybe => "the connection broke after the request was sent",
+            }),
         }
     }
 }
@@ -130,7 +151,9 @@ impl StdError for ClientError {
             Failure::Connect(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
-            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::Aborted => None,
+            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::NoneFree { .. } | Failure::Aborted => {
+                None
+            },
         }
     }
 }

@@ -34,9 +34,13 @@
 mod body;
 mod builder;
 mod connect;
+mod descriptors;
 mod error;
+mod http2;
 mod pool;
 mod reload;
+mod repeat;
+mod request_body;
 mod request_target;
 
 use std::{
@@ -61,13 +65,15 @@ pub use self::{
     reload::ConfigHandle,
 };
 use self::{
-    body::IntoBytes,
     error::Failure,
-    pool::{Pool, RequestBody, key::Key},
+    pool::{Pool, key::Key},
     reload::Settings,
+    repeat::{Repeats, Spare},
+    request_body::RequestBody,
 };
 use crate::{
     config::ProxyConfig,
+    connector::deadline::Deadline,
     decide::Subject,
     error::{BoxError, ConfigError},
     layer::Shared,
@@ -184,7 +190,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let request = request.map(|body| RequestBody::new(IntoBytes::new(body)));
+        let request = request.map(RequestBody::new);
         ResponseFuture {
             future: self.inner.clone().start(request),
         }
@@ -250,25 +256,26 @@ impl Inner {
         let invalid = |error| ClientError::new(Failure::Target(error));
         let uri = request_target::without_user_info(request.uri()).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
+        let deadline = Deadline::after(settings.connect_timeout);
+        let mut repeats = Repeats::default();
         loop {
             let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
-            let mut lease = self.pool.checkout(key).await?;
+            let mut lease = self.pool.checkout(key, deadline).await?;
             request_target::address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
+            let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }
                     // After an upgrade the connection speaks another protocol.
-                    let lease = Some(lease).filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
-                    return Ok(response.map(|body| ClientBody::new(body, lease)));
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        lease.upgrade();
+                        return Ok(response.map(|body| ClientBody::new(body, None)));
+                    }
+                    return Ok(response.map(|body| ClientBody::new(body, Some(lease))));
                 }
-                // The connection was stale: no byte of the request was sent.
-                Err((_, Some(unsent))) if lease.was_idle() => request = unsent,
-                Err((error, unsent)) => {
-                    let before_request = unsent.is_some();
-                    return Err(ClientError::new(Failure::Send { error, before_request }));
-                }
+                Err(failed) => request = repeats.next(failed, spare, &lease)?,
             }
         }
     }

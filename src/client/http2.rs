@@ -1,0 +1,80 @@
+//! HTTP/2 connections: their settings, and the task that moves their bytes.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use hyper::{
+    client::conn::http2::{self, Builder},
+    rt::{Read, Write},
+};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::{
+    pool::{OpenConnection, STREAMS_BEFORE_SETTINGS},
+    request_body::RequestBody,
+};
+
+pub(super) type Connection<T> = http2::Connection<T, RequestBody, TokioExecutor>;
+
+/// The settings of HTTP/2 connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Http2Settings {
+    pub(super) keep_alive_interval: Option<Duration>,
+    pub(super) keep_alive_timeout: Duration,
+    pub(super) stream_window: u32,
+    pub(super) connection_window: u32,
+}
+
+impl Default for Http2Settings {
+    fn default() -> Self {
+        Self {
+            keep_alive_interval: Some(Duration::from_secs(15)),
+            keep_alive_timeout: Duration::from_secs(10),
+            // hyper's own.
+            stream_window: 2 << 20,
+            // Go's. With a small one, a few responses that nobody reads stop all others on the connection.
+            connection_window: 1 << 30,
+        }
+    }
+}
+
+impl Http2Settings {
+    pub(super) fn builder(&self) -> Builder<TokioExecutor> {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.keep_alive_interval)
+            .keep_alive_timeout(self.keep_alive_timeout)
+            .initial_stream_window_size(self.stream_window)
+            .initial_connection_window_size(self.connection_window)
+            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS);
+        builder
+    }
+}
+
+/// Runs a connection until it takes no more requests. Tells the pool how many the peer takes at a time.
+pub(super) async fn run<T>(mut connection: Connection<T>, open: &OpenConnection)
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    let mut changed = pin!(open.link.changed());
+    poll_fn(|cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        if polled.is_ready() {
+            return polled;
+        }
+        while changed.as_mut().poll(cx).is_ready() {
+            changed.set(open.link.changed());
+        }
+        if open.link.allows(connection.current_max_send_streams()) {
+            open.settled();
+        }
+        polled
+    })
+    .await
+    // The requests on it receive the cause.
+    .unwrap_or_default();
+}
