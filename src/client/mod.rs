@@ -260,7 +260,7 @@ impl Inner {
         let mut repeats = Repeats::default();
         loop {
             let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
-            let mut lease = self.pool.checkout(key, deadline).await?;
+            let mut lease = self.pool.checkout(key, &uri, deadline).await?;
             request_target::address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
             let spare = Spare::of(&request, &lease);
             match lease.send(request).await {

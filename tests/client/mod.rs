@@ -5,6 +5,7 @@
 mod bodies;
 mod cancel;
 mod http2;
+mod isolation;
 mod keys;
 mod middleware;
 mod pool;

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::Uri;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -16,7 +17,7 @@ use super::{
     connection::{Connection, Removed},
     key::Key,
     lease::Lease,
-    line::{Answer, Ticket},
+    line::{Answer, Share, Ticket},
 };
 use crate::{
     client::error::{ClientError, Failure},
@@ -29,19 +30,23 @@ const GRACE: Duration = Duration::from_millis(10);
 
 impl Pool {
     /// Returns a connection for this key. Waiters are served in order.
-    pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, deadline: Deadline) -> Answer {
-        match self.take_or_wait(key) {
+    pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri, deadline: Deadline) -> Answer {
+        let share = self.limits.max_per_key.map_or(0, |_| self.shares.of(&key, uri));
+        match self.take_or_wait(key, share) {
             Ok(lease) => Ok(lease),
             Err(waiting) => waiting.lease(deadline).await,
         }
     }
 
-    fn take_or_wait(self: &Arc<Self>, key: Key) -> Result<Lease, Waiting> {
+    fn take_or_wait(self: &Arc<Self>, key: Key, share: Share) -> Result<Lease, Waiting> {
         let mut removed = Vec::new();
         let mut guard = self.lock();
         let (key, entry, common) = guard.entry(key);
-        let taken = entry.take(common, &mut removed);
-        let waiting = taken.is_none().then(|| entry.line.join());
+        let taken = match entry.line.may_use(share, self.limits.max_per_key) {
+            true => entry.take(common, &mut removed).map(|taken| entry.count(taken, share)),
+            false => None,
+        };
+        let waiting = taken.is_none().then(|| entry.line.join(share));
         let wanted = self.wanted(entry, &key);
         drop(guard);
         drop(removed);
@@ -74,11 +79,11 @@ impl Pool {
         let State { entries, common } = &mut *guard;
         let entry = entries.get_mut(key)?;
         let result = change(entry, common, &mut removed);
-        while !entry.line.is_empty() {
-            let Some(connection) = entry.take(common, &mut removed) else {
-                break;
-            };
-            served.push((entry.line.pop(), connection));
+        let limit = self.limits.max_per_key;
+        while entry.line.is_ready(limit) {
+            let Some(taken) = entry.take(common, &mut removed) else { break };
+            let Some((share, waiter)) = entry.line.pop(limit) else { break };
+            served.push((waiter, entry.count(taken, share)));
         }
         let wanted = self.wanted(entry, key);
         if entry.is_empty() {
@@ -92,7 +97,7 @@ impl Pool {
             let may_be_stale = connection.has_served;
             let lease = Lease::new(self, key, connection, may_be_stale);
             // If the waiter has left just now, its lease is dropped, which serves the next one.
-            let _ = waiter.map(|waiter| waiter.send(Ok(lease)));
+            let _ = waiter.send(Ok(lease));
         }
         self.open(key, wanted);
         self.reap_later(reaper);
@@ -122,6 +127,13 @@ impl Entry {
         self.reused += reused;
         common.reused += reused;
         Some(connection)
+    }
+
+    /// Counts a connection for a share.
+    fn count(&mut self, mut connection: Connection, share: Share) -> Connection {
+        self.line.begin(share);
+        connection.share = share;
+        connection
     }
 }
 

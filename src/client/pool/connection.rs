@@ -5,14 +5,14 @@ use std::sync::Arc;
 use hyper::client::conn::{http1, http2};
 use tokio::sync::oneshot;
 
-use super::link::Link;
+use super::{line::Share, link::Link};
 use crate::client::request_body::RequestBody;
 
 /// The sending half of a connection.
 pub(in crate::client) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
     Http2(http2::SendRequest<RequestBody>),
-    /// A share of an HTTP/2 connection that has sent its request.
+    /// None: the request was sent over HTTP/2, or the task of an HTTP/1.1 connection has ended.
     Spent,
 }
 
@@ -23,6 +23,8 @@ pub(super) struct Connection {
     /// Resolves when the task of an HTTP/1.1 connection has ended.
     pub(super) ended: Option<oneshot::Receiver<()>>,
     pub(super) has_served: bool,
+    /// The share that it counts for while it is in use.
+    pub(super) share: Share,
 }
 
 impl Connection {
@@ -72,6 +74,7 @@ impl Multiplexed {
             link: self.link.clone(),
             ended: None,
             has_served: std::mem::replace(&mut self.has_served, true),
+            share: 0,
         }
     }
 }

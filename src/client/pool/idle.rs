@@ -77,8 +77,9 @@ impl Entry {
 impl Pool {
     /// Checks a connection in: keeps it as idle, or passes it to the first waiter. `unused` is true if its request was
     /// not sent.
-    pub(super) fn checkin(self: &Arc<Self>, key: &Arc<Key>, connection: Connection, unused: bool) {
+    pub(super) fn checkin(self: &Arc<Self>, key: &Arc<Key>, mut connection: Connection, unused: bool) {
         self.change(key, |entry, common, removed| {
+            entry.line.end(std::mem::take(&mut connection.share));
             if unused {
                 entry.unused(common, &connection);
             }
@@ -86,13 +87,21 @@ impl Pool {
         });
     }
 
-    /// Handles the end of a request on an HTTP/2 connection, which may be idle now.
+    /// Handles the end of a request on an HTTP/1.1 connection that is not checked in.
+    pub(super) fn given_up(self: &Arc<Self>, key: &Arc<Key>, connection: Connection) {
+        if connection.share > 0 {
+            self.change(key, |entry, _, _| entry.line.end(connection.share));
+        }
+    }
+
+    /// Handles the end of a request on a connection without a sender of its own. An HTTP/2 connection may be idle now.
     pub(super) fn released(self: &Arc<Self>, key: &Arc<Key>, connection: Connection, unused: bool) {
         let link = connection.link.clone();
         self.change(key, |entry, common, removed| {
             if unused {
                 entry.unused(common, &connection);
             }
+            entry.line.end(connection.share);
             let http2 = entry.http2.iter_mut().find(|http2| Arc::ptr_eq(&http2.link, &link));
             let Some(http2) = http2 else { return };
             http2.users -= 1;
@@ -112,7 +121,7 @@ impl Pool {
         connection: Connection,
         removed: &mut Vec<Removed>,
     ) {
-        if connection.is_closed() || (entry.line.is_empty() && common.retired.has(key)) {
+        if connection.is_closed() || (entry.line.len() == 0 && common.retired.has(key)) {
             return removed.push(Removed::Http1(connection));
         }
         entry.idle.insert(common.idle.add(key, &connection.link), connection);
@@ -130,7 +139,7 @@ impl Pool {
     ) {
         let position = entry.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link));
         let Some(position) = position else { return };
-        if entry.http2[position].is_closed() || (entry.line.is_empty() && common.retired.has(key)) {
+        if entry.http2[position].is_closed() || (entry.line.len() == 0 && common.retired.has(key)) {
             return removed.push(Removed::Http2(entry.http2.remove(position)));
         }
         common.idle.add(key, link);
@@ -140,7 +149,7 @@ impl Pool {
     /// Removes the idle connections over the limit of a key, the longest idle first.
     fn evict_of_key(&self, entry: &mut Entry, common: &mut Common, removed: &mut Vec<Removed>) {
         // A waiter takes what is idle now.
-        let Some(most) = self.limits.max_idle_per_key.filter(|_| entry.line.is_empty()) else {
+        let Some(most) = self.limits.max_idle_per_key.filter(|_| entry.line.len() == 0) else {
             return;
         };
         while entry.idle() > most {

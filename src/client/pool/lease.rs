@@ -109,7 +109,7 @@ impl Lease {
                 match before_end(response.as_mut(), ended).await {
                     Some(result) => result,
                     None => {
-                        self.connection = None;
+                        connection.sender = Sender::Spent;
                         response.await
                     }
                 }
@@ -135,7 +135,9 @@ impl Lease {
 
     /// Ends the hold on a connection that has changed its protocol.
     pub(in crate::client) fn upgrade(mut self) {
-        self.connection = None;
+        if let Some(connection) = self.connection.take() {
+            self.pool.given_up(&self.key, connection);
+        }
     }
 }
 
@@ -164,8 +166,13 @@ impl Drop for Lease {
         let is_unused = matches!(self.progress, Progress::Unused);
         match (&connection.sender, self.progress) {
             (Sender::Http1(_), Progress::Unused) => self.pool.checkin(&self.key, connection, is_unused),
-            (Sender::Http1(_), Progress::Sent(_)) => connection.link.abort(),
-            (Sender::Http1(sender), Progress::Finished) if sender.is_closed() => {}
+            (Sender::Http1(_), Progress::Sent(_)) => {
+                connection.link.abort();
+                self.pool.given_up(&self.key, connection);
+            }
+            (Sender::Http1(sender), Progress::Finished) if sender.is_closed() => {
+                self.pool.given_up(&self.key, connection);
+            }
             (Sender::Http1(sender), Progress::Finished) if sender.is_ready() => {
                 self.pool.checkin(&self.key, connection, false);
             }
@@ -188,7 +195,8 @@ impl Lease {
     fn check_in_later(&self, mut connection: Connection) {
         // Without a runtime, nobody reads or writes the connection.
         let Ok(runtime) = Handle::try_current() else {
-            return connection.link.abort();
+            connection.link.abort();
+            return self.pool.given_up(&self.key, connection);
         };
         let (pool, key) = (Arc::downgrade(&self.pool), self.key.clone());
         runtime.spawn(async move {
@@ -198,7 +206,12 @@ impl Lease {
             };
             match (ready, pool.upgrade()) {
                 (Ok(Ok(())), Some(pool)) => pool.checkin(&key, connection, false),
-                _ => connection.link.abort(),
+                (_, pool) => {
+                    connection.link.abort();
+                    if let Some(pool) = pool {
+                        pool.given_up(&key, connection);
+                    }
+                }
             }
         });
     }

@@ -51,7 +51,7 @@ use self::{
     connection::{Connection, Multiplexed, Removed},
     idle::{Idle, Stamp},
     key::Key,
-    line::Line,
+    line::{Line, Shares},
     retired::Retired,
 };
 use super::connect::TargetConnector;
@@ -68,6 +68,7 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     connector: TargetConnector,
     limits: Limits,
+    shares: Shares,
     state: Mutex<State>,
     /// Dropped with the pool, which ends its connection attempts and its reaper.
     alive: watch::Sender<()>,
@@ -133,7 +134,7 @@ struct Entry {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.open == 0 && self.attempts.len() == 0 && self.line.is_empty()
+        self.open == 0 && self.attempts.len() == 0 && self.line.len() == 0
     }
 
     /// Returns the number of idle connections.
@@ -156,6 +157,7 @@ impl Pool {
         Arc::new(Self {
             connector,
             limits,
+            shares: Shares::default(),
             state: Mutex::default(),
             alive: watch::Sender::new(()),
         })

@@ -101,12 +101,12 @@ impl Pool {
                 Sender::Http2(sender) => {
                     let new = Multiplexed::new(sender, link.clone());
                     // Nobody waits, and another connection has room.
-                    let is_surplus = entry.line.is_empty() && entry.http2.iter().any(Multiplexed::has_room);
+                    let is_surplus = entry.line.len() == 0 && entry.http2.iter().any(Multiplexed::has_room);
                     match is_surplus || new.is_closed() {
                         true => removed.push(Removed::Http2(new)),
                         false => entry.http2.push(new),
                     }
-                    if entry.line.is_empty() {
+                    if entry.line.len() == 0 {
                         self.idled(entry, common, key, &link, removed);
                     }
                 }
@@ -116,6 +116,7 @@ impl Pool {
                         link: link.clone(),
                         ended: Some(ended),
                         has_served: false,
+                        share: 0,
                     };
                     self.keep(entry, common, key, new, removed);
                 }
@@ -144,7 +145,7 @@ impl Pool {
             entry.attempts.failed(&error);
             match error.is_timeout() || entry.line.len() <= entry.attempts.fresh() {
                 true => None,
-                false => entry.line.pop(),
+                false => entry.line.pop(None).map(|(_, waiter)| waiter),
             }
         });
         if let Some(waiter) = waiter.flatten() {
@@ -165,12 +166,12 @@ impl Pool {
             _ if entry.open + entry.attempts.len() == 0 => entry.line.len(),
             _ => 1,
         };
-        let told: Vec<_> = (0..told).filter_map(|_| entry.line.pop()).collect();
+        let told: Vec<_> = (0..told).filter_map(|_| entry.line.pop(None)).collect();
         if entry.is_empty() {
             guard.entries.remove(key);
         }
         drop(guard);
-        for waiter in told {
+        for (_, waiter) in told {
             let _ = waiter.send(Err(ClientError::new(Failure::Aborted)));
         }
     }
