@@ -218,7 +218,7 @@ impl<C> ClientBuilder<C> {
             None => TargetConnector::new(self.connector, self.target_tls, self.http2),
             Some(policy) if self.default_connector => {
                 TargetConnector::new(policy.http_connector(), self.target_tls, self.http2)
-            },
+            }
             Some(policy) => {
                 let (direct, proxy) = self.connector.split();
                 let guarded = Split::new(Guard::new(policy, direct.clone()), proxy.clone());

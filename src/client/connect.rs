@@ -6,10 +6,7 @@ use hyper::{
     client::conn::http1,
     rt::{Read, Write},
 };
-use hyper_util::{
-    client::legacy::connect::Connection,
-    rt::TokioIo,
-};
+use hyper_util::{client::legacy::connect::Connection, rt::TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,

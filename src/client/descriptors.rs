@@ -26,5 +26,7 @@ fn is_too_many(error: &io::Error) -> bool {
         // EMFILE, ENFILE
         false => [24, 23],
     };
-    error.raw_os_error().is_some_and(|code| code == process || code == system)
+    error
+        .raw_os_error()
+        .is_some_and(|code| code == process || code == system)
 }

@@ -151,9 +151,11 @@ impl StdError for ClientError {
             Failure::Connect(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
-            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::NoneFree { .. } | Failure::Aborted => {
-                None
-            },
+            Failure::Target(_)
+            | Failure::Purpose(_)
+            | Failure::Timeout
+            | Failure::NoneFree { .. }
+            | Failure::Aborted => None,
         }
     }
 }

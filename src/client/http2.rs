@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::{
-    pool::{OpenConnection, STREAMS_BEFORE_SETTINGS},
+    pool::{OpenConnection, STREAMS_UNKNOWN},
     request_body::RequestBody,
 };
 
@@ -50,7 +50,7 @@ impl Http2Settings {
             .keep_alive_timeout(self.keep_alive_timeout)
             .initial_stream_window_size(self.stream_window)
             .initial_connection_window_size(self.connection_window)
-            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS);
+            .initial_max_send_streams(STREAMS_UNKNOWN);
         builder
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! A body can be sent again if at most one frame of it was taken, as from a body in memory.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, io};
 
 use h2::Reason;
 use http::Request;
@@ -62,8 +62,11 @@ impl Repeats {
         let SendError {
             error,
             unsent,
-            is_unanswered,
+            is_http2,
+            read_nothing,
         } = failed;
+        // Over HTTP/2, what was read may belong to other requests.
+        let is_unanswered = if is_http2 { is_lost(&error) } else { read_nothing };
         let is_idempotent = spare.0.as_ref().is_some_and(|spare| spare.method().is_idempotent());
         let is_refused = is_refused(&error);
         let processed = match (&unsent, is_refused) {
@@ -77,9 +80,7 @@ impl Repeats {
                 self.promises += 1;
                 spare.again()
             }
-            Processed::Maybe if lease.may_be_stale() && is_idempotent && (is_unanswered || is_lost(&error)) => {
-                spare.again()
-            }
+            Processed::Maybe if lease.may_be_stale() && is_idempotent && is_unanswered => spare.again(),
             _ => None,
         };
         again.ok_or_else(|| ClientError::new(Failure::Send { error, processed }))
@@ -88,7 +89,7 @@ impl Repeats {
 
 /// Returns true if the server promised not to have processed the request.
 fn is_refused(error: &hyper::Error) -> bool {
-    find_http2(error).is_some_and(|error| {
+    find::<h2::Error>(error).is_some_and(|error| {
         let is_refused_stream = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         error.is_remote() && (error.is_go_away() || is_refused_stream)
     })
@@ -96,10 +97,10 @@ fn is_refused(error: &hyper::Error) -> bool {
 
 /// Returns true if an HTTP/2 connection ended under the request.
 fn is_lost(error: &hyper::Error) -> bool {
-    find_http2(error).is_some_and(h2::Error::is_io) || error.is_timeout()
+    find::<io::Error>(error).is_some() || error.is_timeout()
 }
 
-fn find_http2(error: &hyper::Error) -> Option<&h2::Error> {
+fn find<T: StdError + 'static>(error: &hyper::Error) -> Option<&T> {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref() {

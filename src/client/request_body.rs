@@ -144,7 +144,9 @@ impl Body for RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").field("size_hint", &self.size_hint()).finish()
+        f.debug_struct("RequestBody")
+            .field("size_hint", &self.size_hint())
+            .finish()
     }
 }
 

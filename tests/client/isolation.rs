@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame};
 use tokio::{task::JoinSet, time::timeout};
 use tower::ServiceExt;
 use tower_outbound_proxy::{Client, ConnectError, ProxyLayer};
-use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Origin, ScriptedProxy, Script, Step, within};
+use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Origin, Script, ScriptedProxy, Step, within};
 
 use super::{
     TestClient, builder, client, eventually, fetch, fetch_at_once, get, now, opened, read, request, send, through,
@@ -32,7 +32,10 @@ struct Origins(Origin, Origin);
 
 impl Origins {
     async fn start(ca: &Ca) -> Self {
-        Self(Origin::https(ca, &["a.test"], &["h2", "http/1.1"]).await, Origin::http().await)
+        Self(
+            Origin::https(ca, &["a.test"], &["h2", "http/1.1"]).await,
+            Origin::http().await,
+        )
     }
 
     fn urls(&self) -> [String; 2] {
@@ -47,7 +50,11 @@ async fn an_unanswered_connect_costs_little_time() {
     let origins = Origins::start(&ca).await;
     for limit in [usize::MAX, 1] {
         for url in origins.urls() {
-            let proxy = ScriptedProxy::builder().script(Fault::Hang).script(tunnel()).start().await;
+            let proxy = ScriptedProxy::builder()
+                .script(Fault::Hang)
+                .script(tunnel())
+                .start()
+                .await;
             let client: TestClient = builder(through(proxy.url()), &ca)
                 .max_connections_per_key(limit)
                 .build()
@@ -55,7 +62,10 @@ async fn an_unanswered_connect_costs_little_time() {
             let started = Instant::now();
             fetch(&client, &url).await;
             let took = started.elapsed();
-            assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&took), "{took:?}");
+            assert!(
+                (Duration::from_millis(900)..Duration::from_secs(3)).contains(&took),
+                "{took:?}"
+            );
             fetch(&client, &url).await;
             assert_eq!(opened(&proxy), 2);
             // What nobody answered is ended as well.
@@ -71,7 +81,11 @@ async fn a_given_up_connect_is_not_waited_for() {
     let ca = Ca::new();
     let origins = Origins::start(&ca).await;
     for url in origins.urls() {
-        let proxy = ScriptedProxy::builder().script(Fault::Hang).script(tunnel()).start().await;
+        let proxy = ScriptedProxy::builder()
+            .script(Fault::Hang)
+            .script(tunnel())
+            .start()
+            .await;
         let client = client(through(proxy.url()), &ca);
         let short = Duration::from_millis(300);
         assert!(timeout(short, send(&client, request(&url))).await.is_err());
@@ -85,14 +99,23 @@ async fn a_given_up_connect_is_not_waited_for() {
 #[tokio::test]
 async fn a_late_answer_is_heard() {
     let ca = Ca::new();
-    let late: Script = [Step::Wait(Duration::from_millis(3500)), Step::established(), Step::Tunnel].into();
+    let late: Script = [
+        Step::Wait(Duration::from_millis(3500)),
+        Step::established(),
+        Step::Tunnel,
+    ]
+    .into();
     let origins = Origins::start(&ca).await;
     for url in origins.urls() {
         let proxy = ScriptedProxy::start(late.clone()).await;
         let client = client(through(proxy.url()), &ca);
         let started = Instant::now();
         fetch(&client, &url).await;
-        assert!(started.elapsed() < Duration::from_millis(4500), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_millis(4500),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -103,14 +126,22 @@ async fn a_refused_connect_is_one_requests_failure() {
     let origins = Origins::start(&ca).await;
     for first in [Script::from(Step::Close), Step::Reset.into(), Step::send(NO).into()] {
         for url in origins.urls() {
-            let proxy = ScriptedProxy::builder().script(first.clone()).script(tunnel()).start().await;
+            let proxy = ScriptedProxy::builder()
+                .script(first.clone())
+                .script(tunnel())
+                .start()
+                .await;
             let client = client(through(proxy.url()), &ca);
             let mut tasks = JoinSet::new();
             for _ in 0..50 {
                 let (client, url) = (client.clone(), url.clone());
                 tasks.spawn(async move { send(&client, request(&url)).await.is_err() });
             }
-            let failed = within(tasks.join_all()).await.into_iter().filter(|failed| *failed).count();
+            let failed = within(tasks.join_all())
+                .await
+                .into_iter()
+                .filter(|failed| *failed)
+                .count();
             assert_eq!(failed, 1, "{url}");
         }
     }
@@ -144,7 +175,11 @@ async fn nobody_inherits_a_deadline() {
     let ca = Ca::new();
     let origins = Origins::start(&ca).await;
     for url in origins.urls() {
-        let proxy = ScriptedProxy::builder().script(Fault::Hang).script(tunnel()).start().await;
+        let proxy = ScriptedProxy::builder()
+            .script(Fault::Hang)
+            .script(tunnel())
+            .start()
+            .await;
         let layer = ProxyLayer::new(through(proxy.url())).with_connect_timeout(Some(Duration::from_millis(800)));
         let client: TestClient = builder(unproxied(), &ca).layer(layer).build().unwrap();
         let first = tokio::spawn({
@@ -154,7 +189,13 @@ async fn nobody_inherits_a_deadline() {
         tokio::time::sleep(Duration::from_millis(700)).await;
         fetch(&client, &url).await;
         // Unless the second one's connection was there first.
-        assert!(within(first).await.unwrap().err().is_none_or(|error| error.is_timeout()));
+        assert!(
+            within(first)
+                .await
+                .unwrap()
+                .err()
+                .is_none_or(|error| error.is_timeout())
+        );
     }
 }
 
@@ -198,7 +239,11 @@ async fn given_up_requests_hold_no_sockets() {
         let mut tasks = JoinSet::new();
         for n in 0..50 {
             let (client, url) = (client.clone(), format!("https://o{n}.test/"));
-            tasks.spawn(async move { timeout(Duration::from_millis(200), send(&client, request(&url))).await.is_err() });
+            tasks.spawn(async move {
+                timeout(Duration::from_millis(200), send(&client, request(&url)))
+                    .await
+                    .is_err()
+            });
         }
         assert!(within(tasks.join_all()).await.into_iter().all(|given_up| given_up));
         assert_eq!(opened(&proxy), 50);
@@ -212,7 +257,10 @@ async fn given_up_requests_hold_no_sockets() {
 async fn an_unfinished_upload_holds_no_connection() {
     const EARLY: &str = "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno";
     let server = ScriptedProxy::start([Step::send(EARLY), Step::Hang]).await;
-    let client: Client<Endless> = builder(unproxied(), &Ca::new()).max_connections_per_key(1).build().unwrap();
+    let client: Client<Endless> = builder(unproxied(), &Ca::new())
+        .max_connections_per_key(1)
+        .build()
+        .unwrap();
     for _ in 0..3 {
         let request = Request::post(server.url()).body(Endless).unwrap();
         let response = within(client.clone().oneshot(request)).await.unwrap();
@@ -237,18 +285,31 @@ impl Body for Endless {
 #[test]
 fn a_runtime_that_stands_still_stops_no_other() {
     let runtime = |threads| {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .unwrap()
     };
     let servers = runtime(1);
     let ca = Ca::new();
     let origins = servers.block_on(Origins::start(&ca));
     for url in origins.urls() {
-        let slow: Script = [Step::Wait(Duration::from_millis(500)), Step::established(), Step::Tunnel].into();
+        let slow: Script = [
+            Step::Wait(Duration::from_millis(500)),
+            Step::established(),
+            Step::Tunnel,
+        ]
+        .into();
         let proxy = ScriptedProxy::builder().script(slow).script(tunnel());
         let proxy = servers.block_on(proxy.start());
         let client = client(through(proxy.url()), &ca);
-        let still = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let given_up = still.block_on(async { timeout(Duration::from_millis(100), send(&client, request(&url))).await });
+        let still = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let given_up =
+            still.block_on(async { timeout(Duration::from_millis(100), send(&client, request(&url))).await });
         assert!(given_up.is_err());
         let other = runtime(1);
         let started = Instant::now();
@@ -270,10 +331,16 @@ async fn idle_connections_give_up_their_descriptors() {
         let program = std::env::current_exe().unwrap();
         let mut child = Command::new("sh");
         child
-            .args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact {test} --nocapture")])
+            .args([
+                "-c",
+                &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact {test} --nocapture"),
+            ])
             .arg(program)
             .env(ORIGIN, origin.url("").replace("127.0.0.1", "NAME.test"));
-        let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+        let output = tokio::task::spawn_blocking(move || child.output())
+            .await
+            .unwrap()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         assert_eq!(origin.requests().len(), 2 * DESCRIPTORS);
         return;
@@ -300,7 +367,10 @@ async fn idle_connections_are_limited_by_default() {
 #[tokio::test]
 async fn a_long_line_is_served() {
     let origin = Origin::http().await;
-    let client: TestClient = builder(unproxied(), &Ca::new()).max_connections_per_key(1).build().unwrap();
+    let client: TestClient = builder(unproxied(), &Ca::new())
+        .max_connections_per_key(1)
+        .build()
+        .unwrap();
     let held = get(&client, &origin.url("/bytes/100000")).await;
     let mut tasks = JoinSet::new();
     for n in 0..2000 {
@@ -312,9 +382,18 @@ async fn a_long_line_is_served() {
     }
     eventually(|| now(&client)[3] == 100).await;
     read(held).await;
-    let served = within(tasks.join_all()).await.into_iter().filter(|served| *served).count();
+    let served = within(tasks.join_all())
+        .await
+        .into_iter()
+        .filter(|served| *served)
+        .count();
     assert_eq!(served, 100);
-    let heard: Vec<_> = origin.requests().iter().skip(1).map(|request| request.target.clone()).collect();
+    let heard: Vec<_> = origin
+        .requests()
+        .iter()
+        .skip(1)
+        .map(|request| request.target.clone())
+        .collect();
     assert!(heard.is_sorted(), "{heard:?}");
     assert_eq!((opened(&origin), now(&client)), (1, [1, 1, 0, 0]));
 }
@@ -324,7 +403,10 @@ async fn a_long_line_is_served() {
 async fn a_slow_origin_leaves_a_forward_proxy_to_others() {
     let origin = Origin::http().await;
     let proxy = ForwardProxy::builder().start().await;
-    let client: TestClient = builder(through(proxy.url()), &Ca::new()).max_connections_per_key(4).build().unwrap();
+    let client: TestClient = builder(through(proxy.url()), &Ca::new())
+        .max_connections_per_key(4)
+        .build()
+        .unwrap();
     let slow = format!("http://slow.test:{}/slow/4000", origin.port());
     let mut tasks = JoinSet::new();
     for _ in 0..20 {

@@ -58,6 +58,7 @@ impl Pool {
                 key,
                 ticket,
                 answer,
+                is_answered: false,
             }),
             (None, None) => unreachable!("a request without a connection waits"),
         }
@@ -81,8 +82,12 @@ impl Pool {
         let result = change(entry, common, &mut removed);
         let limit = self.limits.max_per_key;
         while entry.line.is_ready(limit) {
-            let Some(taken) = entry.take(common, &mut removed) else { break };
-            let Some((share, waiter)) = entry.line.pop(limit) else { break };
+            let Some(taken) = entry.take(common, &mut removed) else {
+                break;
+            };
+            let Some((share, waiter)) = entry.line.pop(limit) else {
+                break;
+            };
             served.push((waiter, entry.count(taken, share)));
         }
         let wanted = self.wanted(entry, key);
@@ -143,6 +148,7 @@ struct Waiting {
     key: Arc<Key>,
     ticket: Ticket,
     answer: oneshot::Receiver<Answer>,
+    is_answered: bool,
 }
 
 impl Waiting {
@@ -152,7 +158,10 @@ impl Waiting {
             let patience = Instant::now() + PATIENCE;
             let until = end.map_or(patience, |end| end.min(patience));
             match timeout_at(until, &mut self.answer).await {
-                Ok(answer) => return answer.unwrap_or_else(|_| Err(ClientError::aborted())),
+                Ok(answer) => {
+                    self.is_answered = true;
+                    return answer.unwrap_or_else(|_| Err(ClientError::aborted()));
+                }
                 Err(_) if Some(until) == end => return Err(self.timed_out(deadline)),
                 // The waiter's own runtime looks after the attempts, because nobody may be driving theirs.
                 Err(_) => self.pool.update(&self.key),
@@ -177,6 +186,9 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
         let ticket = self.ticket;
         self.pool.change(&self.key, |entry, _, _| entry.line.leave(ticket));
     }

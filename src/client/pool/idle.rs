@@ -69,7 +69,11 @@ impl Entry {
     /// Returns the stamp of the longest idle connection.
     fn oldest(&self) -> Option<Stamp> {
         let http1 = self.idle.first_key_value().map(|(stamp, _)| *stamp);
-        let http2 = self.http2.iter().map(|http2| http2.link.stamp()).filter(|stamp| *stamp > 0);
+        let http2 = self
+            .http2
+            .iter()
+            .map(|http2| http2.link.stamp())
+            .filter(|stamp| *stamp > 0);
         http1.into_iter().chain(http2).min()
     }
 }

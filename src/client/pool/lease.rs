@@ -53,8 +53,9 @@ pub(in crate::client) struct SendError {
     pub(in crate::client) error: hyper::Error,
     /// The request, if no byte of it was sent.
     pub(in crate::client) unsent: Option<Request<RequestBody>>,
-    /// True if not a byte was read from an HTTP/1.1 connection since the request was sent.
-    pub(in crate::client) is_unanswered: bool,
+    pub(in crate::client) is_http2: bool,
+    /// True if not a byte was read from the connection since the request was sent.
+    pub(in crate::client) read_nothing: bool,
 }
 
 impl Lease {
@@ -124,7 +125,8 @@ impl Lease {
         result.map_err(|mut error| SendError {
             unsent: error.take_message(),
             error: error.into_error(),
-            is_unanswered: !is_http2 && link.read() == read,
+            is_http2,
+            read_nothing: link.read() == read,
         })
     }
 

@@ -100,7 +100,9 @@ impl Line {
 
     /// Returns true if the first waiter may use a further connection of `limit`.
     pub(super) fn is_ready(&self, limit: Option<usize>) -> bool {
-        self.order.first().is_some_and(|(_, _, share)| self.may_use(*share, limit))
+        self.order
+            .first()
+            .is_some_and(|(_, _, share)| self.may_use(*share, limit))
     }
 
     /// Counts a connection as in use.

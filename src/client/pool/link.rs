@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::client::legacy::connect::Connected;
 use super::idle::Stamp;
+use hyper_util::client::legacy::connect::Connected;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -22,9 +22,12 @@ use tokio::{
     time::Instant,
 };
 
-/// Streams that an HTTP/2 client may open before the peer's SETTINGS tell how many the peer allows. Requests beyond it
-/// wait in the pool, where they can still be sent on another connection.
-pub(in crate::client) const STREAMS_BEFORE_SETTINGS: usize = 1;
+/// Requests on an HTTP/2 connection before the peer's SETTINGS tell how many the peer allows. Others wait in the pool,
+/// where they can still be sent on another connection.
+const STREAMS_BEFORE_SETTINGS: usize = 1;
+
+/// The number of streams that a connection reports before the peer's SETTINGS; no peer can allow as many.
+pub(in crate::client) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
 
 /// An open connection, as far as its stream, its task, its requests and the pool must agree on it.
 pub(in crate::client) struct Link {
@@ -90,11 +93,11 @@ impl Link {
 
     /// Records the peer's limit. Returns true if it is news.
     pub(in crate::client) fn allows(&self, streams: usize) -> bool {
-        if self.streams.swap(streams, Ordering::AcqRel) == streams {
+        if streams == STREAMS_UNKNOWN {
             return false;
         }
-        self.settled.store(true, Ordering::Release);
-        true
+        let before = self.streams.swap(streams, Ordering::AcqRel);
+        !self.settled.swap(true, Ordering::AcqRel) || before != streams
     }
 
     /// Waits for a change.

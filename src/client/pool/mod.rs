@@ -44,7 +44,7 @@ pub(super) use self::{
     attempt::{Attempt, Driver, Established, OpenConnection},
     connection::Sender,
     lease::{Lease, SendError},
-    link::{Link, STREAMS_BEFORE_SETTINGS, Watched},
+    link::{Link, STREAMS_UNKNOWN, Watched},
 };
 use self::{
     attempts::Attempts,
@@ -98,9 +98,8 @@ impl State {
         // Most requests find their key here and need no key of their own on the heap.
         let known = self.entries.get_key_value(&key).map(|(known, _)| known.clone());
         let retired = &self.common.retired;
-        let is_newer = |known: &Arc<Key>| {
-            !Arc::ptr_eq(&key.settings, &known.settings) && retired.is_present(&key.settings)
-        };
+        let is_newer =
+            |known: &Arc<Key>| !Arc::ptr_eq(&key.settings, &known.settings) && retired.is_present(&key.settings);
         let key = match known {
             Some(known) if !is_newer(&known) => known,
             known => {

@@ -30,7 +30,11 @@ impl Pool {
         }
         let now = Instant::now();
         entry.attempts.age(now, waiters);
-        let settling = entry.http2.iter().filter(|http2| http2.link.is_settling(PATIENCE)).count();
+        let settling = entry
+            .http2
+            .iter()
+            .filter(|http2| http2.link.is_settling(PATIENCE))
+            .count();
         let needed = match self.connector.may_speak_http2(key) && entry.is_http2 != Some(false) {
             true => {
                 let connections = entry.streams.map_or(1, |streams| waiters.div_ceil(streams.max(1)));
