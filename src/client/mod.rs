@@ -110,6 +110,23 @@ use crate::{
 /// both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
 /// `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of the response.
 ///
+/// # Faults
+///
+/// | fault | consequence |
+/// |---|---|
+/// | a connection attempt takes longer than a second | another attempt starts beside it; under a limit, in its place |
+/// | a request has no connection within the layer's [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) | it fails; the deadline is its own, and covers waiting for a free connection |
+/// | a request is given up | its attempt ends within a second, unless others wait |
+/// | a connection closes before a byte of the request was sent, or the server promises not to have processed it (`GOAWAY`, `REFUSED_STREAM`) | the request is sent again |
+/// | a used connection closes before a byte of the response | an idempotent request is sent again (RFC 9112 9.3.1) |
+/// | the peer of an HTTP/2 connection allows no further streams | another connection is opened |
+/// | the peer of an HTTP/2 connection is silent while requests wait | a PING is sent; a connection on which a request was given up after a second of silence gets no new requests |
+/// | a response comes before the request has been sent, and has been read | the rest of the request has 50 ms |
+/// | there are no more file descriptors | idle connections are closed |
+///
+/// A request with a body is sent again if at most one frame of the body was taken, as from a body in memory.
+/// [`ClientError::is_before_request`] tells if the caller can safely send it again.
+///
 /// Cloning is cheap, and clones share the pool. A client needs a tokio runtime whose timer is enabled.
 pub struct Client<B> {
     inner: Arc<Inner>,
@@ -122,8 +139,8 @@ struct Inner {
 }
 
 impl Client<()> {
-    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool without limits
-    /// that closes idle connections after 90 seconds.
+    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool that keeps up
+    /// to 256 idle connections for 90 seconds.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
