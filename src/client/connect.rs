@@ -1,16 +1,23 @@
 //! Makes connections that take requests: dials, speaks TLS to the target, performs the HTTP handshake.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use hyper::{
     client::conn::http1,
     rt::{Read, Write},
 };
 use hyper_util::{client::legacy::connect::Connection, rt::TokioIo};
+use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::watch,
+    task::AbortHandle,
 };
 use tower_service::Service;
 
@@ -223,19 +230,38 @@ impl<T> Driver for ConnectionDriver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    /// Runs the connection to its end. Its requests receive the cause.
-    async fn run(self, open: OpenConnection) {
-        match self {
-            Self::Plain(connection) => drop(connection.with_upgrades().await),
-            Self::Tls(connection) => drop(connection.with_upgrades().await),
-            Self::Http2(connection) => {
-                http2::run(connection, &open).await;
-                // Requests may still be on it.
-                open.draining();
-                open.link.ended().await;
-            }
-        }
-        drop(open);
+    // Each kind has a task of its own, which has its size.
+    fn spawn(self, open: OpenConnection) -> AbortHandle {
+        let task = match self {
+            Self::Plain(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
+            Self::Tls(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
+            Self::Http2(connection) => tokio::spawn(http2::run(connection, open)),
+        };
+        task.abort_handle()
+    }
+}
+
+pin_project! {
+    /// The task of an HTTP/1.1 connection. Its requests receive the cause of its end.
+    struct Running<F> {
+        // Dropped first: the end that `open` announces has come.
+        #[pin]
+        connection: F,
+        open: OpenConnection,
+    }
+}
+
+impl<F> Running<F> {
+    fn new(connection: F, open: OpenConnection) -> Self {
+        Self { connection, open }
+    }
+}
+
+impl<F: Future> Future for Running<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().connection.poll(cx).map(drop)
     }
 }
 

@@ -1,10 +1,6 @@
 //! HTTP/2 connections: their settings, and the task that moves their bytes.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use hyper::{
     client::conn::http2::{self, Builder},
@@ -55,26 +51,31 @@ impl Http2Settings {
     }
 }
 
-/// Runs a connection until it takes no more requests. Tells the pool how many the peer takes at a time.
-pub(super) async fn run<T>(mut connection: Connection<T>, open: &OpenConnection)
+/// Runs a connection to its end. Tells the pool how many requests the peer takes at a time, and when it takes no more.
+pub(super) async fn run<T>(connection: Connection<T>, open: OpenConnection)
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    let mut changed = pin!(open.link.changed());
-    poll_fn(|cx| {
-        let polled = Pin::new(&mut connection).poll(cx);
-        if polled.is_ready() {
-            return polled;
-        }
-        while changed.as_mut().poll(cx).is_ready() {
-            changed.set(open.link.changed());
-        }
-        if open.link.allows(connection.current_max_send_streams()) {
-            open.settled();
-        }
-        polled
-    })
-    .await
-    // The requests on it receive the cause.
-    .unwrap_or_default();
+    {
+        let mut connection = pin!(connection);
+        let mut changed = pin!(open.link.changed());
+        // The requests on it receive the cause of its end.
+        let _ = poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            while changed.as_mut().poll(cx).is_ready() {
+                changed.set(open.link.changed());
+            }
+            if open.link.allows(connection.current_max_send_streams()) {
+                open.settled();
+            }
+            polled
+        })
+        .await;
+    }
+    // Requests may still be on it, in hyper's own task.
+    open.draining();
+    open.link.ended().await;
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
 
 use super::{
     Pool,
@@ -29,17 +29,17 @@ pub(in crate::client) struct Attempt {
     pub(super) pending: bool,
 }
 
-/// A new connection: its sending half, and the future that moves its bytes.
+/// A new connection: its sending half, and its driver.
 pub(in crate::client) struct Established<D> {
     pub(in crate::client) sender: Sender,
     pub(in crate::client) link: Arc<Link>,
     pub(in crate::client) driver: D,
 }
 
-/// The future that moves a connection's bytes, until it is closed.
-pub(in crate::client) trait Driver: Send + 'static {
-    /// Runs the connection. The future is dropped if the connection has ended.
-    fn run(self, open: OpenConnection) -> impl Future<Output = ()> + Send + 'static;
+/// The future that moves a connection's bytes.
+pub(in crate::client) trait Driver {
+    /// Spawns a task that runs the connection until it is closed, and then drops `open`.
+    fn spawn(self, open: OpenConnection) -> AbortHandle;
 }
 
 /// One step of an attempt.

@@ -128,7 +128,7 @@ impl Pool {
             true
         });
         if added == Some(true) {
-            link.set_task(tokio::spawn(driver.run(open)).abort_handle());
+            link.set_task(driver.spawn(open));
         } else {
             open.forget();
         }
