@@ -71,9 +71,10 @@ pub enum ConnectErrorKind {
     Refused,
     /// The response head was longer than 64 KiB.
     HeadTooLarge,
-    /// The response head had more than 100 header fields.
+    /// The head that opens the tunnel had more than 100 header fields.
     TooManyFields,
-    /// The response was not HTTP/1.
+    /// The response was not HTTP/1, or the head that opens the tunnel had a line that is not a header field. (Of a
+    /// refusal, [`response`](ConnectError::response) has all that could be read.)
     NotHttp,
     /// The proxy closed the connection before its response head was complete.
     UnexpectedEof,
@@ -105,8 +106,12 @@ pub(crate) enum InvalidHead {
     TooLarge,
     TooManyFields,
     NotHttp,
+    /// A line of the head is not a header field.
+    Field,
     Tls,
-    Eof { mid_head: bool },
+    Eof {
+        mid_head: bool,
+    },
 }
 
 impl ConnectError {
@@ -179,7 +184,7 @@ impl ConnectError {
             Failure::Refused { .. } => Kind::Refused,
             Failure::InvalidHead(InvalidHead::TooLarge) => Kind::HeadTooLarge,
             Failure::InvalidHead(InvalidHead::TooManyFields) => Kind::TooManyFields,
-            Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Tls) => Kind::NotHttp,
+            Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Field | InvalidHead::Tls) => Kind::NotHttp,
             Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
             Failure::Timeout(_) => Kind::Timeout,
         }
@@ -374,6 +379,7 @@ impl fmt::Display for ConnectError {
                 InvalidHead::TooLarge => "the head of the response to CONNECT is longer than 64 KiB",
                 InvalidHead::TooManyFields => "the response to CONNECT has more than 100 header fields",
                 InvalidHead::NotHttp => "the response to CONNECT is not HTTP/1",
+                InvalidHead::Field => "the head of the response to CONNECT has a line that is not a header field",
                 InvalidHead::Tls => "the response to CONNECT is TLS, not HTTP/1 (is it an `https://` proxy?)",
                 InvalidHead::Eof { mid_head: false } => "the proxy closed the connection without a response to CONNECT",
                 InvalidHead::Eof { mid_head: true } => {
