@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
-use crate::error::{InvalidHead, ResponseParts};
+use crate::{
+    connector::first_bytes,
+    error::{InvalidHead, ResponseParts},
+};
 
 /// The maximum number of header fields in one head.
 const MAX_FIELDS: usize = 100;
@@ -62,10 +65,9 @@ pub(super) fn check_start(received: &[u8]) -> Result<(), InvalidHead> {
     if received.iter().zip(START).all(|(a, b)| a == b) {
         return Ok(());
     }
-    // A TLS record: an alert or a handshake message, version 3.
-    match received {
-        [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Err(InvalidHead::Tls),
-        _ => Err(InvalidHead::NotHttp),
+    match first_bytes::is_tls(received) {
+        true => Err(InvalidHead::Tls),
+        false => Err(InvalidHead::NotHttp),
     }
 }
 
