@@ -41,6 +41,7 @@ use crate::{
     layer::Proxy,
     route::Route,
     target::{Target, TargetError, with_authority},
+    trace,
 };
 
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -97,16 +98,33 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
             }
             if let Some(authorization) = proxy.auth().authorization() {
                 let headers = request.headers_mut();
-                headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+                let own = headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+                if own.is_some_and(|own| own != *authorization) {
+                    tell_dropped(request, &route, "the proxy's address sets other credentials");
+                }
             }
         }
         Route::Direct | Route::Tunnel(_) => {
             let headers = request.headers_mut();
-            headers.remove(header::PROXY_AUTHORIZATION);
             headers.remove(PROXY_CONNECTION);
+            if headers.remove(header::PROXY_AUTHORIZATION).is_some() {
+                tell_dropped(
+                    request,
+                    &route,
+                    "the target would receive it (the proxy's address sets credentials for the proxy)",
+                );
+            }
         }
     }
     Ok(route)
+}
+
+/// Logs that the request's own `Proxy-Authorization` was removed, or replaced.
+#[cold]
+fn tell_dropped<B>(request: &Request<B>, route: &Route, reason: &'static str) {
+    if let Ok(target) = Target::try_from(request.uri()) {
+        trace::authorization_dropped(&target, route, reason);
+    }
 }
 
 /// Returns the URI for the proxy, if it differs from the given one. Its host is in normal form, as the decision saw it.

@@ -22,6 +22,7 @@
 //! ```
 
 pub(crate) mod deadline;
+mod first_bytes;
 mod future;
 #[cfg(feature = "hyper-rustls")]
 mod https;
@@ -45,6 +46,7 @@ use tower_service::Service;
 
 use self::{
     deadline::Deadline,
+    first_bytes::Awaited,
     stream::Io,
     tunnel::{ConnectRequest, Tunnel},
 };
@@ -190,7 +192,12 @@ impl ProxyConnection {
                 };
                 let opened = tunnel::open(io, &request, self.deadline).await;
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
-                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
+                let stream = ProxyStream::tunnel(io, self.route.clone(), response, early);
+                Ok(stream.awaiting(Awaited::AsWritten(self.authority.as_str().into())))
+            }
+            // Within TLS to the proxy, the peer is known to speak it.
+            Route::Forward(_) if !self.proxy.is_tls() => {
+                Ok(ProxyStream::forward(io, self.route.clone()).awaiting(Awaited::Http))
             }
             Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
         }

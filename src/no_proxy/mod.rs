@@ -174,10 +174,11 @@ impl NoProxy {
     /// Returns the entries as they were written, without those that match nothing.
     #[cfg(feature = "serde")]
     pub(crate) fn entries(&self) -> impl Iterator<Item = &str> {
-        let is_rejected = |position: &usize| self.0.rejected.iter().any(|error| error.position() == *position);
+        // In the order of the entries, too.
+        let mut rejected = self.0.rejected.iter().map(EntryError::position).peekable();
         let entries = self.0.entries.iter().zip(1..);
         entries
-            .filter(move |(_, position)| !is_rejected(position))
+            .filter(move |(_, position)| rejected.next_if_eq(position).is_none())
             .map(|(span, _)| span.of(&self.0.text))
     }
 

@@ -1,6 +1,7 @@
 //! The meaning of the settings, from every source, and the decisions that they lead to. One file per promise.
 
 mod by_domain;
+mod cost;
 mod decision;
 mod predicate;
 mod settings;

@@ -217,11 +217,93 @@ fn proxy_addresses() {
     }
 }
 
+/// The `settings` page, section 1: a word or a number is used as the proxy's host, and a warning says so.
+#[test]
+fn a_proxy_that_is_a_word_or_a_number_is_told() {
+    for (value, url) in [
+        ("0", "http://0.0.0.0:1080"),
+        ("1", "http://0.0.0.1:1080"),
+        ("3128", "http://0.0.12.56:1080"),
+        ("null", "http://null:1080"),
+        (" none ", "http://none:1080"),
+        ("True", "http://true:1080"),
+        ("false", "http://false:1080"),
+        ("DIRECT", "http://direct:1080"),
+        ("off", "http://off:1080"),
+        ("no", "http://no:1080"),
+        ("-", "http://-:1080"),
+    ] {
+        let of_env = ProxyConfig::builder().vars([("Https_Proxy", value), ("ALL_PROXY", "http://proxy.test")]);
+        let of_code = ProxyConfig::builder().https(value);
+        let of_rule = ProxyConfig::builder().proxy_for("x.test", value);
+        for (builder, name) in [(of_env, "Https_Proxy"), (of_code, "https"), (of_rule, "proxy_for")] {
+            let config = builder.build().unwrap();
+            let expected = format!(
+                "{name}=`{}` is read as the proxy {url}: if no proxy is meant, unset {name}; otherwise write the address \
+                 in full, as `http://proxy.example:3128`",
+                value.trim()
+            );
+            assert_eq!(warnings(&config), [expected]);
+            assert_eq!(route(&config, "https://x.test/"), format!("tunnel {url}"));
+        }
+    }
+    for value in [
+        "http://none",
+        "none:3128",
+        "proxy",
+        "squid",
+        "none.example",
+        "10.0.0.1",
+        "no-proxy",
+        "user@none",
+    ] {
+        assert_eq!(warnings(&config([("ALL_PROXY", value)])), [""; 0], "{value}");
+    }
+    // A value that is not used is not told.
+    let unused = [
+        ("HTTP_PROXY", "http://h"),
+        ("HTTPS_PROXY", "http://s"),
+        ("ALL_PROXY", "none"),
+    ];
+    assert_eq!(warnings(&config(unused)), [""; 0]);
+}
+
+/// The `settings` page, section 3: the text after a `:` may be a password, unless it can be a port.
+#[test]
+fn an_entry_that_may_have_a_password_is_told_by_position_and_host() {
+    let told = |list: &str| warnings(&config([("NO_PROXY", list)])).join("\n");
+    let port = "the port is not a number from 1 to 65535";
+    assert_eq!(
+        told("x.test, user:s3cret"),
+        format!("NO_PROXY: entry 2 `user:***` matches nothing: {port}")
+    );
+    for list in [
+        "user:s3cret",
+        "user:s3cret@proxy",
+        "http://user:s3cret",
+        "user:s3cret:1",
+        "'user:s3cret'",
+        "u:%s3cret",
+    ] {
+        assert!(!told(list).contains("s3cret"), "{}", told(list));
+        let error = list.parse::<NoProxy>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+        for dialect in [Dialect::Standard, Dialect::Go, Dialect::Curl] {
+            let list = NoProxy::lenient(list, dialect);
+            assert!(
+                !format!("{list:?} {:?}", list.rejected()).contains("s3cret"),
+                "{list:?}"
+            );
+        }
+    }
+}
+
 /// The `settings` page, section 2: rejected addresses, with the whole text that an operator reads.
 #[test]
 fn proxy_addresses_that_cannot_be_used() {
     const PORT: &str = "the port is not a number from 1 to 65535";
     const ENCODE: &str = "a `/`, `?` or `#` in the user name or password must be percent-encoded (%2F, %3F, %23)";
+    const QUOTED: &str = "there are quotation marks around the value (remove them)";
     const BLANK: &str = "the address contains white space or a control character";
     for (raw, shown, reason) in [
         (
@@ -246,11 +328,12 @@ fn proxy_addresses_that_cannot_be_used() {
             "http://proxy/path",
             "a proxy's address cannot have a path",
         ),
-        (
-            "\"http://user:secret@proxy\"",
-            "\\\"http:***@proxy\\\"",
-            "the value begins with a quotation mark (remove the quotation marks)",
-        ),
+        ("\"http://user:secret@proxy\"", "\"http://user:***@proxy\"", QUOTED),
+        ("'http://proxy:3128'", "'http://proxy:3128'", QUOTED),
+        ("http://proxy:3128/\"", "http://proxy:***", QUOTED),
+        ("http://user:sec/ret@proxy'", "http://user:***@proxy'", QUOTED),
+        ("\u{201c}http://proxy\u{201d}", "\u{201c}http:***", QUOTED),
+        ("\"\"", "\"\"", QUOTED),
         (
             "http://proxy//",
             "http://proxy//",

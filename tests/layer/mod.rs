@@ -2,6 +2,7 @@
 
 mod connector;
 mod errors;
+mod first_bytes;
 mod handshake;
 mod modules;
 mod order;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, TargetError};
+use tower_outbound_proxy_lab::Log;
 use tower_test::mock;
+use tracing::Level;
 
 const CREDENTIALS: &str = "Basic dXNlcjpzZWNyZXQ=";
 
@@ -110,6 +112,58 @@ async fn a_request_without_a_host_is_an_error_and_goes_nowhere() {
         let error = service.call(Request::get(uri).body(()).unwrap()).await.unwrap_err();
         assert!(error.is::<TargetError>(), "{uri}: {error}");
         tokio_test::assert_pending!(handle.poll_request());
+    }
+}
+
+/// The caller learns why its field did not arrive; the field's value is in no log.
+#[tokio::test]
+async fn a_dropped_field_is_told() {
+    let own = [("proxy-authorization", "Basic czNjcmV0"), ("accept", "*/*")];
+    let same = [("proxy-authorization", CREDENTIALS)];
+    let received = "the target would receive it (the proxy's address sets credentials for the proxy)";
+    for (proxy, uri, headers, told) in [
+        (
+            "http://p",
+            "https://x.test/",
+            &own[..],
+            Some(("https://x.test:443", "tunnel through http://p:1080", received)),
+        ),
+        (
+            "http://p",
+            "http://direct.test/",
+            &own,
+            Some(("http://direct.test:80", "direct", received)),
+        ),
+        (
+            "http://user:secret@p",
+            "http://X.test/",
+            &own,
+            Some((
+                "http://x.test:80",
+                "forward through http://user:***@p:1080",
+                "the proxy's address sets other credentials",
+            )),
+        ),
+        ("http://p", "http://x.test/", &own, None),
+        ("http://user:secret@p", "http://x.test/", &same, None),
+        ("http://user:secret@p", "https://x.test/", &own[1..], None),
+        ("http://user:secret@p", "http://x.test/", &[], None),
+    ] {
+        let log = Log::of_thread(Level::DEBUG);
+        inner_sees(proxy, uri, headers).await;
+        let log = log.text();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("Proxy-Authorization"))
+            .collect();
+        assert_eq!(lines.len(), usize::from(told.is_some()), "{uri}: {log}");
+        if let Some((target, route, reason)) = told {
+            let event = format!(
+                "the request's own Proxy-Authorization is not sent target={target} route={route} reason=\"{reason}\""
+            );
+            assert!(lines[0].contains("DEBUG") && lines[0].ends_with(&event), "{log}");
+        }
+        assert!(!log.contains("czNjcmV0"), "{log}");
     }
 }
 
