@@ -183,12 +183,11 @@ impl<'a> Target<'a> {
         Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
     }
 
-    /// Returns the URI with the target's port written out if a connector would dial another port. Otherwise returns
-    /// `None`.
+    /// Returns the URI that a connector has to dial to reach this target, if it is not the given one.
     ///
-    /// A connector that knows only `http` and `https` dials port 80 for any scheme but `https`. To `http::uri::Scheme`,
-    /// an upper-case `HTTPS` is another scheme.
-    pub(crate) fn with_explicit_port(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
+    /// - A connector that knows only `http` and `https` dials port 80 for any scheme but `https`. To
+    ///   `http::uri::Scheme`, an upper-case `HTTPS` is another scheme. The port is then written out.
+    pub(crate) fn uri_to_dial(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
         let is_taken_for_80 = match self.scheme {
             Scheme::Https => uri.scheme() != Some(&uri::Scheme::HTTPS),
             Scheme::Wss => true,

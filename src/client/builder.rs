@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
-    connector::Split,
+    connector::{HappyEyeballs, Split},
     dialect::Dialect,
     error::ConfigError,
     guard::{Guard, IpPolicy},
@@ -18,16 +18,13 @@ use crate::{
     tls::TlsConfig,
     trace,
 };
-use hyper_util::client::legacy::connect::HttpConnector;
 
 /// Builds a [`Client`].
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct ClientBuilder<C = HttpConnector> {
+pub struct ClientBuilder<C = HappyEyeballs> {
     proxies: Proxies,
     connector: C,
-    /// True if the caller set no connector.
-    default_connector: bool,
     guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
     limits: Limits,
@@ -43,13 +40,9 @@ enum Proxies {
 
 impl ClientBuilder {
     pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
         Self {
             proxies: Proxies::Settings(Box::new(ProxyConfig::builder().env())),
-            connector,
-            default_connector: true,
+            connector: HappyEyeballs::default(),
             guard: None,
             target_tls: None,
             limits: Limits {
@@ -123,14 +116,14 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets the connector that dials targets on direct routes and proxies on the others; an [`HttpConnector`] by
-    /// default. An `HttpConnector` of your own needs `enforce_http(false)`. A [`Split`](crate::connector::Split) uses a
+    /// Sets the connector that dials targets on direct routes and proxies on the others;
+    /// [`HappyEyeballs::default`] by default. An `HttpConnector` of your own needs `enforce_http(false)`, and a
+    /// [`HappyEyeballs`] around it to try all addresses of a name soon. A [`Split`](crate::connector::Split) uses a
     /// different connector for each.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder {
             proxies: self.proxies,
             connector,
-            default_connector: false,
             guard: self.guard,
             target_tls: self.target_tls,
             limits: self.limits,
@@ -177,7 +170,6 @@ impl<C> ClientBuilder<C> {
         };
         let connector = match self.guard {
             None => TargetConnector::new(self.connector, self.target_tls),
-            Some(policy) if self.default_connector => TargetConnector::new(policy.http_connector(), self.target_tls),
             Some(policy) => {
                 let (direct, proxy) = self.connector.split();
                 let guarded = Split::new(Guard::new(policy, direct.clone()), proxy.clone());
