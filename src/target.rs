@@ -187,13 +187,15 @@ impl<'a> Target<'a> {
     ///
     /// - A connector that knows only `http` and `https` dials port 80 for any scheme but `https`. To
     ///   `http::uri::Scheme`, an upper-case `HTTPS` is another scheme. The port is then written out.
+    /// - A connector or its resolver takes some spellings of an IPv4 address for a name that does not exist
+    ///   (`127.0.0.1.`, `0x`). The address is then written as usual.
     pub(crate) fn uri_to_dial(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
         let is_taken_for_80 = match self.scheme {
             Scheme::Https => uri.scheme() != Some(&uri::Scheme::HTTPS),
             Scheme::Wss => true,
             Scheme::Http | Scheme::Ws | Scheme::Other => false,
         };
-        match is_taken_for_80 && uri.port().is_none() {
+        match (is_taken_for_80 && uri.port().is_none()) || self.is_odd_ipv4() {
             true => self.in_uri(uri).map(Some),
             false => Ok(None),
         }
@@ -241,10 +243,14 @@ impl<'a> Target<'a> {
         !self.upper_case
             && match self.ip {
                 None => true,
-                // The parser accepts only the one spelling in normal form.
-                Some(IpAddr::V4(_)) => self.host.parse::<Ipv4Addr>().is_ok(),
+                Some(IpAddr::V4(_)) => !self.is_odd_ipv4(),
                 Some(IpAddr::V6(ip)) => self.host == ip.to_string(),
             }
+    }
+
+    /// Returns true for an IPv4 address that was not written in its one usual spelling, which alone the parser accepts.
+    fn is_odd_ipv4(&self) -> bool {
+        matches!(self.ip, Some(IpAddr::V4(_))) && self.host.parse::<Ipv4Addr>().is_err()
     }
 
     /// Returns the same target without borrowing.

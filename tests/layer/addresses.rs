@@ -1,17 +1,18 @@
-//! Promise: every address of a name gets its chance soon.
+//! Promise: every address of a name gets its chance soon, and an address is dialled as it was decided.
 
 use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tower::ServiceExt;
 use tower_outbound_proxy::{
     Client, IpPolicy, ProxyConfig, ProxyLayer, TlsConfig, client::ClientConnector, connector::HappyEyeballs,
 };
-use tower_outbound_proxy_lab::{BlackHole, Ca, ForwardProxy, Listening, Origin, Resolver, within};
+use tower_outbound_proxy_lab::{BlackHole, Ca, ForwardProxy, Listening, Origin, Resolver, connector_with, within};
 
-use crate::common;
+use crate::common::{self, Handing, Wire};
 
 const ANSWERS: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SILENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -127,4 +128,46 @@ async fn the_error_names_the_name() {
     ] {
         assert_eq!(error.to_string(), format!("x.test:{closed}: connecting failed"));
     }
+}
+
+/// A resolver may know no such name as `127.0.0.1.`, but the decision took it for an address.
+#[tokio::test]
+async fn an_address_is_dialled_in_its_usual_spelling() {
+    let dialled = async |uri: &str| {
+        let inner = Handing::new(Wire::saying([""]));
+        common::connect(&ProxyLayer::new(through(None)), inner.clone(), uri)
+            .await
+            .unwrap();
+        inner.asked().remove(0)
+    };
+    for (uri, expected) in [
+        ("http://127.0.0.1.:8080/x?y", "http://127.0.0.1:8080/x?y"),
+        ("http://127.0.0.1./", "http://127.0.0.1:80/"),
+        ("http://0x/", "http://0.0.0.0:80/"),
+        ("https://0X7f.1/", "https://127.0.0.1:443/"),
+        ("http://user:secret@2130706433/", "http://127.0.0.1:80/"),
+        ("wss://0x7f.1/", "wss://127.0.0.1:443/"),
+        // Nothing to change.
+        ("http://127.0.0.1/", "http://127.0.0.1/"),
+        ("http://x.test./", "http://x.test./"),
+        ("http://[0:0::1]/", "http://[0:0::1]/"),
+    ] {
+        assert_eq!(dialled(uri).await, expected);
+    }
+
+    let origin = Origin::http().await;
+    let (ca, port) = (Ca::new(), origin.port());
+    for host in ["127.0.0.1.", "0x7f.1", "0x", "0"] {
+        let url = format!("http://{host}:{port}/echo");
+        fetch(None, HappyEyeballs::http(Resolver::to_all([])), &ca, &url).await;
+        fetch(None, unresolving(), &ca, &url).await;
+        let stack = ProxyLayer::new(through(None)).https_connector_with(unresolving(), ca.client_config(&[]));
+        within(common::get(&common::client(stack), &url)).await.unwrap();
+    }
+    assert_eq!(origin.requests().len(), 12);
+}
+
+/// Returns a connector for which no name exists.
+fn unresolving() -> HttpConnector<Resolver> {
+    connector_with(Resolver::to_all([]))
 }
