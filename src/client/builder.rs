@@ -54,6 +54,17 @@ impl ClientBuilder {
             purposes: None,
         }
     }
+
+    /// Sets the time without traffic after which TCP probes a connection, and the time between two probes: 15 seconds by
+    /// default, `None` for no probes.
+    ///
+    /// The probes keep the entry of a NAT or firewall alive while a request waits for a slow response, and end the
+    /// request if the peer is gone (on Linux, after nine unanswered probes). A connector of your own has its own
+    /// setting: `HttpConnector::set_keepalive`.
+    pub fn tcp_keepalive(mut self, time: Option<Duration>) -> Self {
+        self.connector.set_tcp_keepalive(time);
+        self
+    }
 }
 
 impl<C> ClientBuilder<C> {

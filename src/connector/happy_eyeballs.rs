@@ -5,6 +5,7 @@ use std::{
     mem,
     net::SocketAddr,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::Uri;
@@ -19,6 +20,9 @@ use super::{
     race::race,
 };
 use crate::error::{BoxError, ConnectError, Failure, Stage};
+
+/// The default time between two probes of a silent connection, as Go's.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connector that resolves names itself and gives every address a chance soon ("Happy Eyeballs", RFC 8305).
 ///
@@ -67,13 +71,25 @@ impl Default for HappyEyeballs {
 }
 
 impl<R: Clone> HappyEyeballs<HttpConnector<R>, R> {
-    /// Creates a connector with this resolver, over an [`HttpConnector`] with `enforce_http(false)` and `nodelay`.
+    /// Creates a connector with this resolver, over an [`HttpConnector`] with `enforce_http(false)`, `nodelay`, and TCP
+    /// keep-alive probes every 15 seconds.
     pub fn http(resolver: R) -> Self {
         let mut http = HttpConnector::new_with_resolver(resolver.clone());
         // On a direct route, the connector dials URIs with the target's scheme.
         http.enforce_http(false);
         http.set_nodelay(true);
-        Self::with_resolver(http, resolver)
+        let mut connector = Self::with_resolver(http, resolver);
+        connector.set_tcp_keepalive(Some(TCP_KEEPALIVE));
+        connector
+    }
+}
+
+impl<R> HappyEyeballs<HttpConnector<R>, R> {
+    /// Sets the time without traffic after which TCP probes a connection, and the time between two probes; `None` for
+    /// no probes.
+    pub(crate) fn set_tcp_keepalive(&mut self, time: Option<Duration>) {
+        self.inner.set_keepalive(time);
+        self.inner.set_keepalive_interval(time);
     }
 }
 

@@ -5,6 +5,8 @@
 mod bodies;
 mod cancel;
 mod http2;
+#[cfg(target_os = "linux")]
+mod keepalive;
 mod keys;
 mod middleware;
 mod pool;
