@@ -201,6 +201,17 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Returns the URI's authority as a request names it: without user information, which a request must not carry (RFC
+    /// 9110 4.2.4, RFC 9113 8.3.1), and without a port that is empty or the scheme's default (RFC 9110 4.2.3).
+    pub(crate) fn authority_in_request<'u>(&self, uri: &'u Uri) -> &'u str {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let host_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
+        match split_authority(host_port) {
+            Ok((host, port)) if port.is_none() || port == self.scheme.default_port() => host,
+            _ => host_port,
+        }
+    }
+
     /// Returns the target on another port.
     pub(crate) fn on_port(&self, port: u16) -> Target<'_> {
         Target {

@@ -65,6 +65,7 @@ use self::{
     error::Failure,
     pool::{Pool, RequestBody, key::Key},
     reload::Settings,
+    request_target::RequestTarget,
 };
 use crate::{
     config::ProxyConfig,
@@ -248,12 +249,13 @@ impl Inner {
             ..
         } = decided;
         let invalid = |error| ClientError::new(Failure::Target(error));
-        let uri = request_target::without_user_info(request.uri()).map_err(invalid)?;
+        let target = RequestTarget::new(&request).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
         loop {
-            let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
+            let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
             let mut lease = self.pool.checkout(key).await?;
-            request_target::address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
+            let addressed = target.address(&mut request, &route, lease.is_http2());
+            addressed.map_err(invalid)?;
             match lease.send(request).await {
                 Ok(mut response) => {
                     if settings.route_extension {
