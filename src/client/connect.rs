@@ -29,6 +29,13 @@ use crate::{
     tls::TlsConfig,
 };
 
+/// The longest response head over HTTP/2: what hyper takes over HTTP/1.1 as well (its default is 16 KiB).
+const MAX_HEAD: u32 = 408 * 1024;
+
+/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for a
+/// response, of 32 bytes a field.
+const MAX_FIELDS: usize = 256;
+
 /// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that
 /// can be cloned and sent to other threads. The trait is implemented for all of them.
 pub trait ClientConnector:
@@ -166,7 +173,7 @@ where
         return Ok((sender, Driver::Tls(connection), connected));
     }
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new());
+    builder.timer(TokioTimer::new()).max_header_list_size(MAX_HEAD);
     let (sender, connection) = builder
         .handshake(stream)
         .await
@@ -214,7 +221,9 @@ async fn http1_over<T>(io: T) -> Result<(Sender, http1::Connection<T, RequestBod
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(io)
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MAX_FIELDS)
+        .handshake(io)
         .await
         .map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
     Ok((Sender::Http1(sender), connection))

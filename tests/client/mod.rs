@@ -4,6 +4,7 @@
 
 mod bodies;
 mod cancel;
+mod heads;
 mod host;
 mod http2;
 #[cfg(target_os = "linux")]
