@@ -27,8 +27,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connector that resolves names itself and gives every address a chance soon ("Happy Eyeballs", RFC 8305).
 ///
 /// The inner connector gets a URI with an address in place of the name. If it has not connected after 250 milliseconds,
-/// or has failed, it gets the next address as well; the first connection is used, and the others are closed. Addresses
-/// of both families take turns. hyper-util's [`HttpConnector`] on its own tries the addresses of a family one after the
+/// or has failed, it gets the next address as well, up to eight at once; the first connection is used, and the others
+/// are closed. Addresses of both families take turns. hyper-util's [`HttpConnector`] on its own tries the addresses of a family one after the
 /// other and waits for each one without a limit, so that an address that never answers hides all others
 /// (`set_connect_timeout` divides a limit among them).
 ///
@@ -41,7 +41,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 /// let mut http = HttpConnector::new();
 /// http.enforce_http(false);
-/// http.set_tcp_user_timeout(Some(std::time::Duration::from_secs(20)));
+/// http.set_keepalive(Some(std::time::Duration::from_secs(60)));
 ///
 /// let connector = ProxyLayer::from_env()?.layer(HappyEyeballs::new(http));
 /// # Ok(())

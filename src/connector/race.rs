@@ -16,8 +16,11 @@ use crate::error::ConnectError;
 /// The head start of an address before the next one, which RFC 8305 calls the Connection Attempt Delay.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// The most dials at once, so that the owner of a name with many addresses cannot use up the sockets of this process.
+const MOST_AT_ONCE: usize = 8;
+
 /// Dials until one address connects. The next address has its turn when one fails, or after a delay; those before it
-/// go on. The error is that of the last one to fail.
+/// go on, until there are too many. The error is that of the last one to fail.
 pub(super) async fn race<T, F>(
     addresses: Vec<SocketAddr>,
     mut dial: impl FnMut(SocketAddr) -> F,
@@ -29,7 +32,12 @@ where
     let mut dialling = Vec::new();
     let mut failed = None;
     loop {
-        dialling.extend(waiting.next().map(|address| Box::pin(dial(address))));
+        if let Some(address) = waiting.next() {
+            if dialling.len() == MOST_AT_ONCE {
+                drop(dialling.remove(0));
+            }
+            dialling.push(Box::pin(dial(address)));
+        }
         if dialling.is_empty() {
             return Err(failed.unwrap_or_else(|| {
                 let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -79,7 +87,41 @@ async fn first_to_end<F: Future>(futures: &mut Vec<Pin<Box<F>>>, delay: Option<S
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, future::pending};
+
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// Counts the dials that run now.
+    struct Running<'c>(&'c Cell<usize>);
+
+    impl Drop for Running<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() - 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_addresses_all_are_dialled_and_only_some_at_once() {
+        let (running, most, started) = (Cell::new(0), Cell::new(0), Instant::now());
+        let addresses = (1..=100).map(|port| SocketAddr::new([192, 0, 2, 1].into(), port));
+        let dialled = race(addresses.collect(), |address| {
+            running.set(running.get() + 1);
+            most.set(most.get().max(running.get()));
+            let this = Running(&running);
+            async move {
+                let _this = this;
+                match address.port() {
+                    100 => Ok(address.port()),
+                    _ => pending().await,
+                }
+            }
+        });
+        assert_eq!(dialled.await.unwrap(), 100);
+        assert_eq!((running.get(), most.get()), (0, MOST_AT_ONCE));
+        assert_eq!(started.elapsed(), 99 * ATTEMPT_DELAY);
+    }
 
     fn in_turn(addresses: &str) -> String {
         let addresses = addresses
