@@ -38,6 +38,7 @@ use tower_service::Service;
 use crate::{
     decide::Subject,
     error::BoxError,
+    host::HostPort,
     layer::Proxy,
     route::Route,
     target::{Target, TargetError, with_authority},
@@ -127,15 +128,18 @@ fn tell_dropped<B>(request: &Request<B>, route: &Route, reason: &'static str) {
     }
 }
 
-/// Returns the URI for the proxy, if it differs from the given one. Its host is in normal form, as the decision saw it.
-/// It has no user information, which a request must not carry (RFC 9110 4.2.4).
+/// Returns the URI for the proxy, if it differs from the given one. Its host is in normal form, as the decision saw it,
+/// and its authority is the one that `Host` names (RFC 9112 3.2.2).
 fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    if target.is_written_normally() && !authority.contains(['@', '%']) {
+    let authority = target.authority_in_request(uri);
+    let is_given = uri.authority().is_some_and(|given| given.as_str() == authority);
+    if is_given && target.is_written_normally() && !authority.contains('%') {
         return Ok(None);
     }
-    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
-    with_authority(uri, &format!("{}{port}", target.host())).map(Some)
+    let port = target
+        .port()
+        .filter(|port| target.scheme().default_port() != Some(*port));
+    with_authority(uri, &HostPort(target.host(), port).to_string()).map(Some)
 }
 
 pin_project! {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
-    connector::Split,
+    connector::{HappyEyeballs, Split},
     dialect::Dialect,
     error::ConfigError,
     guard::{Guard, IpPolicy},
@@ -19,7 +19,6 @@ use crate::{
     tls::TlsConfig,
     trace,
 };
-use hyper_util::client::legacy::connect::HttpConnector;
 
 /// The default for idle connections in total. Go has 100; a process has 1,024 descriptors by default on Linux.
 const MAX_IDLE: usize = 256;
@@ -27,11 +26,9 @@ const MAX_IDLE: usize = 256;
 /// Builds a [`Client`].
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct ClientBuilder<C = HttpConnector> {
+pub struct ClientBuilder<C = HappyEyeballs> {
     proxies: Proxies,
     connector: C,
-    /// True if the caller set no connector.
-    default_connector: bool,
     guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
     limits: Limits,
@@ -48,13 +45,9 @@ enum Proxies {
 
 impl ClientBuilder {
     pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
         Self {
             proxies: Proxies::Settings(Box::new(ProxyConfig::builder().env())),
-            connector,
-            default_connector: true,
+            connector: HappyEyeballs::default(),
             guard: None,
             target_tls: None,
             limits: Limits {
@@ -66,6 +59,17 @@ impl ClientBuilder {
             http2: Http2Settings::default(),
             purposes: None,
         }
+    }
+
+    /// Sets the time without traffic after which TCP probes a connection, and the time between two probes: 15 seconds by
+    /// default, `None` for no probes.
+    ///
+    /// The probes keep the entry of a NAT or firewall alive while a request waits for a slow response, and end the
+    /// request if the peer is gone (on Linux, after nine unanswered probes). A connector of your own has its own
+    /// setting: `HttpConnector::set_keepalive`.
+    pub fn tcp_keepalive(mut self, time: Option<Duration>) -> Self {
+        self.connector.set_tcp_keepalive(time);
+        self
     }
 }
 
@@ -161,14 +165,14 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets the connector that dials targets on direct routes and proxies on the others; an [`HttpConnector`] by
-    /// default. An `HttpConnector` of your own needs `enforce_http(false)`. A [`Split`](crate::connector::Split) uses a
+    /// Sets the connector that dials targets on direct routes and proxies on the others;
+    /// [`HappyEyeballs::default`] by default. An `HttpConnector` of your own needs `enforce_http(false)`, and a
+    /// [`HappyEyeballs`] around it to try all addresses of a name soon. A [`Split`](crate::connector::Split) uses a
     /// different connector for each.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder {
             proxies: self.proxies,
             connector,
-            default_connector: false,
             guard: self.guard,
             target_tls: self.target_tls,
             limits: self.limits,
@@ -216,9 +220,6 @@ impl<C> ClientBuilder<C> {
         };
         let connector = match self.guard {
             None => TargetConnector::new(self.connector, self.target_tls, self.http2),
-            Some(policy) if self.default_connector => {
-                TargetConnector::new(policy.http_connector(), self.target_tls, self.http2)
-            }
             Some(policy) => {
                 let (direct, proxy) = self.connector.split();
                 let guarded = Split::new(Guard::new(policy, direct.clone()), proxy.clone());

@@ -40,6 +40,10 @@ use crate::{
     tls::TlsConfig,
 };
 
+/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for a
+/// response, of 32 bytes a field.
+const MAX_FIELDS: usize = 256;
+
 /// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that
 /// can be cloned and sent to other threads. The trait is implemented for all of them.
 pub trait ClientConnector:
@@ -276,7 +280,9 @@ async fn http1_over<T>(io: T) -> Result<(Sender, Http1<T>), ClientError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(io))
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MAX_FIELDS)
+        .handshake(TokioIo::new(io))
         .await
         .map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
     Ok((Sender::Http1(sender), connection))

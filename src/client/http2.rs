@@ -13,6 +13,9 @@ use super::{
     request_body::RequestBody,
 };
 
+/// The longest response head over HTTP/2: what hyper takes over HTTP/1.1 as well (its default is 16 KiB).
+const MAX_HEAD: u32 = 408 * 1024;
+
 pub(super) type Connection<T> = http2::Connection<T, RequestBody, TokioExecutor>;
 
 /// The settings of HTTP/2 connections.
@@ -42,6 +45,7 @@ impl Http2Settings {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEAD)
             .keep_alive_interval(self.keep_alive_interval)
             .keep_alive_timeout(self.keep_alive_timeout)
             .initial_stream_window_size(self.stream_window)

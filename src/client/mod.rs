@@ -70,6 +70,7 @@ use self::{
     reload::Settings,
     repeat::{Repeats, Spare},
     request_body::RequestBody,
+    request_target::RequestTarget,
 };
 use crate::{
     config::ProxyConfig,
@@ -271,14 +272,15 @@ impl Inner {
             ..
         } = decided;
         let invalid = |error| ClientError::new(Failure::Target(error));
-        let uri = request_target::without_user_info(request.uri()).map_err(invalid)?;
+        let target = RequestTarget::new(&request).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
         let deadline = Deadline::after(settings.connect_timeout);
         let mut repeats = Repeats::default();
         loop {
-            let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
-            let mut lease = self.pool.checkout(key, &uri, deadline).await?;
-            request_target::address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
+            let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
+            let mut lease = self.pool.checkout(key, target.uri(), deadline).await?;
+            let addressed = target.address(&mut request, &route, lease.is_http2());
+            addressed.map_err(invalid)?;
             let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {

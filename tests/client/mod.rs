@@ -4,8 +4,12 @@
 
 mod bodies;
 mod cancel;
+mod heads;
+mod host;
 mod http2;
 mod isolation;
+#[cfg(target_os = "linux")]
+mod keepalive;
 mod keys;
 mod middleware;
 mod multiplexing;

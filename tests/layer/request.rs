@@ -6,11 +6,14 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, TargetError};
-use tower_outbound_proxy_lab::Log;
+use tower_outbound_proxy_lab::{Log, ScriptedProxy, Step, connector, within};
 use tower_test::mock;
 use tracing::Level;
+
+use crate::common;
 
 const CREDENTIALS: &str = "Basic dXNlcjpzZWNyZXQ=";
 
@@ -91,6 +94,9 @@ async fn the_absolute_form_has_the_host_in_normal_form_and_no_user() {
     for (given, forwarded) in [
         ("http://x.test/path?query", "http://x.test/path?query"),
         ("http://x.test:8080", "http://x.test:8080/"),
+        ("http://x.test:80/path", "http://x.test/path"),
+        ("http://x.test:/", "http://x.test/"),
+        ("http://me@[2001:db8::1]:80/", "http://[2001:db8::1]/"),
         ("http://X.Test/Path", "http://x.test/Path"),
         ("http://x.test./", "http://x.test./"),
         ("http://user:password@x.test:8080/", "http://x.test:8080/"),
@@ -100,6 +106,28 @@ async fn the_absolute_form_has_the_host_in_normal_form_and_no_user() {
         ("http://[fe80::1%25eth0]/", "http://[fe80::1]/"),
     ] {
         assert_eq!(inner_sees("http://p", given, &[]).await.uri(), forwarded, "{given}");
+    }
+}
+
+/// hyper-util writes `Host` without the default port, so the absolute form must not have it either (RFC 9112 3.2.2).
+#[tokio::test]
+async fn the_absolute_form_and_host_agree() {
+    let server = ScriptedProxy::start([Step::send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]).await;
+    let layer = layer(&server.url());
+    for (id, (uri, host)) in [
+        ("http://x.test:80/", "x.test"),
+        ("http://x.test:8080/", "x.test:8080"),
+        ("http://x.test/", "x.test"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let client = layer.layer(common::client(layer.layer(connector())));
+        let request = Request::get(uri).body(Full::<Bytes>::default()).unwrap();
+        within(client.oneshot(request)).await.unwrap();
+        let head = server.connection(id).received_text();
+        assert!(head.starts_with(&format!("GET http://{host}/ HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains(&format!("\r\nhost: {host}\r\n")), "{head}");
     }
 }
 
