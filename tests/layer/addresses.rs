@@ -98,7 +98,7 @@ async fn a_silent_address_of_a_proxy_does_not_hide_the_next() {
     assert_eq!((plain.requests().len(), secure.requests().len()), (3, 3));
 }
 
-/// What this crate makes itself races addresses: the types say so.
+/// The types of the crate's own connectors show it.
 #[test]
 fn the_default_connectors_are_such_connectors() {
     let _: tower_outbound_proxy::client::ClientBuilder<HappyEyeballs> = Client::builder();
