@@ -12,6 +12,7 @@ mod purpose;
 mod replace;
 mod request;
 mod runtime;
+mod stress;
 mod target_tls;
 mod types;
 
