@@ -19,6 +19,7 @@ mod repeat;
 mod replace;
 mod request;
 mod runtime;
+mod stress;
 mod target_tls;
 mod types;
 
