@@ -1,0 +1,208 @@
+//! Judgement of every request after the run.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::Invariant;
+use crate::{
+    fault::Fault,
+    plan::Protocol,
+    record::{Connection, End, Peer, Record, Try},
+    world::World,
+};
+
+/// More than all round trips of a connection and a request take.
+const SLACK: Duration = Duration::from_secs(1);
+
+pub(crate) fn judge(world: &World) {
+    let mut record = world.record();
+    let mut broken = Vec::new();
+    for (number, one) in record.tries.iter().enumerate() {
+        let judge = Judge {
+            world,
+            record: &record,
+            one,
+        };
+        judge.all(|invariant, text| broken.push((invariant, format!("try {number} {text}"))));
+    }
+    shared_blame(&record, |text| broken.push((Invariant::Blame, text)));
+    if world.plan.client.max_per_key == Some(1) {
+        order(world, &record, |text| broken.push((Invariant::Order, text)));
+    }
+    for (invariant, text) in broken {
+        record.violated(invariant, format_args!("{text}"));
+    }
+}
+
+/// One try, and what is known about it.
+struct Judge<'r> {
+    world: &'r World,
+    record: &'r Record,
+    one: &'r Try,
+}
+
+impl Judge<'_> {
+    fn all(&self, mut broken: impl FnMut(Invariant, String)) {
+        let Some((ended, end)) = self.one.ended else {
+            return broken(Invariant::Deadline, "has not ended".to_owned());
+        };
+        if let Some(wait) = self.unexplained_wait(ended) {
+            broken(Invariant::Deadline, format!("waited {wait:?} while no server worked on it"));
+        }
+        let End::Failed { before, connect, timeout } = end else {
+            return;
+        };
+        let processed = self.one.seen.iter().any(|sighting| sighting.processed);
+        if before && processed {
+            broken(Invariant::BeforeRequest, "was processed, and is reported as before-request".to_owned());
+        }
+        if timeout {
+            if let Some(why) = self.inherited_timeout(ended) {
+                broken(Invariant::OwnDeadline, why);
+            }
+        } else if !connect {
+            if !self.has_fault(ended) {
+                broken(Invariant::Blame, "failed without a fault of its connection".to_owned());
+            }
+            if !before && self.was_refused(ended) {
+                let text = "was not processed, as the server promised, and is reported as if it may have been";
+                broken(Invariant::Unprocessed, text.to_owned());
+            }
+            if !self.one.is_post && self.should_have_been_repeated(ended) {
+                broken(Invariant::Repeat, "is a GET on a reused connection, and was not repeated".to_owned());
+            }
+        }
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.world.plan.client.connect_timeout)
+    }
+
+    /// Returns the client's connections to the same server that lived during the try.
+    fn connections(&self, ended: Instant) -> impl Iterator<Item = &Connection> {
+        let server = self.one.peer.server();
+        self.record.connections.iter().filter(move |connection| {
+            connection.near.is_none()
+                && connection.server == server
+                && connection.dialled <= ended
+                && connection.client_closed.is_none_or(|closed| closed >= self.one.began)
+        })
+    }
+
+    /// Returns the longest time in which no server had the request, if it is longer than it may be and no silent
+    /// connection can have swallowed the request.
+    fn unexplained_wait(&self, ended: Instant) -> Option<Duration> {
+        let mut since = self.one.began;
+        let mut longest = Duration::ZERO;
+        for sighting in &self.one.seen {
+            longest = longest.max(sighting.at.saturating_duration_since(since));
+            since = sighting.released.unwrap_or(ended);
+        }
+        longest = longest.max(ended.saturating_duration_since(since));
+        let is_silent = |connection: &Connection| {
+            connection.faults.iter().any(|(at, fault)| fault.is_silent() && *at <= ended)
+        };
+        let explained = || self.connections(ended).any(is_silent);
+        (longest > self.connect_timeout() + SLACK && !explained()).then_some(longest)
+    }
+
+    fn inherited_timeout(&self, ended: Instant) -> Option<String> {
+        let waited = ended - self.one.began;
+        if waited < self.connect_timeout() {
+            return Some(format!("timed out after {waited:?}"));
+        }
+        if self.world.plan.client.max_per_key.is_some() {
+            return None;
+        }
+        let own = self.connections(ended).any(|connection| {
+            connection.dialled >= self.one.began && (!connection.faults.is_empty() || connection.served == 0)
+        });
+        (!own).then(|| "timed out over attempts that others had made".to_owned())
+    }
+
+    /// Returns true if a fault of a connection explains an error after the request was sent, or could not be.
+    fn has_fault(&self, ended: Instant) -> bool {
+        match self.one.seen.last() {
+            Some(sighting) => {
+                let connection = &self.record.connections[sighting.connection];
+                sighting.fault.is_some() || !connection.faults.is_empty()
+            }
+            None => self.connections(ended).any(|connection| {
+                connection.faults.iter().any(|(at, _)| *at <= ended)
+            }),
+        }
+    }
+
+    /// Returns true if nothing but a refusal of the stream can have failed the request.
+    fn was_refused(&self, ended: Instant) -> bool {
+        if let Some(sighting) = self.one.seen.last() {
+            return sighting.fault == Some(Fault::RefusesStream);
+        }
+        let mut faults = self.connections(ended).flat_map(|connection| &connection.faults).peekable();
+        faults.peek().is_some() && faults.all(|(_, fault)| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful))
+    }
+
+    fn should_have_been_repeated(&self, ended: Instant) -> bool {
+        if let Some(sighting) = self.one.seen.last() {
+            let is_http2 = self.is_http2();
+            return sighting.reused && !sighting.answering && !is_http2;
+        }
+        // It did not arrive: on a new connection, only a fault of a connection without requests can be why.
+        !self.is_http2() && self.connections(ended).all(|connection| connection.served > 0)
+    }
+
+    fn is_http2(&self) -> bool {
+        match self.one.peer {
+            Peer::Direct { origin } | Peer::Tunnel { origin, .. } => {
+                self.world.server(origin).protocol == Protocol::Http2
+            }
+            Peer::Forward { .. } => false,
+        }
+    }
+}
+
+/// One attempt that fails is told to one request: no server has more failures than failed attempts.
+fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
+    let mut failed = BTreeMap::<usize, (usize, usize)>::new();
+    for one in &record.tries {
+        if let Some((_, End::Failed { connect: true, timeout: false, .. })) = one.ended {
+            failed.entry(one.peer.server()).or_default().0 += 1;
+        }
+    }
+    for connection in &record.connections {
+        if connection.near.is_none() && connection.served == 0 && !connection.faults.is_empty() {
+            failed.entry(connection.server).or_default().1 += 1;
+        }
+    }
+    for (server, (requests, attempts)) in failed {
+        if requests > attempts {
+            broken(format!("{requests} requests failed by {attempts} failed attempts to server {server}"));
+        }
+    }
+}
+
+/// With one connection at a time and no faults, the order in which requests arrive is that in which they were made.
+fn order(world: &World, record: &Record, mut broken: impl FnMut(String)) {
+    let mut last = BTreeMap::<Peer, (usize, Instant)>::new();
+    for (number, one) in record.tries.iter().enumerate() {
+        let is_calm = |connection: &&Connection| connection.server != one.peer.server() || connection.faults.is_empty();
+        let [sighting] = &one.seen[..] else { continue };
+        let got_response = matches!(one.ended, Some((_, End::Response(_))));
+        let (Peer::Direct { origin } | Peer::Tunnel { origin, .. }) = one.peer else {
+            continue;
+        };
+        let is_http1 = world.server(origin).protocol != Protocol::Http2;
+        if !got_response || one.is_probe || !is_http1 || !record.connections.iter().all(|one| is_calm(&one)) {
+            continue;
+        }
+        match last.get(&one.peer) {
+            Some((before, at)) if *at > sighting.at => {
+                broken(format!("try {number} arrived before try {before}, which had waited longer"));
+            }
+            _ => {
+                last.insert(one.peer, (number, sighting.at));
+            }
+        }
+    }
+}
