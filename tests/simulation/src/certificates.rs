@@ -54,7 +54,7 @@ impl Root {
 
 fn server(alpn: &[&[u8]]) -> Arc<ServerConfig> {
     let key = key(2);
-    let certificate = params(&["*.test"], 2)
+    let certificate = params(&["o0.test", "o1.test", "o2.test"], 2)
         .signed_by(&key, &ROOT.issuer)
         .expect("the root signs");
     let mut config = ServerConfig::builder_with_provider(provider())

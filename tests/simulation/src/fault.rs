@@ -1,5 +1,7 @@
 //! The ways in which the network, proxies and origins go wrong.
 
+use std::fmt;
+
 use crate::random::Random;
 
 /// One way to go wrong.
@@ -145,7 +147,7 @@ impl Fault {
 
 /// The chance of each fault on one server, in thousandths. A server has few kinds of faults at a time, so that one does
 /// not hide what another would show.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Faults([u16; Fault::BY_CHANCE.len()]);
 
 impl Faults {
@@ -168,5 +170,12 @@ impl Faults {
     pub(crate) fn happens(&self, fault: Fault, random: &mut Random) -> bool {
         let rate = self.0[fault as usize];
         rate > 0 && random.chance(rate.into())
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chances = Fault::BY_CHANCE.iter().zip(self.0).filter(|(_, chance)| *chance > 0);
+        f.debug_map().entries(chances).finish()
     }
 }

@@ -141,6 +141,22 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Prints the plan, a line for each part.
+    pub(crate) fn print(&self) {
+        println!("seed {}: {:?}, {:?}, ends idle: {}", self.seed, self.client, self.settings, self.ends_idle);
+        for server in &self.servers {
+            println!("  {server:?}");
+        }
+        for (number, request) in self.requests.iter().enumerate() {
+            println!("  {number}: {request:?}");
+        }
+        for (at, event) in &self.events {
+            println!("  at {at}: {event:?}");
+        }
+    }
+}
+
 fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
     let calm = random.chance(200);
     let mut servers = Vec::new();

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
     time::Duration,
 };
 
@@ -156,14 +157,15 @@ impl Record {
         (now, happening).hash(&mut self.hash);
         self.happenings += 1;
         if self.print {
-            println!("{:>9.3} s  {happening:?}", now.as_secs_f64());
+            say(format_args!("{:>9.3} s  {happening:?}", now.as_secs_f64()));
         }
     }
 
     /// Notes for whoever reads the trace.
     pub(crate) fn note(&self, text: fmt::Arguments<'_>) {
         if self.print {
-            println!("{:>9.3} s      {text}", self.since_start(Instant::now()).as_secs_f64());
+            let now = self.since_start(Instant::now()).as_secs_f64();
+            say(format_args!("{now:>9.3} s      {text}"));
         }
     }
 
@@ -310,4 +312,9 @@ impl Record {
             self.violated(Invariant::Route, text);
         }
     }
+}
+
+/// Prints a line, if anybody still reads.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -97,7 +97,8 @@ fn replay(number: u64, without: &[Invariant]) -> bool {
     for violation in &outcome.violations {
         println!("seed {number}: {}\n    {}", violation.invariant, violation.text);
     }
-    println!("{outcome:#?}");
+    let Outcome { hash, happenings, .. } = outcome;
+    println!("trace {hash:016x} of {happenings} events");
     outcome.violations.is_empty()
 }
 

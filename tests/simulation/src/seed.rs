@@ -61,7 +61,7 @@ pub(crate) fn run(seed: u64, print: bool, tolerated: &[Invariant]) -> Outcome {
     let runtime = runtime.expect("a runtime without I/O needs nothing");
     let plan = Plan::new(seed);
     if print {
-        println!("{plan:#?}");
+        plan.print();
     }
     let mut outcome = runtime.block_on(simulate(plan, print, tolerated));
     drop(runtime);
