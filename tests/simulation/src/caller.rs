@@ -80,7 +80,9 @@ async fn once(
     }
     if let Ok(Ok(response)) = result {
         let body_end = read(world, try_id, response, request.reading, deadline).await;
-        world.record().happens(&Happening::BodyEnds(try_id, body_end));
+        let mut record = world.record();
+        record.tries[try_id].body_ended = Some((Instant::now(), body_end));
+        record.happens(&Happening::BodyEnds(try_id, body_end));
     }
     end
 }
@@ -98,13 +100,14 @@ fn begin(world: &World, number: usize, request: &plan::Request) -> TryId {
         began: Instant::now(),
         seen: Vec::new(),
         ended: None,
+        body_ended: None,
     });
     record.happens(&Happening::Begins(try_id, peer, request.upload, request.reading));
     try_id
 }
 
 /// Returns the peer to which the current settings lead.
-fn peer(world: &World, origin: usize) -> Peer {
+pub(crate) fn peer(world: &World, origin: usize) -> Peer {
     let settings = world.settings();
     let is_tls = world.server(origin).protocol != Protocol::Http;
     let password = settings.password;

@@ -1,8 +1,6 @@
 //! The ways in which the network, proxies and origins go wrong.
 
-use std::fmt;
-
-use crate::random::Random;
+use crate::{plan::Protocol, random::Random};
 
 /// One way to go wrong.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -74,33 +72,42 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Those that happen by chance, as opposed to those that a plan has a time for.
-    pub(crate) const BY_CHANCE: [Self; 30] = [
+    /// Faults of the network and of every server.
+    const ANYWHERE: &[Self] = &[
         Self::DialRefused,
         Self::DialHangs,
         Self::DialSlow,
         Self::LinkDies,
         Self::LinkResets,
         Self::Mute,
-        Self::ConnectHangs,
-        Self::ConnectSlow,
-        Self::ConnectRefused,
-        Self::ConnectCloses,
         Self::AnswersLate,
         Self::NeverAnswers,
         Self::ClosesUnread,
         Self::ClosesUnanswered,
         Self::ResetsUnanswered,
-        Self::ClosesInAnswer,
+        Self::ClosesIdle,
         Self::ResetsInAnswer,
         Self::StallsInAnswer,
-        Self::ClosesSilently,
-        Self::ClosesIdle,
-        Self::HalfCloses,
+        Self::StopsReading,
         Self::AnswersEarly,
+    ];
+    /// Faults of a proxy.
+    const TUNNEL: &[Self] = &[
+        Self::ConnectHangs,
+        Self::ConnectSlow,
+        Self::ConnectRefused,
+        Self::ConnectCloses,
+    ];
+    /// Faults of a server that speaks HTTP/1.1.
+    const HTTP1: &[Self] = &[
+        Self::ClosesInAnswer,
+        Self::ClosesSilently,
+        Self::HalfCloses,
         Self::AnswersEarlyAndCloses,
         Self::AnswersEarlyAndStopsReading,
-        Self::StopsReading,
+    ];
+    /// Faults of a server that speaks HTTP/2.
+    const HTTP2: &[Self] = &[
         Self::RefusesStream,
         Self::ResetsStream,
         Self::GoAwayGraceful,
@@ -135,47 +142,28 @@ impl Fault {
                     | Self::GoAwayBelow
             )
     }
-
-    /// Returns true if a connection ends in a way that a client has to expect of a reused one.
-    pub(crate) fn is_ordinary_close(self) -> bool {
-        matches!(
-            self,
-            Self::ClosesSilently | Self::ClosesIdle | Self::HalfCloses | Self::ClosesUnread | Self::GoAwayGraceful
-        )
-    }
 }
 
 /// The chance of each fault on one server, in thousandths. A server has few kinds of faults at a time, so that one does
 /// not hide what another would show.
-#[derive(Clone)]
-pub(crate) struct Faults([u16; Fault::BY_CHANCE.len()]);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults(Vec<(Fault, u64)>);
 
 impl Faults {
-    pub(crate) fn random(random: &mut Random) -> Self {
-        let mut faults = [0; Fault::BY_CHANCE.len()];
-        let kinds = random.pick(&[0, 1, 1, 2, 2, 3, 4, 8]);
-        for _ in 0..kinds {
-            let kind = random.range(0, faults.len() as u64 - 1) as usize;
-            faults[kind] = random.pick(&[30, 100, 200, 500]);
-        }
-        Self(faults)
-    }
-
-    /// Returns a server's chances without faults.
-    pub(crate) fn none() -> Self {
-        Self([0; Fault::BY_CHANCE.len()])
+    pub(crate) fn random(protocol: Protocol, random: &mut Random) -> Self {
+        let own = match protocol {
+            Protocol::Proxy => [Fault::ANYWHERE, Fault::HTTP1, Fault::TUNNEL].concat(),
+            Protocol::Http | Protocol::Https => [Fault::ANYWHERE, Fault::HTTP1].concat(),
+            Protocol::Http2 => [Fault::ANYWHERE, Fault::HTTP2].concat(),
+        };
+        let kinds = random.pick(&[0, 1, 1, 2, 2, 3, 4, 6]);
+        let faults = (0..kinds).map(|_| (random.pick(&own), random.pick(&[30, 100, 200, 500])));
+        Self(faults.collect())
     }
 
     /// Returns true if the fault happens this time.
     pub(crate) fn happens(&self, fault: Fault, random: &mut Random) -> bool {
-        let rate = self.0[fault as usize];
-        rate > 0 && random.chance(rate.into())
-    }
-}
-
-impl fmt::Debug for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let chances = Fault::BY_CHANCE.iter().zip(self.0).filter(|(_, chance)| *chance > 0);
-        f.debug_map().entries(chances).finish()
+        let chance = self.0.iter().find(|(known, _)| *known == fault);
+        chance.is_some_and(|(_, chance)| random.chance(*chance))
     }
 }

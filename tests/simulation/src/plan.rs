@@ -169,11 +169,11 @@ fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
             }
             None => (format!("o{number}.test"), Protocol::Http),
         };
-        let faults = Faults::random(random);
+        let faults = Faults::random(protocol, random);
         servers.push(Server {
             name,
             protocol,
-            faults: if calm { Faults::none() } else { faults },
+            faults: if calm { Faults::default() } else { faults },
             max_streams: random.pick(&[1, 2, 4, 100]),
             latency: random.pick(&[0, 0, 1, 5, 40]),
             window: random.pick(&[4 << 10, 64 << 10, 256 << 10]),

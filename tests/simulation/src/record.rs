@@ -103,6 +103,7 @@ pub(crate) struct Try {
     pub(crate) began: Instant,
     pub(crate) seen: Vec<Sighting>,
     pub(crate) ended: Option<(Instant, End)>,
+    pub(crate) body_ended: Option<(Instant, BodyEnd)>,
 }
 
 /// A request at a server.

@@ -192,7 +192,8 @@ async fn recover(world: &Arc<World>, client: &Client<UploadBody>) {
     let origins = world.plan.requests.iter().map(|request| request.origin).max();
     for origin in 0..=origins.unwrap_or_default().min(ORIGINS - 1) {
         let mut failed = 0;
-        let dead = world.record().silent_connections();
+        let server = caller::peer(world, origin).server();
+        let dead = world.record().silent_connections(|to| to == server);
         while !caller::probe(world, client, origin, PROBE).await {
             failed += 1;
             if failed > dead {
@@ -210,7 +211,7 @@ async fn recover(world: &Arc<World>, client: &Client<UploadBody>) {
 async fn finish(world: &Arc<World>, client: Client<UploadBody>) {
     if let Some(idle) = world.plan.client.idle_timeout.filter(|_| world.plan.ends_idle) {
         sleep(Duration::from_millis(idle) + REST).await;
-        if world.record().silent_connections() == 0 {
+        if world.record().silent_connections(|_| true) == 0 {
             invariants::closed(world, "after the idle time-out");
         }
         let open = client.stats().open();
@@ -222,12 +223,13 @@ async fn finish(world: &Arc<World>, client: Client<UploadBody>) {
     world.record().happens(&Happening::Dropped);
     drop(client);
     sleep(REST).await;
-    if world.record().silent_connections() > 0 {
+    if world.record().silent_connections(|_| true) > 0 {
         // The system may have to give them up first.
         sleep(SYSTEM).await;
     }
     invariants::closed(world, "after the client was dropped");
     world.end().await;
+    sleep(REST).await;
     let tasks = Handle::current().metrics().num_alive_tasks();
     if tasks > 0 {
         let text = format_args!("{tasks} tasks are left");
@@ -236,12 +238,12 @@ async fn finish(world: &Arc<World>, client: Client<UploadBody>) {
 }
 
 impl Record {
-    /// Returns the number of the client's open connections that are dead without a sign.
-    fn silent_connections(&self) -> usize {
+    /// Returns the number of the client's open connections to these servers that are dead without a sign.
+    fn silent_connections(&self, to: impl Fn(usize) -> bool) -> usize {
         let open = self.connections.iter().filter(|connection| {
             connection.near.is_none() && connection.connected.is_some() && connection.client_closed.is_none()
         });
-        open.filter(|connection| connection.faults.iter().any(|(_, fault)| fault.is_silent())).count()
+        open.filter(|connection| to(connection.server) && connection.faults.iter().any(|(_, fault)| fault.is_silent())).count()
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn quiet(world: &World, stats: &PoolStats) {
             record.violated(Invariant::Leak, text);
         }
     }
+    let connecting: usize = stats.keys.iter().map(|key| key.connecting).sum();
     let dialling = record.connections.iter().filter(|connection| {
         connection.near.is_none() && connection.connected.is_none() && connection.client_closed.is_none()
     });
@@ -60,10 +61,12 @@ pub(crate) fn quiet(world: &World, stats: &PoolStats) {
         let text = format_args!("{dialling} connections are dialled after the last request");
         record.violated(Invariant::Leak, text);
     }
-    let connecting: usize = stats.keys.iter().map(|key| key.connecting).sum();
     let open = open_connections(&record).count();
-    // What is on its way was reported above.
-    if connecting == 0 && stats.open() != open {
+    if connecting > 0 {
+        // Reported above.
+        return;
+    }
+    if stats.open() != open {
         let text = format_args!("{} open in the figures, {open} on the network", stats.open());
         record.violated(Invariant::Stats, text);
     }

@@ -8,7 +8,7 @@ use super::Invariant;
 use crate::{
     fault::Fault,
     plan::Protocol,
-    record::{Connection, End, Peer, Record, Try},
+    record::{BodyEnd, Connection, End, Peer, Record, Try},
     world::World,
 };
 
@@ -50,11 +50,15 @@ impl Judge<'_> {
         if let Some(wait) = self.unexplained_wait(ended) {
             broken(Invariant::Deadline, format!("waited {wait:?} while no server worked on it"));
         }
+        if let Some((ended, BodyEnd::Failed(read))) = self.one.body_ended {
+            if !self.has_fault(ended) {
+                broken(Invariant::Blame, format!("lost its body after {read} bytes without a fault"));
+            }
+        }
         let End::Failed { before, connect, timeout } = end else {
             return;
         };
-        let processed = self.one.seen.iter().any(|sighting| sighting.processed);
-        if before && processed {
+        if before && self.one.seen.iter().any(|sighting| sighting.processed) {
             broken(Invariant::BeforeRequest, "was processed, and is reported as before-request".to_owned());
         }
         if timeout {
@@ -62,16 +66,31 @@ impl Judge<'_> {
                 broken(Invariant::OwnDeadline, why);
             }
         } else if !connect {
-            if !self.has_fault(ended) {
-                broken(Invariant::Blame, "failed without a fault of its connection".to_owned());
-            }
-            if !before && self.was_refused(ended) {
+            self.failed(ended, before, broken);
+        }
+    }
+
+    /// An error after the request was sent, or could have been.
+    fn failed(&self, ended: Instant, before: bool, mut broken: impl FnMut(Invariant, String)) {
+        let Try { is_post, has_upload, .. } = *self.one;
+        // A body that is sent once cannot be sent to another connection, when a server allows fewer streams than it is
+        // sent.
+        let is_unrepeatable = before && has_upload && self.is_http2();
+        if !self.has_fault(ended) && !is_unrepeatable {
+            broken(Invariant::Blame, "failed without a fault of its connection".to_owned());
+        }
+        if self.was_refused(ended) {
+            if !before {
                 let text = "was not processed, as the server promised, and is reported as if it may have been";
                 broken(Invariant::Unprocessed, text.to_owned());
             }
-            if !self.one.is_post && self.should_have_been_repeated(ended) {
-                broken(Invariant::Repeat, "is a GET on a reused connection, and was not repeated".to_owned());
+            if !has_upload && self.one.seen.len() == 1 {
+                let text = "was not processed, as the server promised, and was not repeated";
+                broken(Invariant::Repeat, text.to_owned());
             }
+        }
+        if !is_post && self.lost_its_connection(ended) {
+            broken(Invariant::Repeat, "is a GET on a reused connection, and was not repeated".to_owned());
         }
     }
 
@@ -121,16 +140,16 @@ impl Judge<'_> {
         (!own).then(|| "timed out over attempts that others had made".to_owned())
     }
 
-    /// Returns true if a fault of a connection explains an error after the request was sent, or could not be.
+    /// Returns true if a fault explains an error after the request was sent, or could have been.
     fn has_fault(&self, ended: Instant) -> bool {
+        // A graceful GOAWAY lets every request finish.
+        let breaks = |(at, fault): &(Instant, Fault)| *at <= ended && *fault != Fault::GoAwayGraceful;
         match self.one.seen.last() {
             Some(sighting) => {
                 let connection = &self.record.connections[sighting.connection];
-                sighting.fault.is_some() || !connection.faults.is_empty()
+                sighting.fault.is_some() || connection.faults.iter().any(breaks)
             }
-            None => self.connections(ended).any(|connection| {
-                connection.faults.iter().any(|(at, _)| *at <= ended)
-            }),
+            None => self.connections(ended).any(|connection| connection.faults.iter().any(breaks)),
         }
     }
 
@@ -143,13 +162,16 @@ impl Judge<'_> {
         faults.peek().is_some() && faults.all(|(_, fault)| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful))
     }
 
-    fn should_have_been_repeated(&self, ended: Instant) -> bool {
-        if let Some(sighting) = self.one.seen.last() {
-            let is_http2 = self.is_http2();
-            return sighting.reused && !sighting.answering && !is_http2;
+    /// Returns true if a reused HTTP/1.1 connection closed before any byte of a response (RFC 9112 9.3.1).
+    fn lost_its_connection(&self, ended: Instant) -> bool {
+        if self.is_http2() {
+            return false;
         }
-        // It did not arrive: on a new connection, only a fault of a connection without requests can be why.
-        !self.is_http2() && self.connections(ended).all(|connection| connection.served > 0)
+        if let Some(sighting) = self.one.seen.last() {
+            return sighting.reused && !sighting.answering;
+        }
+        // It did not arrive. On a new connection, only a fault of a connection without requests can be why.
+        self.connections(ended).all(|connection| connection.served > 0)
     }
 
     fn is_http2(&self) -> bool {
@@ -189,10 +211,10 @@ fn order(world: &World, record: &Record, mut broken: impl FnMut(String)) {
         let is_calm = |connection: &&Connection| connection.server != one.peer.server() || connection.faults.is_empty();
         let [sighting] = &one.seen[..] else { continue };
         let got_response = matches!(one.ended, Some((_, End::Response(_))));
-        let (Peer::Direct { origin } | Peer::Tunnel { origin, .. }) = one.peer else {
-            continue;
+        let is_http1 = match one.peer {
+            Peer::Direct { origin } | Peer::Tunnel { origin, .. } => world.server(origin).protocol != Protocol::Http2,
+            Peer::Forward { .. } => true,
         };
-        let is_http1 = world.server(origin).protocol != Protocol::Http2;
         if !got_response || one.is_probe || !is_http1 || !record.connections.iter().all(|one| is_calm(&one)) {
             continue;
         }

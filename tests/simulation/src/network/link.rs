@@ -52,10 +52,6 @@ impl Link {
         link
     }
 
-    pub(super) fn is_dead(&self) -> bool {
-        lock(&self.state).is_dead
-    }
-
     /// Returns the time at which something that is sent now arrives, and the polls after which it is seen.
     fn arrival(&self, random: &mut Random) -> (Instant, u8) {
         let delay = random.range(self.latency / 2, self.latency);
