@@ -57,8 +57,8 @@ async fn once(
     let try_id = begin(world, number, request);
     let server = world.server(request.origin);
     let scheme = match server.protocol {
-        Protocol::Http | Protocol::Proxy => "http",
         Protocol::Https | Protocol::Http2 => "https",
+        Protocol::Http | Protocol::Proxy | Protocol::SecureProxy => "http",
     };
     let message = Request::builder()
         .method(if request.is_post { Method::POST } else { Method::GET })
@@ -95,6 +95,7 @@ fn begin(world: &World, number: usize, request: &plan::Request) -> TryId {
         request: number,
         is_post: request.is_post,
         has_upload: request.upload != Upload::NONE,
+        reading: request.reading,
         is_probe: number >= world.plan.requests.len(),
         peer,
         began: Instant::now(),

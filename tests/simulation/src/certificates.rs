@@ -1,4 +1,4 @@
-//! TLS between the client and the origins.
+//! TLS between the client, proxies and origins.
 //!
 //! Handshakes are real, but the same for every seed: keys, certificates and signatures have one length, nothing is
 //! resumed, and so no chance decides how many bytes there are. A trace would otherwise change from run to run.
@@ -28,10 +28,10 @@ pub(crate) static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
     Arc::new(config)
 });
 
-/// An origin's settings for HTTP/1.1 alone.
+/// A server's settings for HTTP/1.1 alone.
 pub(crate) static HTTP1: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| server(&[b"http/1.1"]));
 
-/// An origin's settings for both versions.
+/// A server's settings for both versions.
 pub(crate) static HTTP2: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| server(&[b"h2", b"http/1.1"]));
 
 static ROOT: LazyLock<Root> = LazyLock::new(Root::new);
@@ -54,7 +54,7 @@ impl Root {
 
 fn server(alpn: &[&[u8]]) -> Arc<ServerConfig> {
     let key = key(2);
-    let certificate = params(&["o0.test", "o1.test", "o2.test"], 2)
+    let certificate = params(&["o0.test", "o1.test", "o2.test", "p0.test", "p1.test"], 2)
         .signed_by(&key, &ROOT.issuer)
         .expect("the root signs");
     let mut config = ServerConfig::builder_with_provider(provider())

@@ -152,7 +152,7 @@ pub(crate) struct Faults(Vec<(Fault, u64)>);
 impl Faults {
     pub(crate) fn random(protocol: Protocol, random: &mut Random) -> Self {
         let own = match protocol {
-            Protocol::Proxy => [Fault::ANYWHERE, Fault::HTTP1, Fault::TUNNEL].concat(),
+            Protocol::Proxy | Protocol::SecureProxy => [Fault::ANYWHERE, Fault::HTTP1, Fault::TUNNEL].concat(),
             Protocol::Http | Protocol::Https => [Fault::ANYWHERE, Fault::HTTP1].concat(),
             Protocol::Http2 => [Fault::ANYWHERE, Fault::HTTP2].concat(),
         };

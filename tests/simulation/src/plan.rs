@@ -34,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) latency: u64,
     /// Bytes on their way in one direction.
     pub(crate) window: usize,
+    /// True if responses are large.
+    pub(crate) is_large: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,14 @@ pub(crate) enum Protocol {
     /// HTTP/2 over TLS.
     Http2,
     Proxy,
+    /// A proxy to which the client speaks TLS.
+    SecureProxy,
+}
+
+impl Protocol {
+    pub(crate) fn is_proxy(self) -> bool {
+        matches!(self, Self::Proxy | Self::SecureProxy)
+    }
 }
 
 /// The builder's settings of a client.
@@ -125,16 +135,21 @@ impl Plan {
         let mut random = Random::new(seed, "plan", 0);
         let random = &mut random;
         let tls = random.chance(250);
-        let servers = servers(tls, random);
+        let mut servers = servers(tls, random);
         let settings = Settings::random(0, random);
         let client = Client::random(random);
+        let is_large = tls && random.chance(30);
         let span = random.pick(&[10, 200, 2_000, 15_000]);
+        let mut requests = requests(tls, span, random);
+        if is_large {
+            make_large(&mut servers, &mut requests, random);
+        }
         Self {
             seed,
             servers,
             client,
             settings,
-            requests: requests(tls, span, random),
+            requests,
             events: events(span, random),
             ends_idle: random.chance(500),
         }
@@ -162,7 +177,10 @@ fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
     let mut servers = Vec::new();
     for number in 0..ORIGINS + PROXIES {
         let (name, protocol) = match number.checked_sub(ORIGINS) {
-            Some(proxy) => (format!("p{proxy}.test"), Protocol::Proxy),
+            Some(proxy) => {
+                let protocol = if tls && random.chance(300) { Protocol::SecureProxy } else { Protocol::Proxy };
+                (format!("p{proxy}.test"), protocol)
+            }
             None if tls => {
                 let protocol = random.pick(&[Protocol::Http2, Protocol::Http2, Protocol::Https]);
                 (format!("o{number}.test"), protocol)
@@ -177,6 +195,7 @@ fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
             max_streams: random.pick(&[1, 2, 4, 100]),
             latency: random.pick(&[0, 0, 1, 5, 40]),
             window: random.pick(&[4 << 10, 64 << 10, 256 << 10]),
+            is_large: false,
         });
     }
     servers
@@ -234,6 +253,21 @@ fn requests(tls: bool, span: u64, random: &mut Random) -> Vec<Request> {
     }
     requests.sort_by_key(|request| request.at);
     requests
+}
+
+/// Makes responses as large as the flow control of HTTP/2 allows before somebody has to read, on a fast network. Some are
+/// not read for a long time.
+fn make_large(servers: &mut [Server], requests: &mut [Request], random: &mut Random) {
+    for server in servers {
+        server.is_large = true;
+        server.max_streams = 100;
+        server.latency = random.pick(&[0, 1]);
+        server.window = 1 << 20;
+    }
+    for request in requests {
+        request.timeout = 60_000;
+        request.reading = random.pick(&[Reading::Whole, Reading::Late(40_000)]);
+    }
 }
 
 impl Upload {

@@ -99,6 +99,7 @@ pub(crate) struct Try {
     pub(crate) is_post: bool,
     pub(crate) has_upload: bool,
     pub(crate) is_probe: bool,
+    pub(crate) reading: Reading,
     pub(crate) peer: Peer,
     pub(crate) began: Instant,
     pub(crate) seen: Vec<Sighting>,

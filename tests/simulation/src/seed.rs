@@ -14,7 +14,7 @@ use crate::{
     fault::Fault,
     invariants::{self, Invariant, Violation},
     network::Dialer,
-    plan::{Event, ORIGINS, Plan, Settings},
+    plan::{Event, ORIGINS, Plan, Protocol, Settings},
     random::Random,
     record::{Happening, Record},
     server::credentials,
@@ -120,9 +120,13 @@ fn client(world: &Arc<World>) -> Client<UploadBody> {
 fn config(world: &World, settings: Settings) -> ProxyConfig {
     let url = |proxy: usize| {
         let credentials = credentials(proxy, settings.password);
-        format!("http://{credentials}@{}:3128", world.server(proxy).name)
+        let server = world.server(proxy);
+        let scheme = if server.protocol == Protocol::SecureProxy { "https" } else { "http" };
+        format!("{scheme}://{credentials}@{}:3128", server.name)
     };
-    let mut builder = ProxyConfig::builder().always_tunnel(settings.always_tunnel);
+    let mut builder = ProxyConfig::builder()
+        .always_tunnel(settings.always_tunnel)
+        .proxy_tls(certificates::CLIENT.clone());
     if let Some(proxy) = settings.http {
         builder = builder.http(url(proxy));
     }

@@ -24,6 +24,7 @@ pub(crate) enum Invariant {
     Unprocessed,
     Once,
     Body,
+    Flow,
     Route,
     Credentials,
     Blame,
@@ -40,13 +41,14 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Deadline,
         Self::OwnDeadline,
         Self::BeforeRequest,
         Self::Unprocessed,
         Self::Once,
         Self::Body,
+        Self::Flow,
         Self::Route,
         Self::Credentials,
         Self::Blame,
@@ -70,6 +72,7 @@ impl Invariant {
             Self::Unprocessed => "unprocessed",
             Self::Once => "once",
             Self::Body => "body",
+            Self::Flow => "flow",
             Self::Route => "route",
             Self::Credentials => "credentials",
             Self::Blame => "blame",
@@ -95,6 +98,7 @@ impl Invariant {
             Self::Unprocessed => "a request that a server promised not to have processed is reported as before-request",
             Self::Once => "no POST is processed twice",
             Self::Body => "every body is the one that was sent, whole or with an error",
+            Self::Flow => "a response that was sent arrives, whatever others do with theirs",
             Self::Route => "every request comes to the peer that the settings name, on that peer's connections alone",
             Self::Credentials => "every proxy gets its own credentials, and nobody else gets them",
             Self::Blame => "a request fails only by a fault of its own connection, and one failed attempt fails one",

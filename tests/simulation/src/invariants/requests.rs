@@ -7,13 +7,16 @@ use tokio::time::Instant;
 use super::Invariant;
 use crate::{
     fault::Fault,
-    plan::Protocol,
+    plan::{Protocol, Reading},
     record::{BodyEnd, Connection, End, Peer, Record, Try},
     world::World,
 };
 
 /// More than all round trips of a connection and a request take.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// More than a response takes on its way.
+const TRANSFER: Duration = Duration::from_secs(15);
 
 pub(crate) fn judge(world: &World) {
     let mut record = world.record();
@@ -54,6 +57,9 @@ impl Judge<'_> {
             if !self.has_fault(ended) {
                 broken(Invariant::Blame, format!("lost its body after {read} bytes without a fault"));
             }
+        }
+        if let Some(wait) = self.unread_response() {
+            broken(Invariant::Flow, format!("waited {wait:?} for a response that was sent"));
         }
         let End::Failed { before, connect, timeout } = end else {
             return;
@@ -124,6 +130,16 @@ impl Judge<'_> {
         };
         let explained = || self.connections(ended).any(is_silent);
         (longest > self.connect_timeout() + SLACK && !explained()).then_some(longest)
+    }
+
+    /// Returns the time that a response took which was sent, and read at once, if that is too long.
+    fn unread_response(&self) -> Option<Duration> {
+        let (ended, _) = self.one.body_ended?;
+        let sighting = self.one.seen.last()?;
+        let began = sighting.released?.max(self.one.ended?.0);
+        let wait = ended.saturating_duration_since(began);
+        let is_healthy = sighting.fault.is_none() && self.record.connections[sighting.connection].faults.is_empty();
+        (self.one.reading == Reading::Whole && is_healthy && wait > TRANSFER).then_some(wait)
     }
 
     fn inherited_timeout(&self, ended: Instant) -> Option<String> {

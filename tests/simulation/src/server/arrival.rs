@@ -6,7 +6,7 @@ use super::{Session, message::Head};
 use crate::{
     content,
     invariants::Invariant,
-    plan::{ORIGINS, Protocol},
+    plan::ORIGINS,
     record::{Peer, TryId},
 };
 
@@ -37,7 +37,7 @@ impl Session {
         let one = &record.tries[number];
         let (request, planned) = (one.request, one.peer);
         let path = format!("/{request}/{number}");
-        let is_proxy = self.world.server(self.server).protocol == Protocol::Proxy;
+        let is_proxy = self.world.server(self.server).protocol.is_proxy();
         let peer = match is_proxy {
             true => password(self.server, head.field("proxy-authorization")).map(|password| Peer::Forward {
                 proxy: self.server,

@@ -134,7 +134,10 @@ impl Session {
     }
 
     async fn respond(&mut self, number: TryId, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
-        let length = self.random.pick(&[0, 10, 10, 1_000, 20_000, 100_000]);
+        let length = match self.world.server(self.server).is_large {
+            true => 2 << 20,
+            false => self.random.pick(&[0, 10, 10, 1_000, 20_000, 100_000]),
+        };
         let status = self.random.pick(&[200, 200, 200, 404, 503]);
         let response = Response::builder().status(status).header("x-try", number).body(());
         let response = response.expect("the response is well formed");

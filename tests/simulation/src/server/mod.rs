@@ -77,7 +77,7 @@ async fn serve(world: Arc<World>, server: usize, mut end: End) {
     }
     let tls = match session.world.server(server).protocol {
         Protocol::Http | Protocol::Proxy => return http1::serve(session, end).await,
-        Protocol::Https => &certificates::HTTP1,
+        Protocol::Https | Protocol::SecureProxy => &certificates::HTTP1,
         Protocol::Http2 => &certificates::HTTP2,
     };
     let Ok(stream) = TlsAcceptor::from((*tls).clone()).accept(end).await else {
