@@ -34,6 +34,9 @@ const TWICE: u64 = 16;
 /// The failures that are printed of each rule.
 const PRINTED: u64 = 3;
 
+/// The time in which every seed ends, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 struct Arguments {
     seed: Option<u64>,
@@ -118,6 +121,8 @@ struct Run<'a> {
     next: AtomicU64,
     started: Instant,
     totals: Mutex<Totals>,
+    /// When each began.
+    running: Mutex<BTreeMap<u64, Instant>>,
 }
 
 #[derive(Default)]
@@ -139,6 +144,7 @@ impl<'a> Run<'a> {
             next: AtomicU64::new(range.start),
             started: Instant::now(),
             totals: Mutex::default(),
+            running: Mutex::default(),
         }
     }
 
@@ -148,6 +154,7 @@ impl<'a> Run<'a> {
             for _ in 0..self.arguments.threads {
                 scope.spawn(|| self.work());
             }
+            scope.spawn(|| self.watch());
         });
         let totals = lock(&self.totals);
         self.report(&totals);
@@ -164,11 +171,25 @@ impl<'a> Run<'a> {
                 return;
             }
             let without = &self.arguments.without;
+            lock(&self.running).insert(number, Instant::now());
             let mut outcome = seed::run(number, false, without);
             if number % TWICE == 0 || !outcome.violations.is_empty() {
                 compare(&mut outcome, &seed::run(number, false, without), without);
             }
             self.add(number, &outcome);
+            lock(&self.running).remove(&number);
+        }
+    }
+
+    /// Ends the process if a seed does not end: a task that is never done with its work stops the clock.
+    fn watch(&self) {
+        while lock(&self.totals).seeds < self.range.end.saturating_sub(self.range.start) {
+            thread::sleep(Duration::from_millis(100));
+            let running = lock(&self.running);
+            for (number, _) in running.iter().filter(|(_, started)| started.elapsed() > PATIENCE) {
+                println!("seed {number} has not ended after {PATIENCE:?}: its clock stands still");
+                std::process::exit(1);
+            }
         }
     }
 

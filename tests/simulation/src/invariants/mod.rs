@@ -33,6 +33,7 @@ pub(crate) enum Invariant {
     Limit,
     Idle,
     Stats,
+    Waste,
     Retired,
     Recovery,
     Leak,
@@ -41,7 +42,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Deadline,
         Self::OwnDeadline,
         Self::BeforeRequest,
@@ -57,6 +58,7 @@ impl Invariant {
         Self::Limit,
         Self::Idle,
         Self::Stats,
+        Self::Waste,
         Self::Retired,
         Self::Recovery,
         Self::Leak,
@@ -81,6 +83,7 @@ impl Invariant {
             Self::Limit => "limit",
             Self::Idle => "idle",
             Self::Stats => "stats",
+            Self::Waste => "waste",
             Self::Retired => "retired",
             Self::Recovery => "recovery",
             Self::Leak => "leak",
@@ -107,6 +110,7 @@ impl Invariant {
             Self::Limit => "no key has more connections than its limit",
             Self::Idle => "no more connections are idle than the limits allow",
             Self::Stats => "the figures equal what the network sees when all is quiet",
+            Self::Waste => "no more connections are opened and closed unused than there are requests",
             Self::Retired => "no connection to a proxy outlives the settings that name it, once no request is on it",
             Self::Recovery => "a healthy origin is reached at once, whatever happened before",
             Self::Leak => "nothing is left when all is over: no waiter, attempt, socket or task",

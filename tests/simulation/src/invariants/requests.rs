@@ -30,6 +30,7 @@ pub(crate) fn judge(world: &World) {
         judge.all(|invariant, text| broken.push((invariant, format!("try {number} {text}"))));
     }
     shared_blame(&record, |text| broken.push((Invariant::Blame, text)));
+    waste(&record, |text| broken.push((Invariant::Waste, text)));
     if world.plan.client.max_per_key == Some(1) {
         order(world, &record, |text| broken.push((Invariant::Order, text)));
     }
@@ -217,6 +218,18 @@ fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
         if requests > attempts {
             broken(format!("{requests} requests failed by {attempts} failed attempts to server {server}"));
         }
+    }
+}
+
+/// A connection that nobody used was opened for a request that got another one, or was given up. A request that makes
+/// two attempts has been served by one of them, or has been failed by faults.
+fn waste(record: &Record, mut broken: impl FnMut(String)) {
+    let unused = record.connections.iter().filter(|connection| {
+        connection.near.is_none() && connection.connected.is_some() && connection.served == 0 && connection.faults.is_empty()
+    });
+    let (unused, requests) = (unused.count(), record.tries.len());
+    if unused > 2 * requests {
+        broken(format!("{unused} connections were opened and not used, for {requests} requests"));
     }
 }
 
