@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tower_outbound_proxy::{Client, client::{ClientBody, ClientError}};
+use tower_outbound_proxy::{
+    Client,
+    client::{ClientBody, ClientError},
+};
 use tower_service::Service;
 
 use crate::{
@@ -150,7 +153,10 @@ async fn read(
         let text = format_args!("try {try_id} got the response {:?}", response.headers());
         world.record().violated(Invariant::Body, text);
     }
-    let length = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = response
+        .headers()
+        .get("content-length")
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     let mut body = response.into_body();
     let mut read = 0;
     if let Reading::Late(pause) = reading {

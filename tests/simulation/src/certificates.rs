@@ -88,9 +88,7 @@ fn key(number: u8) -> KeyPair {
 
 /// Returns an Ed25519 key whose secret is its number, in PKCS #8 (RFC 8410).
 fn pkcs8(number: u8) -> PrivatePkcs8KeyDer<'static> {
-    const PREFIX: [u8; 16] = [
-        0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
-    ];
+    const PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     let mut der = PREFIX.to_vec();
     der.extend([number; 32]);
     PrivatePkcs8KeyDer::from(der)

@@ -9,7 +9,9 @@ pub(crate) fn bytes(number: usize, start: usize, end: usize) -> Bytes {
 
 /// Returns true if the bytes are those at `start` of the body with this number.
 pub(crate) fn is(number: usize, start: usize, data: &[u8]) -> bool {
-    data.iter().enumerate().all(|(at, found)| *found == byte(number, start + at))
+    data.iter()
+        .enumerate()
+        .all(|(at, found)| *found == byte(number, start + at))
 }
 
 fn byte(number: usize, at: usize) -> u8 {

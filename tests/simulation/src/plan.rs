@@ -159,7 +159,10 @@ impl Plan {
 impl Plan {
     /// Prints the plan, a line for each part.
     pub(crate) fn print(&self) {
-        println!("seed {}: {:?}, {:?}, ends idle: {}", self.seed, self.client, self.settings, self.ends_idle);
+        println!(
+            "seed {}: {:?}, {:?}, ends idle: {}",
+            self.seed, self.client, self.settings, self.ends_idle
+        );
         for server in &self.servers {
             println!("  {server:?}");
         }
@@ -178,7 +181,11 @@ fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
     for number in 0..ORIGINS + PROXIES {
         let (name, protocol) = match number.checked_sub(ORIGINS) {
             Some(proxy) => {
-                let protocol = if tls && random.chance(300) { Protocol::SecureProxy } else { Protocol::Proxy };
+                let protocol = if tls && random.chance(300) {
+                    Protocol::SecureProxy
+                } else {
+                    Protocol::Proxy
+                };
                 (format!("p{proxy}.test"), protocol)
             }
             None if tls => {

@@ -276,7 +276,10 @@ impl Record {
         let times = *times;
         self.happens(&Happening::Processed(try_id));
         if is_post && times > 1 {
-            self.violated(Invariant::Once, format_args!("POST {request} was processed {times} times"));
+            self.violated(
+                Invariant::Once,
+                format_args!("POST {request} was processed {times} times"),
+            );
         }
     }
 

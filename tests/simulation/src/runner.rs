@@ -149,7 +149,10 @@ impl<'a> Run<'a> {
     }
 
     fn run(&self) -> bool {
-        println!("seeds {}..{} on {} threads", self.range.start, self.range.end, self.arguments.threads);
+        println!(
+            "seeds {}..{} on {} threads",
+            self.range.start, self.range.end, self.arguments.threads
+        );
         thread::scope(|scope| {
             for _ in 0..self.arguments.threads {
                 scope.spawn(|| self.work());
@@ -186,7 +189,8 @@ impl<'a> Run<'a> {
         while lock(&self.totals).seeds < self.range.end.saturating_sub(self.range.start) {
             thread::sleep(Duration::from_millis(100));
             let running = lock(&self.running);
-            for (number, _) in running.iter().filter(|(_, started)| started.elapsed() > PATIENCE) {
+            let stuck = running.iter().find(|(_, started)| started.elapsed() > PATIENCE);
+            if let Some((number, _)) = stuck {
                 println!("seed {number} has not ended after {PATIENCE:?}: its clock stands still");
                 std::process::exit(1);
             }
@@ -210,7 +214,10 @@ impl<'a> Run<'a> {
             let failed = totals.failed.entry(violation.invariant).or_default();
             *failed += 1;
             if *failed <= PRINTED {
-                println!("seed {number} failed by {}\n    {}", violation.invariant, violation.text);
+                println!(
+                    "seed {number} failed by {}\n    {}",
+                    violation.invariant, violation.text
+                );
                 println!("    cargo run --release --package tower-outbound-proxy-simulation -- --seed {number}");
             }
         }

@@ -121,7 +121,11 @@ fn config(world: &World, settings: Settings) -> ProxyConfig {
     let url = |proxy: usize| {
         let credentials = credentials(proxy, settings.password);
         let server = world.server(proxy);
-        let scheme = if server.protocol == Protocol::SecureProxy { "https" } else { "http" };
+        let scheme = if server.protocol == Protocol::SecureProxy {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{credentials}@{}:3128", server.name)
     };
     let mut builder = ProxyConfig::builder()
@@ -247,7 +251,7 @@ impl Record {
         let open = self.connections.iter().filter(|connection| {
             connection.near.is_none() && connection.connected.is_some() && connection.client_closed.is_none()
         });
-        open.filter(|connection| to(connection.server) && connection.faults.iter().any(|(_, fault)| fault.is_silent())).count()
+        open.filter(|connection| to(connection.server) && connection.faults.iter().any(|(_, fault)| fault.is_silent()))
+            .count()
     }
 }
-

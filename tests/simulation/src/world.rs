@@ -96,7 +96,10 @@ impl World {
     }
 
     pub(crate) fn is_away(&self, server: usize) -> bool {
-        lock(&self.state).away.get(&server).is_some_and(|until| Instant::now() < *until)
+        lock(&self.state)
+            .away
+            .get(&server)
+            .is_some_and(|until| Instant::now() < *until)
     }
 
     pub(crate) fn set_away(&self, server: usize, until: Instant) {
@@ -111,7 +114,10 @@ impl World {
     pub(crate) fn links_to(&self, server: usize) -> Vec<Arc<Link>> {
         let record = self.record();
         let state = lock(&self.state);
-        let links = state.links.iter().filter(|(id, _)| record.connections[**id].server == server);
+        let links = state
+            .links
+            .iter()
+            .filter(|(id, _)| record.connections[**id].server == server);
         links.filter_map(|(_, link)| link.upgrade()).collect()
     }
 }

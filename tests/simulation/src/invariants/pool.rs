@@ -24,7 +24,10 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
             record.violated(Invariant::Limit, text);
         }
         for key in stats.keys.iter().filter(|key| key.open + key.connecting > most) {
-            let text = format_args!("{} open and {} connecting, the limit is {most}", key.open, key.connecting);
+            let text = format_args!(
+                "{} open and {} connecting, the limit is {most}",
+                key.open, key.connecting
+            );
             record.violated(Invariant::Limit, text);
         }
     }

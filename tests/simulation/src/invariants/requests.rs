@@ -52,21 +52,35 @@ impl Judge<'_> {
             return broken(Invariant::Deadline, "has not ended".to_owned());
         };
         if let Some(wait) = self.unexplained_wait(ended) {
-            broken(Invariant::Deadline, format!("waited {wait:?} while no server worked on it"));
+            broken(
+                Invariant::Deadline,
+                format!("waited {wait:?} while no server worked on it"),
+            );
         }
         if let Some((ended, BodyEnd::Failed(read))) = self.one.body_ended {
             if !self.has_fault(ended) {
-                broken(Invariant::Blame, format!("lost its body after {read} bytes without a fault"));
+                broken(
+                    Invariant::Blame,
+                    format!("lost its body after {read} bytes without a fault"),
+                );
             }
         }
         if let Some(wait) = self.unread_response() {
             broken(Invariant::Flow, format!("waited {wait:?} for a response that was sent"));
         }
-        let End::Failed { before, connect, timeout } = end else {
+        let End::Failed {
+            before,
+            connect,
+            timeout,
+        } = end
+        else {
             return;
         };
         if before && self.one.seen.iter().any(|sighting| sighting.processed) {
-            broken(Invariant::BeforeRequest, "was processed, and is reported as before-request".to_owned());
+            broken(
+                Invariant::BeforeRequest,
+                "was processed, and is reported as before-request".to_owned(),
+            );
         }
         if timeout {
             if let Some(why) = self.inherited_timeout(ended) {
@@ -79,7 +93,9 @@ impl Judge<'_> {
 
     /// An error after the request was sent, or could have been.
     fn failed(&self, ended: Instant, before: bool, mut broken: impl FnMut(Invariant, String)) {
-        let Try { is_post, has_upload, .. } = *self.one;
+        let Try {
+            is_post, has_upload, ..
+        } = *self.one;
         // A body that is sent once cannot be sent to another connection, when a server allows fewer streams than it is
         // sent.
         let is_unrepeatable = before && has_upload && self.is_http2();
@@ -97,7 +113,10 @@ impl Judge<'_> {
             }
         }
         if !is_post && self.lost_its_connection(ended) {
-            broken(Invariant::Repeat, "is a GET on a reused connection, and was not repeated".to_owned());
+            broken(
+                Invariant::Repeat,
+                "is a GET on a reused connection, and was not repeated".to_owned(),
+            );
         }
     }
 
@@ -127,7 +146,10 @@ impl Judge<'_> {
         }
         longest = longest.max(ended.saturating_duration_since(since));
         let is_silent = |connection: &Connection| {
-            connection.faults.iter().any(|(at, fault)| fault.is_silent() && *at <= ended)
+            connection
+                .faults
+                .iter()
+                .any(|(at, fault)| fault.is_silent() && *at <= ended)
         };
         let explained = || self.connections(ended).any(is_silent);
         (longest > self.connect_timeout() + SLACK && !explained()).then_some(longest)
@@ -166,29 +188,36 @@ impl Judge<'_> {
                 let connection = &self.record.connections[sighting.connection];
                 sighting.fault.is_some() || connection.faults.iter().any(breaks)
             }
-            None => self.connections(ended).any(|connection| connection.faults.iter().any(breaks)),
+            None => self
+                .connections(ended)
+                .any(|connection| connection.faults.iter().any(breaks)),
         }
     }
 
     /// Returns true if nothing but a refusal of the stream can have failed the request.
     fn was_refused(&self, ended: Instant) -> bool {
+        let is_goaway = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
         if let Some(sighting) = self.one.seen.last() {
-            return sighting.fault == Some(Fault::RefusesStream);
+            let mut others = self.record.connections[sighting.connection].faults.iter();
+            return sighting.fault == Some(Fault::RefusesStream) && others.all(|(_, fault)| is_goaway(fault));
         }
-        let mut faults = self.connections(ended).flat_map(|connection| &connection.faults).peekable();
-        faults.peek().is_some() && faults.all(|(_, fault)| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful))
+        let mut faults = self
+            .connections(ended)
+            .flat_map(|connection| &connection.faults)
+            .peekable();
+        faults.peek().is_some() && faults.all(|(_, fault)| is_goaway(fault))
     }
 
-    /// Returns true if a reused HTTP/1.1 connection closed before any byte of a response (RFC 9112 9.3.1).
+    /// Returns true if a reused HTTP/1.1 connection closed before any byte of a response (RFC 9112 9.3.1), and nothing
+    /// else can have failed the request.
     fn lost_its_connection(&self, ended: Instant) -> bool {
-        if self.is_http2() {
-            return false;
-        }
-        if let Some(sighting) = self.one.seen.last() {
-            return sighting.reused && !sighting.answering;
-        }
-        // It did not arrive. On a new connection, only a fault of a connection without requests can be why.
-        self.connections(ended).all(|connection| connection.served > 0)
+        let last = self.one.seen.last();
+        let since = last.map_or(self.one.began, |sighting| sighting.at);
+        let is_excused = self.connections(ended).any(|connection| {
+            // A new connection, on which a request is not repeated, broke before the request arrived.
+            connection.served == 0 && connection.faults.iter().any(|(at, _)| *at >= since && *at <= ended)
+        });
+        !self.is_http2() && !is_excused && last.is_none_or(|sighting| sighting.reused && !sighting.answering)
     }
 
     fn is_http2(&self) -> bool {
@@ -205,7 +234,15 @@ impl Judge<'_> {
 fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
     let mut failed = BTreeMap::<usize, (usize, usize)>::new();
     for one in &record.tries {
-        if let Some((_, End::Failed { connect: true, timeout: false, .. })) = one.ended {
+        if let Some((
+            _,
+            End::Failed {
+                connect: true,
+                timeout: false,
+                ..
+            },
+        )) = one.ended
+        {
             failed.entry(one.peer.server()).or_default().0 += 1;
         }
     }
@@ -216,7 +253,9 @@ fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
     }
     for (server, (requests, attempts)) in failed {
         if requests > attempts {
-            broken(format!("{requests} requests failed by {attempts} failed attempts to server {server}"));
+            broken(format!(
+                "{requests} requests failed by {attempts} failed attempts to server {server}"
+            ));
         }
     }
 }
@@ -225,11 +264,16 @@ fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
 /// two attempts has been served by one of them, or has been failed by faults.
 fn waste(record: &Record, mut broken: impl FnMut(String)) {
     let unused = record.connections.iter().filter(|connection| {
-        connection.near.is_none() && connection.connected.is_some() && connection.served == 0 && connection.faults.is_empty()
+        connection.near.is_none()
+            && connection.connected.is_some()
+            && connection.served == 0
+            && connection.faults.is_empty()
     });
     let (unused, requests) = (unused.count(), record.tries.len());
     if unused > 2 * requests {
-        broken(format!("{unused} connections were opened and not used, for {requests} requests"));
+        broken(format!(
+            "{unused} connections were opened and not used, for {requests} requests"
+        ));
     }
 }
 
@@ -249,7 +293,9 @@ fn order(world: &World, record: &Record, mut broken: impl FnMut(String)) {
         }
         match last.get(&one.peer) {
             Some((before, at)) if *at > sighting.at => {
-                broken(format!("try {number} arrived before try {before}, which had waited longer"));
+                broken(format!(
+                    "try {number} arrived before try {before}, which had waited longer"
+                ));
             }
             _ => {
                 last.insert(one.peer, (number, sighting.at));

@@ -30,7 +30,11 @@ pub(crate) struct End {
 
 impl End {
     pub(super) fn new(link: Arc<Link>, side: usize) -> Self {
-        Self { link, side, timer: None }
+        Self {
+            link,
+            side,
+            timer: None,
+        }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {

@@ -9,7 +9,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::pipe::{Content, Pipe};
-use crate::{fault::Fault, random::Random, record::ConnectionId, world::{World, lock}};
+use crate::{
+    fault::Fault,
+    random::Random,
+    record::ConnectionId,
+    world::{World, lock},
+};
 
 /// The end of a connection that dialled it.
 pub(crate) const CLIENT: usize = 0;
@@ -55,7 +60,10 @@ impl Link {
     /// Returns the time at which something that is sent now arrives, and the polls after which it is seen.
     fn arrival(&self, random: &mut Random) -> (Instant, u8) {
         let delay = random.range(self.latency / 2, self.latency);
-        (Instant::now() + Duration::from_millis(delay), random.pick(&[0, 0, 1, 2, 5]))
+        (
+            Instant::now() + Duration::from_millis(delay),
+            random.pick(&[0, 0, 1, 2, 5]),
+        )
     }
 
     /// Sends bytes to the other end, in one piece or several.

@@ -48,7 +48,10 @@ impl Session {
                 None => Some(Peer::Direct { origin: self.server }),
             },
         };
-        let authority = head.target.strip_prefix("http://").and_then(|rest| rest.strip_suffix(&path));
+        let authority = head
+            .target
+            .strip_prefix("http://")
+            .and_then(|rest| rest.strip_suffix(&path));
         let is_here = match is_proxy {
             true => authority.is_some_and(|authority| Some(authority) == head.field("host")),
             false => head.target == path,
@@ -56,7 +59,10 @@ impl Session {
         if peer != Some(planned) || !is_here {
             record.violated(
                 Invariant::Route,
-                format_args!("try {number} was for {planned:?} and came to {peer:?} as {}", head.target),
+                format_args!(
+                    "try {number} was for {planned:?} and came to {peer:?} as {}",
+                    head.target
+                ),
             );
         }
         if head.field("authorization") != Some(&format!("Bearer {number}")) || (!is_proxy && leaks(head)) {
@@ -84,7 +90,9 @@ impl Session {
             );
         }
         let name = head.target.split(':').next()?.to_owned();
-        let origin = self.world.plan.servers[..ORIGINS].iter().position(|server| server.name == name);
+        let origin = self.world.plan.servers[..ORIGINS]
+            .iter()
+            .position(|server| server.name == name);
         let peer = Peer::Tunnel {
             proxy: self.server,
             password: password?,

@@ -117,7 +117,9 @@ impl Session {
         let random = &mut self.random;
         Answer {
             status: random.pick(&[200, 200, 200, 404, 503]),
-            length: random.pick(&[0, 10, 10, 1_000, 1_000, 20_000, 100_000]).max(if fault.is_some() { 10 } else { 0 }),
+            length: random
+                .pick(&[0, 10, 10, 1_000, 1_000, 20_000, 100_000])
+                .max(if fault.is_some() { 10 } else { 0 }),
             chunked: random.chance(300),
             closes: random.chance(50),
             fault,
@@ -139,9 +141,16 @@ impl Session {
             false => format!("content-length: {}", answer.length),
         };
         let close = if answer.closes { "connection: close\r\n" } else { "" };
-        let head = format!("HTTP/1.1 {} .\r\nx-try: {number}\r\n{length}\r\n{close}\r\n", answer.status);
+        let head = format!(
+            "HTTP/1.1 {} .\r\nx-try: {number}\r\n{length}\r\n{close}\r\n",
+            answer.status
+        );
         wire.write(head.as_bytes()).await?;
-        let end = if answer.fault.is_some() { answer.length / 2 } else { answer.length };
+        let end = if answer.fault.is_some() {
+            answer.length / 2
+        } else {
+            answer.length
+        };
         let mut start = 0;
         while start < end {
             let next = end.min(start + 16_384);

@@ -9,7 +9,11 @@ use super::{
 use crate::{fault::Fault, network::dial};
 
 /// Serves a CONNECT, and then the tunnel to its end.
-pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send>(mut session: Session, mut wire: Wire<T>, head: &Head) {
+pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send>(
+    mut session: Session,
+    mut wire: Wire<T>,
+    head: &Head,
+) {
     let Some(name) = session.asks_for(head) else {
         return;
     };
