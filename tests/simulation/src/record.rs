@@ -1,0 +1,325 @@
+//! [`Record`]: what happened to every request and connection, as the servers, the network and the callers saw it.
+//!
+//! Invariants are judged by it, and by nothing that the client says of itself, except where they are about what the
+//! client says.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    fault::Fault,
+    invariants::{Invariant, Violation},
+    plan::{Event, Reading, Upload},
+};
+
+/// The number of a connection, in order of dialling.
+pub(crate) type ConnectionId = usize;
+/// The number of a try, which every request carries.
+pub(crate) type TryId = usize;
+
+pub(crate) struct Record {
+    epoch: Instant,
+    print: bool,
+    hash: DefaultHasher,
+    pub(crate) happenings: u64,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) tries: Vec<Try>,
+    /// By request: how often an origin processed it.
+    pub(crate) processed: BTreeMap<usize, usize>,
+    pub(crate) violations: Vec<Violation>,
+    tolerated: Vec<Invariant>,
+}
+
+/// Something that happened; a line of the trace.
+#[derive(Debug, Hash)]
+pub(crate) enum Happening {
+    Dials(ConnectionId, String),
+    Connected(ConnectionId),
+    DialFailed(ConnectionId),
+    ClientClosed(ConnectionId),
+    ServerClosed(ConnectionId),
+    Fault(ConnectionId, Fault),
+    StreamFault(TryId, Fault),
+    Connect(ConnectionId, Peer),
+    Begins(TryId, Peer, Upload, Reading),
+    Seen(TryId, ConnectionId),
+    Processed(TryId),
+    Answered(TryId),
+    Ends(TryId, End),
+    BodyEnds(TryId, BodyEnd),
+    Event(Event),
+    Healed,
+    Dropped,
+}
+
+/// A connection of the client, or of a proxy for a tunnel.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The client's connection that this one carries on, as the far half of a tunnel.
+    pub(crate) near: Option<ConnectionId>,
+    pub(crate) server: usize,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) dialled: Instant,
+    pub(crate) connected: Option<Instant>,
+    pub(crate) client_closed: Option<Instant>,
+    pub(crate) faults: Vec<(Instant, Fault)>,
+    /// Requests that were seen on it.
+    pub(crate) served: usize,
+}
+
+/// The peer of connections that requests may share: one key of the pool, as the servers see it.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    Direct { origin: usize },
+    Forward { proxy: usize, password: u64 },
+    Tunnel { proxy: usize, password: u64, origin: usize },
+}
+
+impl Peer {
+    /// Returns the server that the client dials.
+    pub(crate) fn server(self) -> usize {
+        match self {
+            Self::Direct { origin } => origin,
+            Self::Forward { proxy, .. } | Self::Tunnel { proxy, .. } => proxy,
+        }
+    }
+}
+
+/// One call of the client.
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) request: usize,
+    pub(crate) is_post: bool,
+    pub(crate) has_upload: bool,
+    pub(crate) is_probe: bool,
+    pub(crate) reading: Reading,
+    pub(crate) peer: Peer,
+    pub(crate) began: Instant,
+    pub(crate) seen: Vec<Sighting>,
+    pub(crate) ended: Option<(Instant, End)>,
+    pub(crate) body_ended: Option<(Instant, BodyEnd)>,
+}
+
+/// A request at a server.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    /// The client's connection.
+    pub(crate) connection: ConnectionId,
+    pub(crate) at: Instant,
+    /// True if the connection had served another request.
+    pub(crate) reused: bool,
+    pub(crate) processed: bool,
+    /// True once a byte of the response was written.
+    pub(crate) answering: bool,
+    /// The end of the server's work on it.
+    pub(crate) released: Option<Instant>,
+    /// A fault of this stream alone.
+    pub(crate) fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum End {
+    Response(u16),
+    Failed { before: bool, connect: bool, timeout: bool },
+    GaveUp,
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    Read(usize),
+    Dropped(usize),
+    Failed(usize),
+    GaveUp(usize),
+}
+
+impl Record {
+    pub(crate) fn new(print: bool, tolerated: &[Invariant]) -> Self {
+        Self {
+            epoch: Instant::now(),
+            print,
+            hash: DefaultHasher::new(),
+            happenings: 0,
+            connections: Vec::new(),
+            tries: Vec::new(),
+            processed: BTreeMap::new(),
+            violations: Vec::new(),
+            tolerated: tolerated.to_vec(),
+        }
+    }
+
+    pub(crate) fn happens(&mut self, happening: &Happening) {
+        let now = Instant::now().duration_since(self.epoch);
+        (now, happening).hash(&mut self.hash);
+        self.happenings += 1;
+        if self.print {
+            say(format_args!("{:>9.3} s  {happening:?}", now.as_secs_f64()));
+        }
+    }
+
+    /// Notes for whoever reads the trace.
+    pub(crate) fn note(&self, text: fmt::Arguments<'_>) {
+        if self.print {
+            let now = self.since_start(Instant::now()).as_secs_f64();
+            say(format_args!("{now:>9.3} s      {text}"));
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    pub(crate) fn since_start(&self, instant: Instant) -> Duration {
+        instant.duration_since(self.epoch)
+    }
+
+    pub(crate) fn violated(&mut self, invariant: Invariant, text: fmt::Arguments<'_>) {
+        let at = self.since_start(Instant::now());
+        self.note(format_args!("VIOLATED {}: {text}", invariant.name()));
+        if !self.tolerated.contains(&invariant) {
+            let text = format!("at {:.3} s: {text}", at.as_secs_f64());
+            self.violations.push(Violation { invariant, text });
+        }
+    }
+
+    pub(crate) fn dial(&mut self, name: &str, server: usize, near: Option<ConnectionId>) -> ConnectionId {
+        let connection = self.connections.len();
+        self.connections.push(Connection {
+            near,
+            server,
+            peer: None,
+            dialled: Instant::now(),
+            connected: None,
+            client_closed: None,
+            faults: Vec::new(),
+            served: 0,
+        });
+        self.happens(&Happening::Dials(connection, name.to_owned()));
+        connection
+    }
+
+    pub(crate) fn connected(&mut self, connection: ConnectionId) {
+        self.connections[connection].connected = Some(Instant::now());
+        self.happens(&Happening::Connected(connection));
+    }
+
+    pub(crate) fn dial_failed(&mut self, connection: ConnectionId) {
+        self.connections[connection].client_closed = Some(Instant::now());
+        self.happens(&Happening::DialFailed(connection));
+    }
+
+    pub(crate) fn client_closed(&mut self, connection: ConnectionId) {
+        self.connections[connection].client_closed = Some(Instant::now());
+        self.happens(&Happening::ClientClosed(connection));
+    }
+
+    /// Returns the client's connection that this one belongs to.
+    pub(crate) fn near(&self, connection: ConnectionId) -> ConnectionId {
+        self.connections[connection].near.unwrap_or(connection)
+    }
+
+    /// A fault of a connection. What comes later is its consequence.
+    pub(crate) fn fault(&mut self, connection: ConnectionId, fault: Fault) {
+        let now = Instant::now();
+        let near = self.near(connection);
+        self.connections[near].faults.push((now, fault));
+        self.happens(&Happening::Fault(connection, fault));
+        if fault.ends_work() {
+            self.release(near);
+        }
+    }
+
+    pub(crate) fn server_closed(&mut self, connection: ConnectionId) {
+        self.happens(&Happening::ServerClosed(connection));
+        let near = self.near(connection);
+        self.release(near);
+    }
+
+    /// No server works any more on what was on a connection.
+    fn release(&mut self, connection: ConnectionId) {
+        let seen = self.tries.iter_mut().filter_map(|one| one.seen.last_mut());
+        for sighting in seen.filter(|sighting| sighting.connection == connection) {
+            sighting.released.get_or_insert_with(Instant::now);
+        }
+    }
+
+    pub(crate) fn seen(&mut self, try_id: TryId, connection: ConnectionId) {
+        let near = self.near(connection);
+        let reused = self.connections[near].served > 0;
+        self.connections[near].served += 1;
+        self.tries[try_id].seen.push(Sighting {
+            connection: near,
+            at: Instant::now(),
+            reused,
+            processed: false,
+            answering: false,
+            released: None,
+            fault: None,
+        });
+        self.happens(&Happening::Seen(try_id, connection));
+    }
+
+    pub(crate) fn processed(&mut self, try_id: TryId) {
+        let one = &mut self.tries[try_id];
+        let (request, is_post) = (one.request, one.is_post);
+        if let Some(sighting) = one.seen.last_mut() {
+            sighting.processed = true;
+        }
+        let times = self.processed.entry(request).or_default();
+        *times += 1;
+        let times = *times;
+        self.happens(&Happening::Processed(try_id));
+        if is_post && times > 1 {
+            self.violated(
+                Invariant::Once,
+                format_args!("POST {request} was processed {times} times"),
+            );
+        }
+    }
+
+    pub(crate) fn answering(&mut self, try_id: TryId) {
+        if let Some(sighting) = self.tries[try_id].seen.last_mut() {
+            sighting.answering = true;
+        }
+    }
+
+    pub(crate) fn answered(&mut self, try_id: TryId) {
+        if let Some(sighting) = self.tries[try_id].seen.last_mut() {
+            sighting.released.get_or_insert_with(Instant::now);
+        }
+        self.happens(&Happening::Answered(try_id));
+    }
+
+    /// A fault of one stream, whose connection goes on.
+    pub(crate) fn stream_fault(&mut self, try_id: TryId, fault: Fault) {
+        if let Some(sighting) = self.tries[try_id].seen.last_mut() {
+            sighting.fault = Some(fault);
+            if fault.ends_work() {
+                sighting.released.get_or_insert_with(Instant::now);
+            }
+        }
+        self.happens(&Happening::StreamFault(try_id, fault));
+    }
+
+    /// Notes the peer of one of the client's connections. It has only one.
+    pub(crate) fn belongs(&mut self, connection: ConnectionId, peer: Peer) {
+        let known = self.connections[connection].peer.replace(peer);
+        if known.is_none() {
+            self.happens(&Happening::Connect(connection, peer));
+        } else if known != Some(peer) {
+            let text = format_args!("connection {connection} to {known:?} was used for {peer:?}");
+            self.violated(Invariant::Route, text);
+        }
+    }
+}
+
+/// Prints a line, if anybody still reads.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
