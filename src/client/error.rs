@@ -11,7 +11,11 @@ use crate::{
 /// A request that got no response.
 ///
 /// [`ConnectError::find`] finds the [`ConnectError`] that caused it, if there is one.
-pub struct ClientError(Arc<Failure>);
+pub struct ClientError {
+    failure: Arc<Failure>,
+    /// True if the request had been sent before, and a repeat of it failed.
+    was_sent: bool,
+}
 
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -61,12 +65,23 @@ impl From<PurposeError> for Failure {
 
 impl ClientError {
     pub(super) fn new(failure: Failure) -> Self {
-        Self(Arc::new(failure))
+        Self {
+            failure: Arc::new(failure),
+            was_sent: false,
+        }
     }
 
     /// Returns the error for another request that waited for the same attempt.
     pub(super) fn share(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            failure: self.failure.clone(),
+            was_sent: false,
+        }
+    }
+
+    /// Returns the error of a request that had been sent before.
+    pub(super) fn after_request(self) -> Self {
+        Self { was_sent: true, ..self }
     }
 
     /// Creates the error for a runtime that ended, or a connector that panicked, while the request waited for a
@@ -79,20 +94,21 @@ impl ClientError {
     /// processed it (`GOAWAY` and `REFUSED_STREAM`, RFC 9113 8.7). Repeating it is then safe, whatever its method is.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
-        !matches!(
-            &*self.0,
+        let may_be_processed = matches!(
+            &*self.failure,
             Failure::Send {
                 processed: Processed::Maybe,
                 ..
             }
-        )
+        );
+        !self.was_sent && !may_be_processed
     }
 
     /// Returns true if there was no connection to send the request on.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         !matches!(
-            &*self.0,
+            &*self.failure,
             Failure::Send { .. } | Failure::Target(_) | Failure::Purpose(_)
         )
     }
@@ -100,7 +116,7 @@ impl ClientError {
     /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
     #[must_use]
     pub fn purpose_error(&self) -> Option<&PurposeError> {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Purpose(error) => Some(error),
             _ => None,
         }
@@ -109,7 +125,7 @@ impl ClientError {
     /// Returns true if connecting took too long, or waiting for a connection to become free.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Timeout | Failure::NoneFree { .. } => true,
             Failure::Connect(error) => error.is_timeout(),
             _ => false,
@@ -119,7 +135,7 @@ impl ClientError {
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Target(error) => error.fmt(f),
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
@@ -135,19 +151,23 @@ impl fmt::Display for ClientError {
                 Processed::Refused => "the server refused the request without processing it",
                 Processed::Maybe => "the connection broke after the request was sent",
             }),
+        }?;
+        match self.was_sent {
+            true => f.write_str(", when the request was sent again after the connection had broken"),
+            false => Ok(()),
         }
     }
 }
 
 impl fmt::Debug for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ClientError").field(&self.0).finish()
+        f.debug_tuple("ClientError").field(&self.failure).finish()
     }
 }
 
 impl StdError for ClientError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Connect(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),

@@ -278,7 +278,8 @@ impl Inner {
         let mut repeats = Repeats::default();
         loop {
             let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
-            let mut lease = self.pool.checkout(key, target.uri(), deadline).await?;
+            let lease = self.pool.checkout(key, target.uri(), deadline).await;
+            let mut lease = lease.map_err(|error| repeats.error(error))?;
             let addressed = target.address(&mut request, &route, lease.is_http2());
             addressed.map_err(invalid)?;
             let spare = Spare::of(&request, &lease);

@@ -26,6 +26,8 @@ const MOST_PROMISES: u8 = 3;
 #[derive(Default)]
 pub(super) struct Repeats {
     promises: u8,
+    /// True if the request may have been processed already.
+    was_sent: bool,
 }
 
 /// A copy of a request that is being sent.
@@ -83,7 +85,21 @@ impl Repeats {
             Processed::Maybe if lease.may_be_stale() && is_idempotent && is_unanswered => spare.again(),
             _ => None,
         };
-        again.ok_or_else(|| ClientError::new(Failure::Send { error, processed }))
+        match again {
+            Some(request) => {
+                self.was_sent |= processed == Processed::Maybe;
+                Ok(request)
+            }
+            None => Err(self.error(ClientError::new(Failure::Send { error, processed }))),
+        }
+    }
+
+    /// Returns the error of the last repeat as the error of the request.
+    pub(super) fn error(&self, error: ClientError) -> ClientError {
+        match self.was_sent {
+            true => error.after_request(),
+            false => error,
+        }
     }
 }
 

@@ -36,6 +36,19 @@ impl Connection {
             Sender::Spent => true,
         }
     }
+
+    /// Waits until an HTTP/1.1 connection can take its next request, or has ended. Returns true if it can.
+    pub(super) async fn ready_or_ended(&mut self) -> bool {
+        if let Sender::Http1(sender) = &mut self.sender
+            && sender.ready().await.is_ok()
+        {
+            return true;
+        }
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+        }
+        false
+    }
 }
 
 /// An HTTP/2 connection, which many requests share.

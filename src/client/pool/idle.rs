@@ -125,7 +125,7 @@ impl Pool {
         connection: Connection,
         removed: &mut Vec<Removed>,
     ) {
-        if connection.is_closed() || (entry.line.len() == 0 && common.retired.has(key)) {
+        if connection.is_closed() || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key)) {
             return removed.push(Removed::Http1(connection));
         }
         entry.idle.insert(common.idle.add(key, &connection.link), connection);
@@ -143,7 +143,9 @@ impl Pool {
     ) {
         let position = entry.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link));
         let Some(position) = position else { return };
-        if entry.http2[position].is_closed() || (entry.line.len() == 0 && common.retired.has(key)) {
+        if entry.http2[position].is_closed()
+            || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key))
+        {
             return removed.push(Removed::Http2(entry.http2.remove(position)));
         }
         common.idle.add(key, link);
@@ -153,7 +155,10 @@ impl Pool {
     /// Removes the idle connections over the limit of a key, the longest idle first.
     fn evict_of_key(&self, entry: &mut Entry, common: &mut Common, removed: &mut Vec<Removed>) {
         // A waiter takes what is idle now.
-        let Some(most) = self.limits.max_idle_per_key.filter(|_| entry.line.len() == 0) else {
+        if entry.line.is_ready(self.limits.max_per_key) {
+            return;
+        }
+        let Some(most) = self.limits.max_idle_per_key else {
             return;
         };
         while entry.idle() > most {

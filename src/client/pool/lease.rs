@@ -172,9 +172,6 @@ impl Drop for Lease {
                 connection.link.abort();
                 self.pool.given_up(&self.key, connection);
             }
-            (Sender::Http1(sender), Progress::Finished) if sender.is_closed() => {
-                self.pool.given_up(&self.key, connection);
-            }
             (Sender::Http1(sender), Progress::Finished) if sender.is_ready() => {
                 self.pool.checkin(&self.key, connection, false);
             }
@@ -193,7 +190,7 @@ impl Drop for Lease {
 }
 
 impl Lease {
-    /// Waits for the rest of the request, which the early response did not wait for.
+    /// Waits for the rest of the request, which the early response did not wait for, or for the connection's end.
     fn check_in_later(&self, mut connection: Connection) {
         // Without a runtime, nobody reads or writes the connection.
         let Ok(runtime) = Handle::try_current() else {
@@ -202,18 +199,14 @@ impl Lease {
         };
         let (pool, key) = (Arc::downgrade(&self.pool), self.key.clone());
         runtime.spawn(async move {
-            let ready = match &mut connection.sender {
-                Sender::Http1(sender) => timeout(REST_OF_REQUEST, sender.ready()).await,
-                Sender::Http2(_) | Sender::Spent => return,
-            };
-            match (ready, pool.upgrade()) {
-                (Ok(Ok(())), Some(pool)) => pool.checkin(&key, connection, false),
-                (_, pool) => {
-                    connection.link.abort();
-                    if let Some(pool) = pool {
-                        pool.given_up(&key, connection);
-                    }
-                }
+            let rest = timeout(REST_OF_REQUEST, connection.ready_or_ended()).await;
+            if rest.is_err() {
+                connection.link.abort();
+            }
+            match (rest, pool.upgrade()) {
+                (Ok(true), Some(pool)) => pool.checkin(&key, connection, false),
+                (_, Some(pool)) => pool.given_up(&key, connection),
+                (_, None) => {}
             }
         });
     }

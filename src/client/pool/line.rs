@@ -105,6 +105,22 @@ impl Line {
             .is_some_and(|(_, _, share)| self.may_use(*share, limit))
     }
 
+    /// Returns the number of further connections of `limit` that waiters may use; a few more if several origins wait.
+    pub(super) fn useful(&self, limit: Option<usize>) -> usize {
+        let (Some(limit), Some(&(in_use, _, share))) = (limit, self.order.first()) else {
+            return self.waiting;
+        };
+        if share == 0 {
+            return self.waiting;
+        }
+        let may_have = limit.saturating_sub(self.in_use + in_use).div_ceil(2);
+        let first = self.shares.get(&share).map_or(0, |state| state.waiters.len());
+        match may_have {
+            0 => 0,
+            _ => first.min(may_have) + (self.waiting - first),
+        }
+    }
+
     /// Counts a connection as in use.
     pub(super) fn begin(&mut self, share: Share) {
         if share > 0 {

@@ -24,7 +24,7 @@ pub(super) type Wanted = (AttemptId, oneshot::Receiver<()>);
 impl Pool {
     /// Returns the attempts to start. They count from now on.
     pub(super) fn wanted(&self, entry: &mut Entry, key: &Key) -> Vec<Wanted> {
-        let waiters = entry.line.len();
+        let waiters = entry.line.useful(self.limits.max_per_key);
         if waiters == 0 {
             return Vec::new();
         }
@@ -35,6 +35,10 @@ impl Pool {
             .iter()
             .filter(|http2| http2.link.is_settling(PATIENCE))
             .count();
+        if entry.http2.iter().any(|http2| http2.link.streams() == 0) {
+            // The peer takes no requests for now.
+            return Vec::new();
+        }
         let needed = match self.connector.may_speak_http2(key) && entry.is_http2 != Some(false) {
             true => {
                 let connections = entry.streams.map_or(1, |streams| waiters.div_ceil(streams.max(1)));
