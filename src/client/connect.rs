@@ -203,7 +203,7 @@ where
     }
     let (sender, connection) = target
         .http2
-        .builder()
+        .builder(link.clone())
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed("HTTP/2 handshake failed", error))?;

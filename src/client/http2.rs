@@ -1,22 +1,32 @@
 //! HTTP/2 connections: their settings, and the task that moves their bytes.
 
-use std::{future::poll_fn, pin::pin, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{
     client::conn::http2::{self, Builder},
-    rt::{Read, Write},
+    rt::{Executor, Read, Write},
 };
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
 use super::{
-    pool::{OpenConnection, STREAMS_UNKNOWN},
+    pool::{Link, OpenConnection, STREAMS_UNKNOWN},
     request_body::RequestBody,
 };
 
 /// The longest response head over HTTP/2: what hyper takes over HTTP/1.1 as well (its default is 16 KiB).
 const MAX_HEAD: u32 = 408 * 1024;
 
-pub(super) type Connection<T> = http2::Connection<T, RequestBody, TokioExecutor>;
+pub(super) type Connection<T> = http2::Connection<T, RequestBody, Tasks>;
+
+/// Spawns hyper's tasks. The first one has the stream, and is the one to abort.
+#[derive(Clone)]
+pub(super) struct Tasks(Arc<Link>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.0.set_task(tokio::spawn(task).abort_handle());
+    }
+}
 
 /// The settings of HTTP/2 connections.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +51,8 @@ impl Default for Http2Settings {
 }
 
 impl Http2Settings {
-    pub(super) fn builder(&self) -> Builder<TokioExecutor> {
-        let mut builder = Builder::new(TokioExecutor::new());
+    pub(super) fn builder(&self, link: Arc<Link>) -> Builder<Tasks> {
+        let mut builder = Builder::new(Tasks(link));
         builder
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEAD)

@@ -49,7 +49,7 @@ impl Pool {
         let waiting = taken.is_none().then(|| entry.line.join(share));
         let wanted = self.wanted(entry, &key);
         drop(guard);
-        drop(removed);
+        Removed::close(removed);
         self.open(&key, wanted);
         match (taken, waiting) {
             (Some(connection), _) => Ok(Lease::new(self, &key, connection, true)),
@@ -97,7 +97,7 @@ impl Pool {
         self.evict(&mut guard, &mut removed);
         let reaper = self.start_reaper(&mut guard.common);
         drop(guard);
-        drop(removed);
+        Removed::close(removed);
         for (waiter, connection) in served {
             let may_be_stale = connection.has_served;
             let lease = Lease::new(self, key, connection, may_be_stale);

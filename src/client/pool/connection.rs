@@ -1,12 +1,15 @@
 //! [`Connection`]: one HTTP/1.1 connection, or one request's share of an HTTP/2 connection ([`Multiplexed`]).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hyper::client::conn::{http1, http2};
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot, time::sleep};
 
 use super::{line::Share, link::Link};
 use crate::client::request_body::RequestBody;
+
+/// The time that a connection has to be closed in order.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The sending half of a connection.
 pub(in crate::client) enum Sender {
@@ -28,6 +31,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    pub(super) fn is_http2(&self) -> bool {
+        self.ended.is_none()
+    }
+
     /// Returns true if the connection takes no more requests.
     pub(super) fn is_closed(&self) -> bool {
         match &self.sender {
@@ -42,6 +49,7 @@ impl Connection {
         if let Sender::Http1(sender) = &mut self.sender
             && sender.ready().await.is_ok()
         {
+            self.link.unblocked().await;
             return true;
         }
         if let Some(ended) = &mut self.ended {
@@ -55,8 +63,6 @@ impl Connection {
 pub(super) struct Multiplexed {
     sender: http2::SendRequest<RequestBody>,
     pub(super) link: Arc<Link>,
-    /// Requests on it.
-    pub(super) users: usize,
     has_served: bool,
 }
 
@@ -65,7 +71,6 @@ impl Multiplexed {
         Self {
             sender,
             link,
-            users: 0,
             has_served: false,
         }
     }
@@ -76,12 +81,12 @@ impl Multiplexed {
 
     /// Returns true if the peer takes one more request now.
     pub(super) fn has_room(&self) -> bool {
-        self.users < self.link.streams() && !self.is_closed()
+        self.link.users() < self.link.streams() && !self.is_closed()
     }
 
     /// Returns a share of the connection for one more request.
     pub(super) fn share(&mut self) -> Connection {
-        self.users += 1;
+        self.link.begin();
         Connection {
             sender: Sender::Http2(self.sender.clone()),
             link: self.link.clone(),
@@ -92,8 +97,34 @@ impl Multiplexed {
     }
 }
 
-/// A connection taken out of the pool, to be dropped without its lock.
+/// A connection taken out of the pool, to be closed without its lock.
 pub(super) enum Removed {
-    Http1(#[expect(dead_code, reason = "it is only dropped")] Connection),
-    Http2(#[expect(dead_code, reason = "it is only dropped")] Multiplexed),
+    Http1(Connection),
+    Http2(Multiplexed),
+}
+
+impl Removed {
+    /// Closes the connections once no request is on them.
+    pub(super) fn close(removed: Vec<Self>) {
+        let links = removed.into_iter().map(|removed| match removed {
+            Self::Http1(Connection { link, .. }) | Self::Http2(Multiplexed { link, .. }) => link,
+        });
+        close(links.filter(|link| link.users() == 0).collect());
+    }
+}
+
+/// Closes connections whose senders are gone, which hyper does. A peer that does not take the rest of what was written
+/// would keep one for ever, therefore that has a deadline.
+pub(super) fn close(links: Vec<Arc<Link>>) {
+    if links.is_empty() {
+        return;
+    }
+    let abort = |links: Vec<Arc<Link>>| links.iter().for_each(|link| link.abort());
+    let Ok(runtime) = Handle::try_current() else {
+        return abort(links);
+    };
+    runtime.spawn(async move {
+        sleep(CLOSING).await;
+        abort(links);
+    });
 }

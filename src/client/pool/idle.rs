@@ -6,7 +6,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     Common, Entry, Pool, State,
-    connection::{Connection, Removed},
+    connection::{Connection, Removed, close},
     key::Key,
     link::Link,
     reaper::Reaper,
@@ -101,19 +101,18 @@ impl Pool {
     /// Handles the end of a request on a connection without a sender of its own. An HTTP/2 connection may be idle now.
     pub(super) fn released(self: &Arc<Self>, key: &Arc<Key>, connection: Connection, unused: bool) {
         let link = connection.link.clone();
-        self.change(key, |entry, common, removed| {
+        let is_withdrawn = self.change(key, |entry, common, removed| {
             if unused {
                 entry.unused(common, &connection);
             }
             entry.line.end(connection.share);
-            let http2 = entry.http2.iter_mut().find(|http2| Arc::ptr_eq(&http2.link, &link));
-            let Some(http2) = http2 else { return };
-            http2.users -= 1;
-            if http2.users == 0 {
-                self.idled(entry, common, key, &link, removed);
-            }
+            let is_last = connection.is_http2() && link.end();
+            is_last && !self.idled(entry, common, key, &link, removed)
         });
         drop(connection);
+        if is_withdrawn == Some(true) {
+            close(vec![link]);
+        }
     }
 
     /// Keeps an HTTP/1.1 connection as idle, unless it is closed or retired.
@@ -132,7 +131,7 @@ impl Pool {
         self.evict_of_key(entry, common, removed);
     }
 
-    /// Records that no request is on an HTTP/2 connection.
+    /// Records that no request is on an HTTP/2 connection. Returns false if the pool no longer has it.
     pub(super) fn idled(
         &self,
         entry: &mut Entry,
@@ -140,16 +139,18 @@ impl Pool {
         key: &Arc<Key>,
         link: &Arc<Link>,
         removed: &mut Vec<Removed>,
-    ) {
+    ) -> bool {
         let position = entry.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link));
-        let Some(position) = position else { return };
+        let Some(position) = position else { return false };
         if entry.http2[position].is_closed()
             || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key))
         {
-            return removed.push(Removed::Http2(entry.http2.remove(position)));
+            removed.push(Removed::Http2(entry.http2.remove(position)));
+        } else {
+            common.idle.add(key, link);
+            self.evict_of_key(entry, common, removed);
         }
-        common.idle.add(key, link);
-        self.evict_of_key(entry, common, removed);
+        true
     }
 
     /// Removes the idle connections over the limit of a key, the longest idle first.
@@ -183,7 +184,9 @@ impl Pool {
         let count = state.common.idle.connections.len().div_ceil(8);
         let removed: Vec<_> = (0..count).filter_map(|_| state.remove_oldest()).collect();
         drop(state);
-        !removed.is_empty()
+        let any = !removed.is_empty();
+        Removed::close(removed);
+        any
     }
 
     /// Records that a connection takes no more requests. Those that are on it go on.
@@ -219,7 +222,7 @@ impl Pool {
             }
         }
         drop(guard);
-        drop(retired);
+        Removed::close(retired);
     }
 
     /// Returns the time-out of the reaper to start; `None` if one is running or nothing expires.
@@ -258,7 +261,7 @@ impl Pool {
         let next = state.common.idle.since();
         state.common.reaping = next.is_some();
         drop(state);
-        drop(expired);
+        Removed::close(expired);
         // Connections that expire at almost the same time are closed together.
         let pause = (timeout / 100).clamp(Duration::from_millis(1), Duration::from_secs(1));
         next.map(|since| (since + timeout).max(now + pause))

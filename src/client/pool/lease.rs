@@ -172,7 +172,7 @@ impl Drop for Lease {
                 connection.link.abort();
                 self.pool.given_up(&self.key, connection);
             }
-            (Sender::Http1(sender), Progress::Finished) if sender.is_ready() => {
+            (Sender::Http1(sender), Progress::Finished) if sender.is_ready() && !connection.link.is_blocked() => {
                 self.pool.checkin(&self.key, connection, false);
             }
             (Sender::Http1(_), Progress::Finished) => self.check_in_later(connection),

@@ -62,6 +62,11 @@ impl Line {
         self.waiting
     }
 
+    /// Returns true if nobody waits, and nothing is counted as in use.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
     /// Adds a waiter.
     pub(super) fn join(&mut self, share: Share) -> (Ticket, oneshot::Receiver<Answer>) {
         let (waiter, answer) = oneshot::channel();

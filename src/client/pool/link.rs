@@ -41,6 +41,10 @@ pub(in crate::client) struct Link {
     streams: AtomicUsize,
     /// False until the peer of an HTTP/2 connection has sent its SETTINGS.
     settled: AtomicBool,
+    /// Requests on an HTTP/2 connection. Changes under the pool's lock.
+    users: AtomicUsize,
+    /// True if the peer does not take all that was written.
+    blocked: AtomicBool,
     /// True when the stream has been dropped.
     ended: AtomicBool,
     /// Wakes the connection's task if something of the above may have changed.
@@ -59,6 +63,8 @@ impl Link {
             last_read: AtomicU64::new(0),
             streams: AtomicUsize::new(STREAMS_BEFORE_SETTINGS),
             settled: AtomicBool::new(!is_http2),
+            users: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             changed: Notify::new(),
             task: OnceLock::new(),
@@ -105,6 +111,38 @@ impl Link {
         self.changed.notified().await;
     }
 
+    pub(super) fn users(&self) -> usize {
+        self.users.load(Ordering::Relaxed)
+    }
+
+    /// Adds a user.
+    pub(super) fn begin(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Removes a user. Returns true if it was the last one.
+    pub(super) fn end(&self) -> bool {
+        self.users.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    /// Returns true if the peer does not take all that was written.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    /// Waits until the peer has taken all that was written.
+    pub(super) async fn unblocked(&self) {
+        while self.is_blocked() {
+            self.changed().await;
+        }
+    }
+
+    fn set_blocked(&self, blocked: bool) {
+        if self.blocked.swap(blocked, Ordering::AcqRel) && !blocked {
+            self.changed.notify_one();
+        }
+    }
+
     /// Waits until the stream has been dropped.
     pub(in crate::client) async fn ended(&self) {
         while !self.ended.load(Ordering::Acquire) {
@@ -120,8 +158,8 @@ impl Link {
         self.stamp.store(stamp, Ordering::Relaxed);
     }
 
-    /// Sets the task that moves the connection's bytes.
-    pub(super) fn set_task(&self, task: AbortHandle) {
+    /// Sets the task that has the stream.
+    pub(in crate::client) fn set_task(&self, task: AbortHandle) {
         let _ = self.task.set(task);
     }
 
@@ -148,6 +186,16 @@ pub(in crate::client) struct Watched<T> {
 impl<T> Watched<T> {
     pub(in crate::client) fn new(stream: T, link: Arc<Link>) -> Self {
         Self { stream, link }
+    }
+}
+
+impl<T> Watched<T> {
+    /// Records that a write has to wait. It is over when all has been flushed, which hyper does after each write.
+    fn wrote<R>(&self, polled: Poll<R>) -> Poll<R> {
+        if polled.is_pending() {
+            self.link.set_blocked(true);
+        }
+        polled
     }
 }
 
@@ -179,11 +227,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.link.set_blocked(polled.is_pending());
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,6 +250,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
     }
 }

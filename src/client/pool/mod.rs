@@ -133,12 +133,12 @@ struct Entry {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.open == 0 && self.attempts.len() == 0 && self.line.len() == 0
+        self.open == 0 && self.attempts.len() == 0 && self.line.is_empty()
     }
 
     /// Returns the number of idle connections.
     fn idle(&self) -> usize {
-        self.idle.len() + self.http2.iter().filter(|http2| http2.users == 0).count()
+        self.idle.len() + self.http2.iter().filter(|http2| http2.link.users() == 0).count()
     }
 
     /// Removes the connection, if the pool has it.
@@ -183,6 +183,18 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = Vec::new();
+        for (_, entry) in state.entries.drain() {
+            removed.extend(entry.idle.into_values().map(Removed::Http1));
+            removed.extend(entry.http2.into_iter().map(Removed::Http2));
+        }
+        Removed::close(removed);
     }
 }
 
