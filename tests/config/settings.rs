@@ -282,6 +282,7 @@ fn an_entry_that_may_have_a_password_is_told_by_position_and_host() {
         "user:s3cret@proxy",
         "http://user:s3cret",
         "user:s3cret:1",
+        "user:my s3cret",
         "'user:s3cret'",
         "u:%s3cret",
     ] {
