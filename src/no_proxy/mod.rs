@@ -52,6 +52,7 @@ pub use crate::error::EntryError;
 use crate::{
     dialect::{Dialect, Loopback},
     error::{ConfigError, Problem},
+    redact::redacted_entry,
     target::Target,
 };
 
@@ -119,7 +120,13 @@ impl NoProxy {
         let index = Index::new(parsed, &mut text);
         if !ignored.is_empty() {
             let reason = "in this dialect white space within an entry ends the list";
-            rejected.push(EntryError::new(entries.len() + 1, ignored.trim(), reason));
+            // It may end a password that the entry before it begins.
+            let cut = entries.last().map_or("", |span| span.of(list));
+            let ignored = match redacted_entry(cut) == cut {
+                true => ignored.trim(),
+                false => "***",
+            };
+            rejected.push(EntryError::new(entries.len() + 1, ignored, reason));
         }
         Self(Arc::new(List {
             dialect,

@@ -7,3 +7,4 @@ mod predicate;
 mod settings;
 mod settings_file;
 mod settings_written;
+mod warnings;

@@ -5,6 +5,7 @@ mod connector;
 mod errors;
 mod first_bytes;
 mod handshake;
+mod heads;
 mod modules;
 mod order;
 mod proxy_tls;
