@@ -46,7 +46,7 @@ impl Idle {
 
 impl State {
     /// Removes the longest idle connection.
-    fn remove_oldest(&mut self) -> Option<Removed> {
+    pub(super) fn remove_oldest(&mut self) -> Option<Removed> {
         let (stamp, (_, key)) = self.common.idle.connections.pop_first()?;
         let entry = self.entries.get_mut(&key)?;
         let removed = entry.remove_idle(stamp);
@@ -213,14 +213,18 @@ impl Pool {
         let mut guard = self.lock();
         let State { entries, common } = &mut *guard;
         common.retired.update(present);
-        for (key, entry) in entries {
-            if common.retired.has(key) {
-                while let Some(stamp) = entry.oldest() {
-                    common.idle.connections.remove(&stamp);
-                    retired.extend(entry.remove_idle(stamp));
-                }
+        let Common {
+            idle,
+            retired: are_retired,
+            ..
+        } = common;
+        idle.connections.retain(|stamp, (_, key)| {
+            let is_retired = are_retired.has(key);
+            if is_retired && let Some(entry) = entries.get_mut(key) {
+                retired.extend(entry.remove_idle(*stamp));
             }
-        }
+            !is_retired
+        });
         drop(guard);
         Removed::close(retired);
     }

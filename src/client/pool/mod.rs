@@ -189,11 +189,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut removed = Vec::new();
-        for (_, entry) in state.entries.drain() {
-            removed.extend(entry.idle.into_values().map(Removed::Http1));
-            removed.extend(entry.http2.into_iter().map(Removed::Http2));
-        }
+        let removed = std::iter::from_fn(|| state.remove_oldest()).collect();
         Removed::close(removed);
     }
 }
