@@ -74,7 +74,6 @@ use self::{
 };
 use crate::{
     config::ProxyConfig,
-    connector::deadline::Deadline,
     decide::Subject,
     error::{BoxError, ConfigError},
     layer::Shared,
@@ -274,11 +273,10 @@ impl Inner {
         let invalid = |error| ClientError::new(Failure::Target(error));
         let target = RequestTarget::new(&request).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
-        let deadline = Deadline::after(settings.connect_timeout);
         let mut repeats = Repeats::default();
         loop {
             let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
-            let lease = self.pool.checkout(key, target.uri(), deadline).await;
+            let lease = self.pool.checkout(key, target.uri()).await;
             let mut lease = lease.map_err(|error| repeats.error(error))?;
             let addressed = target.address(&mut request, &route, lease.is_http2());
             addressed.map_err(invalid)?;

@@ -30,11 +30,11 @@ const GRACE: Duration = Duration::from_millis(10);
 
 impl Pool {
     /// Returns a connection for this key. Waiters are served in order.
-    pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri, deadline: Deadline) -> Answer {
+    pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri) -> Answer {
         let share = self.limits.max_per_key.map_or(0, |_| self.shares.of(&key, uri));
         match self.take_or_wait(key, share) {
             Ok(lease) => Ok(lease),
-            Err(waiting) => waiting.lease(deadline).await,
+            Err(waiting) => waiting.lease().await,
         }
     }
 
@@ -152,7 +152,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn lease(mut self, deadline: Deadline) -> Answer {
+    async fn lease(mut self) -> Answer {
+        let deadline = Deadline::after(self.key.settings.connect_timeout);
         let end = deadline.end().and_then(|end| end.checked_add(GRACE));
         loop {
             let patience = Instant::now() + PATIENCE;
