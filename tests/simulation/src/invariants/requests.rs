@@ -198,8 +198,12 @@ impl Judge<'_> {
     fn was_refused(&self, ended: Instant) -> bool {
         let is_goaway = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
         if let Some(sighting) = self.one.seen.last() {
-            let mut others = self.record.connections[sighting.connection].faults.iter();
-            return sighting.fault == Some(Fault::RefusesStream) && others.all(|(_, fault)| is_goaway(fault));
+            // It may have been repeated since, on a connection that broke.
+            let mut later = self
+                .connections(ended)
+                .flat_map(|connection| &connection.faults)
+                .filter(|(at, _)| *at >= sighting.at);
+            return sighting.fault == Some(Fault::RefusesStream) && later.all(|(_, fault)| is_goaway(fault));
         }
         let mut faults = self
             .connections(ended)
