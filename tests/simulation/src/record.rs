@@ -28,6 +28,9 @@ pub(crate) struct Record {
     epoch: Instant,
     print: bool,
     hash: DefaultHasher,
+    /// The time of the last happening, and the sum of the hashes of those at that time. Their order is left out: a pool
+    /// may drop its connections in any.
+    instant: (Duration, u64),
     pub(crate) happenings: u64,
     pub(crate) connections: Vec<Connection>,
     pub(crate) tries: Vec<Try>,
@@ -145,6 +148,7 @@ impl Record {
             epoch: Instant::now(),
             print,
             hash: DefaultHasher::new(),
+            instant: (Duration::ZERO, 0),
             happenings: 0,
             connections: Vec::new(),
             tries: Vec::new(),
@@ -156,7 +160,13 @@ impl Record {
 
     pub(crate) fn happens(&mut self, happening: &Happening) {
         let now = Instant::now().duration_since(self.epoch);
-        (now, happening).hash(&mut self.hash);
+        if now != self.instant.0 {
+            self.instant.hash(&mut self.hash);
+            self.instant = (now, 0);
+        }
+        let mut hash = DefaultHasher::new();
+        happening.hash(&mut hash);
+        self.instant.1 = self.instant.1.wrapping_add(hash.finish());
         self.happenings += 1;
         if self.print {
             say(format_args!("{:>9.3} s  {happening:?}", now.as_secs_f64()));
@@ -172,7 +182,9 @@ impl Record {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        self.hash.finish()
+        let mut hash = self.hash.clone();
+        self.instant.hash(&mut hash);
+        hash.finish()
     }
 
     pub(crate) fn since_start(&self, instant: Instant) -> Duration {

@@ -57,8 +57,9 @@ impl Judge<'_> {
                 format!("waited {wait:?} while no server worked on it"),
             );
         }
+        // A server that closes after GOAWAY, and does not linger, resets what the client has not read yet.
         if let Some((ended, BodyEnd::Failed(read))) = self.one.body_ended {
-            if !self.has_fault(ended) {
+            if !self.has_fault(ended, |_| true) {
                 broken(
                     Invariant::Blame,
                     format!("lost its body after {read} bytes without a fault"),
@@ -99,7 +100,8 @@ impl Judge<'_> {
         // A body that is sent once cannot be sent to another connection, when a server allows fewer streams than it is
         // sent.
         let is_unrepeatable = before && has_upload && self.is_http2();
-        if !self.has_fault(ended) && !is_unrepeatable {
+        // A graceful GOAWAY lets every request have its response.
+        if !self.has_fault(ended, |fault| fault != Fault::GoAwayGraceful) && !is_unrepeatable {
             broken(Invariant::Blame, "failed without a fault of its connection".to_owned());
         }
         if self.was_refused(ended) {
@@ -180,17 +182,16 @@ impl Judge<'_> {
     }
 
     /// Returns true if a fault explains an error after the request was sent, or could have been.
-    fn has_fault(&self, ended: Instant) -> bool {
-        // A graceful GOAWAY lets every request finish.
-        let breaks = |(at, fault): &(Instant, Fault)| *at <= ended && *fault != Fault::GoAwayGraceful;
+    fn has_fault(&self, ended: Instant, explains: impl Fn(Fault) -> bool) -> bool {
+        let breaks = |(at, fault): &(Instant, Fault)| *at <= ended && explains(*fault);
         match self.one.seen.last() {
             Some(sighting) => {
                 let connection = &self.record.connections[sighting.connection];
-                sighting.fault.is_some() || connection.faults.iter().any(breaks)
+                sighting.fault.is_some() || connection.faults.iter().any(&breaks)
             }
             None => self
                 .connections(ended)
-                .any(|connection| connection.faults.iter().any(breaks)),
+                .any(|connection| connection.faults.iter().any(&breaks)),
         }
     }
 
@@ -198,8 +199,12 @@ impl Judge<'_> {
     fn was_refused(&self, ended: Instant) -> bool {
         let is_goaway = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
         if let Some(sighting) = self.one.seen.last() {
-            let mut others = self.record.connections[sighting.connection].faults.iter();
-            return sighting.fault == Some(Fault::RefusesStream) && others.all(|(_, fault)| is_goaway(fault));
+            // It may have been repeated since, on a connection that broke.
+            let mut later = self
+                .connections(ended)
+                .flat_map(|connection| &connection.faults)
+                .filter(|(at, _)| *at >= sighting.at);
+            return sighting.fault == Some(Fault::RefusesStream) && later.all(|(_, fault)| is_goaway(fault));
         }
         let mut faults = self
             .connections(ended)
