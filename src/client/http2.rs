@@ -77,6 +77,7 @@ where
         let _ = poll_fn(|cx| {
             let polled = connection.as_mut().poll(cx);
             if polled.is_ready() {
+                open.link.set_draining();
                 return polled;
             }
             while changed.as_mut().poll(cx).is_ready() {

@@ -50,6 +50,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Method, Request, Response, StatusCode, header};
@@ -274,15 +275,18 @@ impl Inner {
         let target = RequestTarget::new(&request).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
         let mut repeats = Repeats::default();
+        let mut waited = Duration::ZERO;
         loop {
             let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
-            let lease = self.pool.checkout(key, target.uri()).await;
+            let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
             let mut lease = lease.map_err(|error| repeats.error(error))?;
             let addressed = target.address(&mut request, &route, lease.is_http2());
             addressed.map_err(invalid)?;
             let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {
+                    // What it keeps of the body is not needed any more.
+                    drop(spare);
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }

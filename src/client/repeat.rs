@@ -66,11 +66,12 @@ impl Repeats {
             unsent,
             is_http2,
             read_nothing,
+            is_unopened,
         } = failed;
         // Over HTTP/2, what was read may belong to other requests.
         let is_unanswered = if is_http2 { is_lost(&error) } else { read_nothing };
         let is_idempotent = spare.0.as_ref().is_some_and(|spare| spare.method().is_idempotent());
-        let is_refused = is_refused(&error);
+        let is_refused = is_unopened || is_refused(&error);
         let processed = match (&unsent, is_refused) {
             (Some(_), _) => Processed::Unsent,
             (None, true) => Processed::Refused,

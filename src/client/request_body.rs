@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -35,6 +35,8 @@ struct Shared {
     is_lost: bool,
     /// The only sender that can still take frames.
     sender: u32,
+    /// The task of a sender that waits for a frame.
+    waiting: Option<Waker>,
 }
 
 impl RequestBody {
@@ -51,6 +53,7 @@ impl RequestBody {
                 first: None,
                 is_lost: false,
                 sender: 0,
+                waiting: None,
             })),
             sender: 0,
             is_at_start: true,
@@ -75,11 +78,34 @@ impl RequestBody {
             if shared.is_lost {
                 return None;
             }
-            shared.sender += 1;
-            handle.sender = shared.sender;
+            handle.sender = shared.next_sender();
         }
         handle.is_at_start = true;
         Some(Self(Some(handle)))
+    }
+
+    /// Returns true if this is the only handle: what sent the body has dropped it.
+    pub(super) fn is_finished(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|handle| Arc::strong_count(&handle.body) == 1)
+    }
+
+    /// Ends the body with an error for what sends it.
+    pub(super) fn stop(&self) {
+        let waiting = self.0.as_ref().and_then(|handle| {
+            let mut shared = lock(&handle.body);
+            shared.next_sender();
+            shared.waiting.take()
+        });
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Shared {
+    fn next_sender(&mut self) -> u32 {
+        self.sender += 1;
+        self.sender
     }
 }
 
@@ -97,14 +123,17 @@ impl Body for RequestBody {
         };
         let shared = &mut *lock(&handle.body);
         if shared.sender != handle.sender {
-            return Poll::Ready(Some(Err("the request is being sent again".into())));
+            return Poll::Ready(Some(Err("the request is not sent any more on this connection".into())));
         }
         if std::mem::replace(&mut handle.is_at_start, false)
             && let Some(first) = &shared.first
         {
             return Poll::Ready(Some(Ok(Frame::data(first.clone()))));
         }
-        let frame = ready!(shared.body.as_mut().poll_frame(cx));
+        let Poll::Ready(frame) = shared.body.as_mut().poll_frame(cx) else {
+            shared.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
         let data = match &frame {
             None => return Poll::Ready(None),
             Some(Ok(frame)) => frame.data_ref(),

@@ -34,12 +34,6 @@ impl Deadline {
         self.0.map(|(end, _)| end)
     }
 
-    /// Returns the limit that set it.
-    #[cfg(feature = "client")]
-    pub(crate) fn limit(self) -> Option<Duration> {
-        self.0.map(|(_, limit)| limit)
-    }
-
     /// Returns the deadline, or the end of `patience` if that comes first.
     pub(crate) fn within(self, patience: Duration) -> Instant {
         let patience = Instant::now() + patience;

@@ -30,11 +30,17 @@ const GRACE: Duration = Duration::from_millis(10);
 
 impl Pool {
     /// Returns a connection for this key. Waiters are served in order.
-    pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri) -> Answer {
+    /// The connect time-out covers all waits of a request, the earlier ones included.
+    pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri, waited: &mut Duration) -> Answer {
         let share = self.limits.max_per_key.map_or(0, |_| self.shares.of(&key, uri));
         match self.take_or_wait(key, share) {
             Ok(lease) => Ok(lease),
-            Err(waiting) => waiting.lease().await,
+            Err(waiting) => {
+                let start = Instant::now();
+                let answer = waiting.lease(*waited).await;
+                *waited += start.elapsed();
+                answer
+            }
         }
     }
 
@@ -152,8 +158,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn lease(mut self) -> Answer {
-        let deadline = Deadline::after(self.key.settings.connect_timeout);
+    async fn lease(mut self, waited: Duration) -> Answer {
+        let limit = self.key.settings.connect_timeout;
+        let deadline = Deadline::after(limit.map(|limit| limit.saturating_sub(waited)));
         let end = deadline.end().and_then(|end| end.checked_add(GRACE));
         loop {
             let patience = Instant::now() + PATIENCE;
@@ -163,14 +170,14 @@ impl Waiting {
                     self.is_answered = true;
                     return answer.unwrap_or_else(|_| Err(ClientError::aborted()));
                 }
-                Err(_) if Some(until) == end => return Err(self.timed_out(deadline)),
+                Err(_) if Some(until) == end => return Err(self.timed_out()),
                 // The waiter's own runtime looks after the attempts, because nobody may be driving theirs.
                 Err(_) => self.pool.update(&self.key),
             }
         }
     }
 
-    fn timed_out(&self, deadline: Deadline) -> ClientError {
+    fn timed_out(&self) -> ClientError {
         let state = self.pool.lock();
         let entry = state.entries.get(&self.key);
         if let Some(error) = entry.and_then(|entry| entry.attempts.timed_out()) {
@@ -178,7 +185,7 @@ impl Waiting {
         }
         let limit = self.pool.limits.max_per_key;
         let is_limited = limit.is_some_and(|limit| entry.is_some_and(|entry| entry.open >= limit));
-        ClientError::new(match (deadline.limit(), limit) {
+        ClientError::new(match (self.key.settings.connect_timeout, limit) {
             (Some(waited), Some(limit)) if is_limited => Failure::NoneFree { waited, limit },
             _ => Failure::Timeout,
         })

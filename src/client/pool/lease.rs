@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::{
     runtime::Handle,
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -37,6 +37,8 @@ pub(in crate::client) struct Lease {
     key: Arc<Key>,
     connection: Option<Connection>,
     progress: Progress,
+    /// A handle on the body that is being sent over HTTP/2.
+    upload: Option<RequestBody>,
     may_be_stale: bool,
 }
 
@@ -56,6 +58,9 @@ pub(in crate::client) struct SendError {
     pub(in crate::client) is_http2: bool,
     /// True if not a byte was read from the connection since the request was sent.
     pub(in crate::client) read_nothing: bool,
+    /// True if the request's HTTP/2 stream was never opened. hyper (1.12) has taken the request, and lets go of it when
+    /// the connection goes away.
+    pub(in crate::client) is_unopened: bool,
 }
 
 impl Lease {
@@ -66,6 +71,7 @@ impl Lease {
             may_be_stale: may_be_stale || connection.has_served,
             connection: Some(connection),
             progress: Progress::Unused,
+            upload: None,
         }
     }
 
@@ -116,6 +122,7 @@ impl Lease {
                 }
             }
             Sender::Http2(sender) => {
+                self.upload = Some(request.body().spare());
                 let response = sender.try_send_request(request);
                 connection.sender = Sender::Spent;
                 response.await
@@ -123,6 +130,7 @@ impl Lease {
             Sender::Spent => unreachable!("a lease sends one request"),
         };
         result.map_err(|mut error| SendError {
+            is_unopened: is_http2 && error.error().is_user() && link.is_draining(),
             unsent: error.take_message(),
             error: error.into_error(),
             is_http2,
@@ -183,7 +191,21 @@ impl Drop for Lease {
                 {
                     self.pool.withdraw(&self.key, &connection.link);
                 }
-                self.pool.released(&self.key, connection, is_unused);
+                let upload = self.upload.take().filter(|upload| !upload.is_finished());
+                match (upload, Handle::try_current()) {
+                    (Some(upload), Ok(runtime)) if matches!(progress, Progress::Finished) => {
+                        let (pool, key) = (self.pool.clone(), self.key.clone());
+                        runtime.spawn(async move {
+                            sleep(REST_OF_REQUEST).await;
+                            upload.stop();
+                            pool.released(&key, connection, false);
+                        });
+                    }
+                    (upload, _) => {
+                        upload.iter().for_each(RequestBody::stop);
+                        self.pool.released(&self.key, connection, is_unused);
+                    }
+                }
             }
         }
     }

@@ -45,6 +45,8 @@ pub(in crate::client) struct Link {
     users: AtomicUsize,
     /// True if the peer does not take all that was written.
     blocked: AtomicBool,
+    /// True when an HTTP/2 connection takes no more requests.
+    draining: AtomicBool,
     /// True when the stream has been dropped.
     ended: AtomicBool,
     /// Wakes the connection's task if something of the above may have changed.
@@ -65,6 +67,7 @@ impl Link {
             settled: AtomicBool::new(!is_http2),
             users: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             changed: Notify::new(),
             task: OnceLock::new(),
@@ -123,6 +126,15 @@ impl Link {
     /// Removes a user. Returns true if it was the last one.
     pub(super) fn end(&self) -> bool {
         self.users.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Records that an HTTP/2 connection takes no more requests. Comes before hyper lets go of those that it has taken.
+    pub(in crate::client) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
     /// Returns true if the peer does not take all that was written.
