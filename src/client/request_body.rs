@@ -91,10 +91,13 @@ impl RequestBody {
             .is_none_or(|handle| Arc::strong_count(&handle.body) == 1)
     }
 
-    /// Ends the body with an error for what sends it.
+    /// Ends the body with an error for the sender that this handle belongs to.
     pub(super) fn stop(&self) {
         let waiting = self.0.as_ref().and_then(|handle| {
             let mut shared = lock(&handle.body);
+            if shared.sender != handle.sender {
+                return None;
+            }
             shared.next_sender();
             shared.waiting.take()
         });
