@@ -129,6 +129,10 @@ impl Lease {
             }
             Sender::Spent => unreachable!("a lease sends one request"),
         };
+        if result.is_err() {
+            // Nobody sends the body any more, and it may be sent again.
+            self.upload = None;
+        }
         result.map_err(|mut error| SendError {
             is_unopened: is_http2 && error.error().is_user() && link.is_draining(),
             unsent: error.take_message(),
