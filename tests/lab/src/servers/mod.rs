@@ -176,6 +176,25 @@ impl RealProxy {
         mitmproxy::start(setup).await
     }
 
+    /// Ends the server at once (SIGKILL), with all its connections. [`restart`](Self::restart) starts it again.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended already.
+    pub fn kill(&mut self) -> std::io::Result<()> {
+        self.running.kill()
+    }
+
+    /// Starts the server again on the same addresses after [`kill`](Self::kill), and returns when it serves. Its logs
+    /// begin anew.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub async fn restart(&mut self) -> Result<(), StartError> {
+        self.running.restart(self.realm).await
+    }
+
     /// Returns the address for plain HTTP.
     pub fn addr(&self) -> SocketAddr {
         self.running.addr

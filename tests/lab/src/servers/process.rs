@@ -9,7 +9,7 @@
 
 use super::{Setup, StartError};
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -21,11 +21,12 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(20);
 const START_TRIES: usize = 5;
 
-/// `$1`: process group, `$2`: folder, `$3`: see [`Plan::shared_memory`]. By
-/// force: nothing is worth saving, and Squid takes a second to end in order.
+/// `$1`: process group, `$2`: folder, `$3`: see [`Plan::shared_memory`]. Each line of input is the process group of the
+/// server that was started again. By force: nothing is worth saving, and Squid takes a second to end in order.
 const GUARD: &str = r#"
-read -r _
-kill -s KILL -- "-$1"
+group=$1
+while read -r next; do group=$next; done
+kill -s KILL -- "-$group"
 rm -rf "$2"
 [ -z "$3" ] || rm -f "/dev/shm/$3"*
 "#;
@@ -95,6 +96,8 @@ pub(super) struct Running {
     pub(super) tls_addr: Option<SocketAddr>,
     logs: &'static [&'static str],
     requests: (&'static str, ReadRequest),
+    command: Command,
+    ready: (&'static str, usize),
     child: Child,
     guard: Child,
     dir: TempDir,
@@ -114,10 +117,9 @@ pub(super) async fn start(
         let ports = free_ports(1 + usize::from(tls)).map_err(io)?;
         let tls_addr = ports.get(1).copied();
         let plan = plan(&scratch, ports[0], tls_addr)?;
-        let ready = plan.ready;
         let mut running =
             spawn(plan, scratch, ports[0], tls_addr).map_err(|e| StartError::io(format!("cannot run {name}"), e))?;
-        match wait(&mut running, name, ready).await {
+        match wait(&mut running, name).await {
             Ok(()) => return Ok(running),
             Err(_) if tries < START_TRIES && port_taken(&running.log()) => continue,
             Err(error) => return Err(error.with_log(running.log())),
@@ -126,15 +128,7 @@ pub(super) async fn start(
 }
 
 fn spawn(mut plan: Plan, scratch: Scratch, addr: SocketAddr, tls_addr: Option<SocketAddr>) -> io::Result<Running> {
-    let console = File::create(scratch.path().join("log/console.log"))?;
-    let mut child = plan
-        .command
-        .current_dir(scratch.path())
-        .stdin(Stdio::null())
-        .stdout(console.try_clone()?)
-        .stderr(console)
-        .process_group(0)
-        .spawn()?;
+    let mut child = run(&mut plan.command, scratch.path())?;
     let guard = Command::new("sh")
         .args(["-c", GUARD, "guard"])
         .arg(child.id().to_string())
@@ -154,14 +148,27 @@ fn spawn(mut plan: Plan, scratch: Scratch, addr: SocketAddr, tls_addr: Option<So
         tls_addr,
         logs: plan.logs,
         requests: plan.requests,
+        command: plan.command,
+        ready: plan.ready,
         child,
         guard,
         dir: scratch.dir,
     })
 }
 
-async fn wait(running: &mut Running, name: &str, (ready, times): (&str, usize)) -> Result<(), StartError> {
-    let since = Instant::now();
+fn run(command: &mut Command, dir: &Path) -> io::Result<Child> {
+    let console = File::create(dir.join("log/console.log"))?;
+    command
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(console.try_clone()?)
+        .stderr(console)
+        .process_group(0)
+        .spawn()
+}
+
+async fn wait(running: &mut Running, name: &str) -> Result<(), StartError> {
+    let (since, (ready, times)) = (Instant::now(), running.ready);
     loop {
         let exited = running.child.try_wait();
         let log = running.log();
@@ -197,6 +204,36 @@ fn free_ports(count: usize) -> io::Result<Vec<SocketAddr>> {
 }
 
 impl Running {
+    /// Ends the server at once (SIGKILL), with all its processes.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        let group = format!("-{}", self.child.id());
+        let kill = Command::new("sh")
+            .args(["-c", r#"kill -s KILL -- "$1""#, "kill", &group])
+            .status()?;
+        if !kill.success() {
+            return Err(io::Error::other(format!(
+                "cannot kill the process group {group}: {kill}"
+            )));
+        }
+        self.child.wait().map(drop)
+    }
+
+    /// Starts the server again on its ports, with empty logs.
+    pub(super) async fn restart(&mut self, name: &str) -> Result<(), StartError> {
+        let failed = |e| StartError::io(format!("cannot run {name} again"), e);
+        for log in self.logs {
+            let _ = fs::remove_file(self.path().join(log));
+        }
+        self.child = run(&mut self.command, self.dir.path()).map_err(failed)?;
+        if let Some(guard) = &mut self.guard.stdin {
+            writeln!(guard, "{}", self.child.id()).map_err(failed)?;
+        }
+        match wait(self, name).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.with_log(self.log())),
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -266,8 +303,6 @@ fn is_executable(file: &Path) -> bool {
 
 /// One line of an Apache-style password file.
 pub(super) fn password_line(user: &str, password: &str) -> Result<String, StartError> {
-    use std::io::Write;
-
     if user.contains([':', '\n']) || password.contains('\n') {
         return Err(StartError::new(
             "a user has no colon, neither it nor a password a line break",
