@@ -39,7 +39,7 @@ use tower_outbound_proxy::{
     connector::ConnectResponse, error::Stage,
 };
 
-use causes::{chain, is_certificate};
+use causes::{chain, is_certificate, text};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -249,8 +249,7 @@ async fn exchange(
 
 /// Prints the error and its causes, and returns the exit code.
 fn fail(error: &(dyn Error + 'static)) -> u8 {
-    let texts: Vec<_> = chain(error).map(ToString::to_string).collect();
-    eprintln!("fetch: {}", texts.join(": "));
+    eprintln!("fetch: {}", text(error));
     exit_code(error)
 }
 

@@ -106,6 +106,17 @@ pub(crate) fn parse_ipv6(inner: &str) -> Result<Ipv6Addr, &'static str> {
     inner.parse().map_err(|_| "the text in brackets is not an IPv6 address")
 }
 
+/// The reason why a quoted value cannot be used.
+pub(crate) const QUOTED: &str = "there are quotation marks around the value (remove them)";
+
+/// Returns true if the text begins or ends with a quotation mark. A shell removes the quotation marks around a value;
+/// some readers of `.env` and unit files do not. No host has one.
+#[inline]
+pub(crate) fn is_quoted(text: &str) -> bool {
+    const MARKS: [char; 6] = ['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
+    text.starts_with(MARKS) || text.ends_with(MARKS)
+}
+
 /// Parses a port: a decimal number from 1 to 65535, digits only.
 #[inline]
 pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {

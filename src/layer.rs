@@ -62,6 +62,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Retry and redirect layers belong around the client half, so that each attempt gets its own decision. Inside the
 /// client half, a redirect would carry the first target's `Proxy-Authorization` to the next.
 ///
+/// # Names with several addresses
+///
+/// An `HttpConnector` waits for each address of a family without a limit, so that one that never answers hides the
+/// others. Put a [`HappyEyeballs`](crate::connector::HappyEyeballs) around it, or set its `set_connect_timeout`, which is
+/// divided among the addresses.
+///
 /// Cloning is cheap, and all clones share one configuration.
 #[derive(Clone)]
 pub struct ProxyLayer {

@@ -1,6 +1,6 @@
 //! Decides which parts of an operator's text may be shown. No other file does.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::host::{split_brackets, split_scheme};
 
@@ -16,9 +16,9 @@ pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut result = Ok(());
-        pieces(self.0, |piece| {
+        pieces(self.0, &mut |piece| {
             let written = match piece {
-                Piece::Shown(text) => write!(f, "{}", text.escape_debug()),
+                Piece::Shown(text) => write_escaped(text, f),
                 Piece::Mark(mark) => f.write_str(mark),
             };
             result = result.and(written);
@@ -27,14 +27,35 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
+/// Writes a text that is shown between backticks: control characters are escaped, quotation marks are not.
+fn write_escaped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text.chars().try_for_each(|c| match c {
+        '"' | '\'' => f.write_char(c),
+        c => write!(f, "{}", c.escape_debug()),
+    })
+}
+
 enum Piece<'a> {
     /// A part of the text itself.
     Shown(&'a str),
     Mark(&'static str),
 }
 
-fn pieces<'a>(text: &'a str, mut with: impl FnMut(Piece<'a>)) {
+fn pieces<'a>(text: &'a str, with: &mut dyn FnMut(Piece<'a>)) {
     use Piece::{Mark, Shown};
+    // Quotation marks around the value, which hide its scheme.
+    if let Some((mark, rest)) = ["\"", "'"]
+        .into_iter()
+        .find_map(|mark| Some((mark, text.strip_prefix(mark)?)))
+    {
+        with(Mark(mark));
+        let quoted = rest.strip_suffix(mark);
+        pieces(quoted.unwrap_or(rest), with);
+        if quoted.is_some() {
+            with(Mark(mark));
+        }
+        return;
+    }
     let (scheme, rest) = split_scheme(text);
     if let Some(scheme) = scheme {
         with(Shown(scheme));
@@ -78,7 +99,7 @@ fn first_colon(userinfo: &str) -> Option<usize> {
 #[cfg(feature = "serde")]
 pub(crate) fn written_address(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
-    pieces(text, |piece| match piece {
+    pieces(text, &mut |piece| match piece {
         Piece::Shown(text) => written.push_str(text),
         Piece::Mark(mark) => written.push_str(mark),
     });
@@ -93,31 +114,22 @@ pub(crate) fn is_entry_without_secret(list: &str) -> bool {
         .all(|entry| !entry.contains('@') && (has_colons_of_an_address(entry) || written_address(entry) == entry))
 }
 
-/// Redacts a pattern like [`redacted_entry`]. A pattern has no port.
-#[cfg(feature = "serde")]
-pub(crate) fn redacted_pattern(pattern: &str) -> String {
-    match pattern.contains('@') || has_colons_of_an_address(pattern) {
-        true => redacted_entry(pattern),
-        false => Redacted(pattern).to_string(),
-    }
-}
-
-/// Redacts an entry of a list of hosts. An entry contains a password only if it is (a piece of) a misplaced proxy
-/// address: white space separates entries, and a password may contain some.
+/// Redacts an entry of a list of hosts, or a pattern. An entry contains a password only if it is (a piece of) a
+/// misplaced proxy address: white space separates entries, and a password may contain some. The part before a `:` stays,
+/// so that the entry can be found; what follows the `:` is shown only if it can be a port.
 pub(crate) fn redacted_entry(entry: &str) -> String {
     match entry.rsplit_once('@') {
         Some((_, host)) => format!("***@{}", Redacted(host)),
-        None if entry.contains("://") || entry.contains('%') => Redacted(entry).to_string(),
-        // More than a host and a port, and not an IPv6 address.
-        None if entry.matches(':').count() > 1 && !has_colons_of_an_address(entry) => Redacted(entry).to_string(),
-        None => entry.escape_debug().to_string(),
+        None if has_colons_of_an_address(entry) => entry.to_owned(),
+        None => Redacted(entry).to_string(),
     }
 }
 
-/// Returns true if the text has more than one `:`, and only characters of an IPv6 address with brackets, port and
-/// prefix length.
+/// Returns true if the text has the colons of an IPv6 address, `::` or seven, and only characters of an address with
+/// brackets, port and prefix length.
 fn has_colons_of_an_address(text: &str) -> bool {
-    text.matches(':').count() > 1 && text.chars().all(|c| c.is_ascii_hexdigit() || ":.[]/".contains(c))
+    (text.contains("::") || text.matches(':').count() >= 7)
+        && text.chars().all(|c| c.is_ascii_hexdigit() || ":.[]/".contains(c))
 }
 
 /// Returns the index of a `:` that is not followed by a port, or of a `%`, which can be an encoded `:`.
@@ -173,6 +185,12 @@ mod tests {
             ("http://user%3Asecret%40proxy:3128", "http://user:***"),
             ("http://me%40corp.example@proxy", "http://me%40corp.example@proxy"),
             ("http://user secret@proxy", "http://***@proxy"),
+            ("\"http://user:secret@proxy:3128\"", "\"http://user:***@proxy:3128\""),
+            ("'http://proxy:3128'", "'http://proxy:3128'"),
+            ("\"http://user:secret", "\"http://user:***"),
+            ("\"user:secret\"", "\"user:***\""),
+            ("http://user:secret\"", "http://user:***"),
+            ("\"", "\""),
         ] {
             assert_eq!(Redacted(raw).to_string(), shown, "{raw}");
         }
@@ -187,8 +205,22 @@ mod tests {
             ("me@corp.example:secret", "***@corp.example:***"),
             ("user:secret:x", "user:***"),
             ("user%3Asecret", "user:***"),
-            ("host:http", "host:http"),
+            ("user:secret", "user:***"),
+            ("user:12345678", "user:***"),
+            ("user:bad:cafe", "user:***"),
+            ("bad:cafe:babe", "bad:***"),
+            ("user:8080x", "user:***"),
+            ("user:+80", "user:***"),
+            (":secret", ":***"),
+            ("10.0.0.0/8:secret", "10.0.0.0/8:***"),
+            ("[::1]:secret", "[::1]:***"),
+            ("host:", "host:"),
+            ("host:0", "host:0"),
+            ("host:8080", "host:8080"),
+            ("10.0.0.0/8:80", "10.0.0.0/8:80"),
+            ("a\u{1}b", "a\\u{1}b"),
             ("2001:db8::1::/33", "2001:db8::1::/33"),
+            ("1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8:9"),
             ("[::1", "[::1"),
         ] {
             assert_eq!(redacted_entry(raw), shown, "{raw}");

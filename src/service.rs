@@ -38,9 +38,11 @@ use tower_service::Service;
 use crate::{
     decide::Subject,
     error::BoxError,
+    host::HostPort,
     layer::Proxy,
     route::Route,
     target::{Target, TargetError, with_authority},
+    trace,
 };
 
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -97,27 +99,47 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
             }
             if let Some(authorization) = proxy.auth().authorization() {
                 let headers = request.headers_mut();
-                headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+                let own = headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+                if own.is_some_and(|own| own != *authorization) {
+                    tell_dropped(request, &route, "the proxy's address sets other credentials");
+                }
             }
         }
         Route::Direct | Route::Tunnel(_) => {
             let headers = request.headers_mut();
-            headers.remove(header::PROXY_AUTHORIZATION);
             headers.remove(PROXY_CONNECTION);
+            if headers.remove(header::PROXY_AUTHORIZATION).is_some() {
+                tell_dropped(
+                    request,
+                    &route,
+                    "the target would receive it (the proxy's address sets credentials for the proxy)",
+                );
+            }
         }
     }
     Ok(route)
 }
 
-/// Returns the URI for the proxy, if it differs from the given one. Its host is in normal form, as the decision saw it.
-/// It has no user information, which a request must not carry (RFC 9110 4.2.4).
+/// Logs that the request's own `Proxy-Authorization` was removed, or replaced.
+#[cold]
+fn tell_dropped<B>(request: &Request<B>, route: &Route, reason: &'static str) {
+    if let Ok(target) = Target::try_from(request.uri()) {
+        trace::authorization_dropped(&target, route, reason);
+    }
+}
+
+/// Returns the URI for the proxy, if it differs from the given one. Its host is in normal form, as the decision saw it,
+/// and its authority is the one that `Host` names (RFC 9112 3.2.2).
 fn normalised(uri: &Uri, target: &Target<'_>) -> Result<Option<Uri>, TargetError> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    if target.is_written_normally() && !authority.contains(['@', '%']) {
+    let authority = target.authority_in_request(uri);
+    let is_given = uri.authority().is_some_and(|given| given.as_str() == authority);
+    if is_given && target.is_written_normally() && !authority.contains('%') {
         return Ok(None);
     }
-    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
-    with_authority(uri, &format!("{}{port}", target.host())).map(Some)
+    let port = target
+        .port()
+        .filter(|port| target.scheme().default_port() != Some(*port));
+    with_authority(uri, &HostPort(target.host(), port).to_string()).map(Some)
 }
 
 pin_project! {

@@ -183,20 +183,32 @@ impl<'a> Target<'a> {
         Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
     }
 
-    /// Returns the URI with the target's port written out if a connector would dial another port. Otherwise returns
-    /// `None`.
+    /// Returns the URI that a connector has to dial to reach this target, if it is not the given one.
     ///
-    /// A connector that knows only `http` and `https` dials port 80 for any scheme but `https`. To `http::uri::Scheme`,
-    /// an upper-case `HTTPS` is another scheme.
-    pub(crate) fn with_explicit_port(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
+    /// - A connector that knows only `http` and `https` dials port 80 for any scheme but `https`. To
+    ///   `http::uri::Scheme`, an upper-case `HTTPS` is another scheme. The port is then written out.
+    /// - A connector or its resolver takes some spellings of an IPv4 address for a name that does not exist
+    ///   (`127.0.0.1.`, `0x`). The address is then written as usual.
+    pub(crate) fn uri_to_dial(&self, uri: &Uri) -> Result<Option<Uri>, TargetError> {
         let is_taken_for_80 = match self.scheme {
             Scheme::Https => uri.scheme() != Some(&uri::Scheme::HTTPS),
             Scheme::Wss => true,
             Scheme::Http | Scheme::Ws | Scheme::Other => false,
         };
-        match is_taken_for_80 && uri.port().is_none() {
+        match (is_taken_for_80 && uri.port().is_none()) || self.is_odd_ipv4() {
             true => self.in_uri(uri).map(Some),
             false => Ok(None),
+        }
+    }
+
+    /// Returns the URI's authority as a request names it: without user information, which a request must not carry (RFC
+    /// 9110 4.2.4, RFC 9113 8.3.1), and without a port that is empty or the scheme's default (RFC 9110 4.2.3).
+    pub(crate) fn authority_in_request<'u>(&self, uri: &'u Uri) -> &'u str {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let host_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
+        match split_authority(host_port) {
+            Ok((host, port)) if port.is_none() || port == self.scheme.default_port() => host,
+            _ => host_port,
         }
     }
 
@@ -242,10 +254,14 @@ impl<'a> Target<'a> {
         !self.upper_case
             && match self.ip {
                 None => true,
-                // The parser accepts only the one spelling in normal form.
-                Some(IpAddr::V4(_)) => self.host.parse::<Ipv4Addr>().is_ok(),
+                Some(IpAddr::V4(_)) => !self.is_odd_ipv4(),
                 Some(IpAddr::V6(ip)) => self.host == ip.to_string(),
             }
+    }
+
+    /// Returns true for an IPv4 address that was not written in its one usual spelling, which alone the parser accepts.
+    fn is_odd_ipv4(&self) -> bool {
+        matches!(self.ip, Some(IpAddr::V4(_))) && self.host.parse::<Ipv4Addr>().is_err()
     }
 
     /// Returns the same target without borrowing.

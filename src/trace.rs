@@ -7,6 +7,7 @@
 //! | `ERROR` | `the new proxy settings cannot be used: keeping the old ones` | `error` |
 //! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
 //! | `DEBUG` | `connecting through the proxy failed` | `error` |
+//! | `DEBUG` | `the request's own Proxy-Authorization is not sent` | `target`, `route`, `reason` |
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
 //! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
 //!
@@ -47,6 +48,12 @@ pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &imp
 pub(crate) fn connect_failed(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%error, "connecting through the proxy failed");
+}
+
+/// Logs that a request's own `Proxy-Authorization` is not sent. Its value is not logged.
+pub(crate) fn authorization_dropped(target: &impl Display, route: &impl Display, reason: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%target, %route, reason, "the request's own Proxy-Authorization is not sent");
 }
 
 /// Logs a denied address. The level is not a warning, because strangers control the number of these events.

@@ -7,7 +7,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::Credentials;
+use super::{Credentials, echo::hide};
 
 /// Authenticates requests to one proxy.
 #[derive(Debug)]
@@ -35,19 +35,20 @@ impl Authenticator {
         Some(self.basic.get_or_init(|| credentials.to_basic()))
     }
 
-    /// Hides the credentials, encoded or not, in a text that the proxy sent back.
+    /// Hides the credentials, in any spelling, in a text that the proxy sent back.
     pub(crate) fn redact(&self, text: &[u8]) -> Vec<u8> {
         let password = self.credentials.as_ref().and_then(|one| one.password.as_deref());
-        // Hiding a password of one or two characters would garble the words of the explanation.
-        let password = password.filter(|password| password.len() > 2);
         let token = self
             .authorization()
             .and_then(|value| value.as_bytes().strip_prefix(b"Basic "));
-        let mut text = text.to_vec();
-        for secret in [token, password].into_iter().flatten() {
-            hide(&mut text, secret);
-        }
-        text
+        // An echo may lack the padding.
+        let token = token.and_then(|token| token.split(|byte| *byte == b'=').next());
+        // Hiding one or two characters would garble the words of the explanation.
+        let secrets = [token, password]
+            .into_iter()
+            .flatten()
+            .filter(|secret| secret.len() > 2);
+        secrets.fold(text.to_vec(), |text, secret| hide(&text, secret))
     }
 }
 
@@ -63,21 +64,5 @@ impl Eq for Authenticator {}
 impl Hash for Authenticator {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.credentials.hash(state);
-    }
-}
-
-fn hide(text: &mut Vec<u8>, secret: &[u8]) {
-    let mut from = 0;
-    while let Some(at) = text[from..].windows(secret.len()).position(|window| window == secret) {
-        text.splice(from + at..from + at + secret.len(), *b"***");
-        from += at + 3;
-    }
-    // A secret that is cut off at the end still reveals a part of itself.
-    let part = (4..secret.len())
-        .rev()
-        .find(|length| text.ends_with(&secret[..*length]));
-    if let Some(length) = part {
-        text.truncate(text.len() - length);
-        text.extend_from_slice(b"***");
     }
 }

@@ -18,6 +18,7 @@
 mod authenticator;
 mod challenge;
 mod credentials;
+mod echo;
 
 pub(crate) use self::{authenticator::Authenticator, challenge::parse as parse_challenges};
 pub use self::{challenge::Challenge, credentials::Credentials};

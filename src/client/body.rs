@@ -1,4 +1,4 @@
-//! [`ClientBody`]: a response's body, which returns its connection to the pool; and the body of requests.
+//! [`ClientBody`]: a response's body, which returns its connection to the pool.
 
 use std::{
     fmt,
@@ -6,13 +6,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 
 use super::pool::Lease;
-use crate::error::BoxError;
 
 /// The body of a [`Client`](crate::Client)'s response.
 ///
@@ -73,44 +71,5 @@ impl fmt::Debug for ClientBody {
             .field("size_hint", &self.size_hint())
             .field("done", &self.lease.is_none())
             .finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// A caller's body with `Bytes` as its data. Unlike `http_body_util`'s `map_frame`, it keeps the length, which a
-    /// request needs for its `Content-Length`.
-    pub(super) struct IntoBytes<B> {
-        #[pin]
-        body: B,
-    }
-}
-
-impl<B> IntoBytes<B> {
-    pub(super) fn new(body: B) -> Self {
-        Self { body }
-    }
-}
-
-impl<B> Body for IntoBytes<B>
-where
-    B: Body<Error: Into<BoxError>>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.project().body.poll_frame(cx));
-        Poll::Ready(frame.map(|frame| match frame {
-            Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
-            Err(error) => Err(error.into()),
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

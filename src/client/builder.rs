@@ -5,11 +5,12 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use super::{
     Client, Inner,
     connect::{ClientConnector, TargetConnector},
+    http2::Http2Settings,
     pool::{Limits, Pool},
 };
 use crate::{
     config::{ProxyConfig, ProxyConfigBuilder},
-    connector::Split,
+    connector::{HappyEyeballs, Split},
     dialect::Dialect,
     error::ConfigError,
     guard::{Guard, IpPolicy},
@@ -18,19 +19,20 @@ use crate::{
     tls::TlsConfig,
     trace,
 };
-use hyper_util::client::legacy::connect::HttpConnector;
+
+/// The default for idle connections in total. Go has 100; a process has 1,024 descriptors by default on Linux.
+const MAX_IDLE: usize = 256;
 
 /// Builds a [`Client`].
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct ClientBuilder<C = HttpConnector> {
+pub struct ClientBuilder<C = HappyEyeballs> {
     proxies: Proxies,
     connector: C,
-    /// True if the caller set no connector.
-    default_connector: bool,
     guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
     limits: Limits,
+    http2: Http2Settings,
     purposes: Option<PurposePolicy>,
 }
 
@@ -43,23 +45,31 @@ enum Proxies {
 
 impl ClientBuilder {
     pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
         Self {
             proxies: Proxies::Settings(Box::new(ProxyConfig::builder().env())),
-            connector,
-            default_connector: true,
+            connector: HappyEyeballs::default(),
             guard: None,
             target_tls: None,
             limits: Limits {
                 idle_timeout: Some(Duration::from_secs(90)),
                 max_idle_per_key: None,
-                max_idle: None,
+                max_idle: Some(MAX_IDLE),
                 max_per_key: None,
             },
+            http2: Http2Settings::default(),
             purposes: None,
         }
+    }
+
+    /// Sets the time without traffic after which TCP probes a connection, and the time between two probes: 15 seconds by
+    /// default, `None` for no probes.
+    ///
+    /// The probes keep the entry of a NAT or firewall alive while a request waits for a slow response, and end the
+    /// request if the peer is gone (on Linux, after nine unanswered probes). A connector of your own has its own
+    /// setting: `HttpConnector::set_keepalive`.
+    pub fn tcp_keepalive(mut self, time: Option<Duration>) -> Self {
+        self.connector.set_tcp_keepalive(time);
+        self
     }
 }
 
@@ -102,17 +112,49 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets the maximum number of idle connections in total, including HTTP/2 ones; no limit by default. The longest
-    /// idle connection is closed first.
+    /// Sets the maximum number of idle connections in total, including HTTP/2 ones: 256 by default, `usize::MAX` for no
+    /// limit. The longest idle connection is closed first. If the system has no more file descriptors, idle connections
+    /// are closed as well.
     pub fn max_idle(mut self, most: usize) -> Self {
         self.limits.max_idle = Some(most);
         self
     }
 
     /// Sets the maximum number of connections for one key, in use or idle; no limit by default, and at least one.
-    /// Further requests wait in order.
+    /// Further requests wait in order, each for as long as the layer's
+    /// [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) allows.
     pub fn max_connections_per_key(mut self, most: usize) -> Self {
         self.limits.max_per_key = Some(most.max(1));
+        self
+    }
+
+    /// Sets the time after which a PING is sent on an HTTP/2 connection on which a request waits and nothing is read:
+    /// 15 seconds by default, `None` for never.
+    ///
+    /// A gRPC server may close a connection with too many of them (`ENHANCE_YOUR_CALM`), if a call is silent for long:
+    /// its limit is one in 5 minutes, unless it is set otherwise.
+    pub fn http2_keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.http2.keep_alive_interval = interval.into();
+        self
+    }
+
+    /// Sets the time after which an HTTP/2 connection is closed if its PING is not answered: 10 seconds by default.
+    pub fn http2_keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.http2.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Sets the number of bytes that the peer of an HTTP/2 connection may send for one response before they are read:
+    /// 2 MiB by default.
+    pub fn http2_initial_stream_window_size(mut self, size: u32) -> Self {
+        self.http2.stream_window = size;
+        self
+    }
+
+    /// Sets the number of bytes that the peer of an HTTP/2 connection may send for all responses together before they
+    /// are read: 1 GiB by default, so that responses that are not read do not stop the others.
+    pub fn http2_initial_connection_window_size(mut self, size: u32) -> Self {
+        self.http2.connection_window = size;
         self
     }
 
@@ -123,17 +165,18 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets the connector that dials targets on direct routes and proxies on the others; an [`HttpConnector`] by
-    /// default. An `HttpConnector` of your own needs `enforce_http(false)`. A [`Split`](crate::connector::Split) uses a
+    /// Sets the connector that dials targets on direct routes and proxies on the others;
+    /// [`HappyEyeballs::default`] by default. An `HttpConnector` of your own needs `enforce_http(false)`, and a
+    /// [`HappyEyeballs`] around it to try all addresses of a name soon. A [`Split`](crate::connector::Split) uses a
     /// different connector for each.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder {
             proxies: self.proxies,
             connector,
-            default_connector: false,
             guard: self.guard,
             target_tls: self.target_tls,
             limits: self.limits,
+            http2: self.http2,
             purposes: self.purposes,
         }
     }
@@ -176,12 +219,11 @@ impl<C> ClientBuilder<C> {
             ..Shared::clone(layer.shared())
         };
         let connector = match self.guard {
-            None => TargetConnector::new(self.connector, self.target_tls),
-            Some(policy) if self.default_connector => TargetConnector::new(policy.http_connector(), self.target_tls),
+            None => TargetConnector::new(self.connector, self.target_tls, self.http2),
             Some(policy) => {
                 let (direct, proxy) = self.connector.split();
                 let guarded = Split::new(Guard::new(policy, direct.clone()), proxy.clone());
-                TargetConnector::new(guarded, self.target_tls)
+                TargetConnector::new(guarded, self.target_tls, self.http2)
             }
         };
         Ok(Client {
@@ -197,6 +239,7 @@ impl<C> fmt::Debug for ClientBuilder<C> {
             .field("guard", &self.guard)
             .field("target_tls", &self.target_tls)
             .field("limits", &self.limits)
+            .field("http2", &self.http2)
             .finish_non_exhaustive()
     }
 }

@@ -1,33 +1,48 @@
 //! Makes connections that take requests: dials, speaks TLS to the target, performs the HTTP handshake.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use hyper::{
-    client::conn::{http1, http2},
+    client::conn::http1,
     rt::{Read, Write},
 };
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
-    rt::{TokioExecutor, TokioTimer},
+use hyper_util::{client::legacy::connect::Connection, rt::TokioIo};
+use pin_project_lite::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Handle,
+    sync::watch,
+    task::AbortHandle,
 };
-use tokio::{runtime::Handle, sync::watch};
 use tower_service::Service;
 
 use super::{
+    descriptors,
     error::{ClientError, Failure},
+    http2::{self, Http2Settings},
     pool::{
-        Attempt, RequestBody, Sender,
+        Attempt, Driver, Established, Link, OpenConnection, Sender, Watched,
         key::{Key, Origin},
         run_until_closed,
     },
+    request_body::RequestBody,
 };
 use crate::{
-    connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls, tls::TlsStream},
+    connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls},
     error::{BoxError, ConnectError},
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
 };
+
+/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for a
+/// response, of 32 bytes a field.
+const MAX_FIELDS: usize = 256;
 
 /// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that
 /// can be cloned and sent to other threads. The trait is implemented for all of them.
@@ -61,20 +76,27 @@ trait Connect {
 
 struct Stack<C> {
     inner: C,
+    target: TargetSettings,
+}
+
+/// The settings for connections to targets.
+#[derive(Clone)]
+struct TargetSettings {
     /// `None` is the operating system's trust, which is read when the first target needs it.
     tls: Option<TlsConfig>,
     alpn: Vec<Vec<u8>>,
+    http2: Http2Settings,
 }
 
 impl TargetConnector {
-    pub(super) fn new(inner: impl ClientConnector, tls: Option<TlsConfig>) -> Self {
+    pub(super) fn new(inner: impl ClientConnector, tls: Option<TlsConfig>, http2: Http2Settings) -> Self {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
+        let alpn = chosen
+            .filter(|chosen| !chosen.is_empty())
+            .unwrap_or_else(|| vec![b"h2".to_vec(), b"http/1.1".to_vec()]);
         Self(Arc::new(Stack {
             inner,
-            alpn: chosen
-                .filter(|chosen| !chosen.is_empty())
-                .unwrap_or_else(|| vec![b"h2".to_vec(), b"http/1.1".to_vec()]),
-            tls,
+            target: TargetSettings { tls, alpn, http2 },
         }))
     }
 
@@ -93,38 +115,46 @@ impl TargetConnector {
 
 impl<C: ClientConnector> Connect for Stack<C> {
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
-        let (tls, key) = (self.tls.clone(), attempt.key.clone());
+        let key = attempt.key.clone();
         let proxy = Proxy {
             inner: self.inner.clone(),
             shared: key.settings.clone(),
         };
-        let alpn = match key.http1_only {
-            true => vec![b"http/1.1".to_vec()],
-            false => self.alpn.clone(),
-        };
+        let mut target = self.target.clone();
+        if key.http1_only {
+            target.alpn = vec![b"http/1.1".to_vec()];
+        }
+        let idle = attempt.pool();
         let connecting = async move {
-            let deadline = Deadline::after(key.settings.connect_timeout);
-            let timed_out = |_| ClientError::new(Failure::Timeout);
-            let dialled = dial(proxy, &key);
-            let stream = match key.route {
-                Route::Direct => deadline.run(dialled, timed_out).await?,
-                // A proxied dial has the same deadline itself, and its error names the step that was too slow.
-                _ => dialled.await?,
-            };
-            deadline.run(handshake(stream, (tls, alpn), &key), timed_out).await
-        };
-        let telling = async move {
-            match connecting.await {
-                Ok((sender, driver, connected)) => attempt.opened((sender, connected), driver.run()),
-                Err(error) => attempt.failed(error),
+            loop {
+                match connect(proxy.clone(), target.clone(), &key).await {
+                    Err(error) if descriptors::are_used_up(&error) && Attempt::close_idle(&idle).await => {}
+                    result => return result,
+                }
             }
         };
-        runtime.spawn(run_until_closed(telling, pool));
+        runtime.spawn(run_until_closed(attempt.run(connecting), pool));
     }
 
     fn alpn(&self) -> &[Vec<u8>] {
-        &self.alpn
+        &self.target.alpn
     }
+}
+
+async fn connect<C: Connector<Stream: Connection>>(
+    proxy: Proxy<C>,
+    target: TargetSettings,
+    key: &Key,
+) -> Result<Established<ConnectionDriver<C::Stream>>, ClientError> {
+    let deadline = Deadline::after(key.settings.connect_timeout);
+    let timed_out = |_| ClientError::new(Failure::Timeout);
+    let dialled = dial(proxy, key);
+    let stream = match key.route {
+        Route::Direct => deadline.run(dialled, timed_out).await?,
+        // A proxied dial has the same deadline itself, and its error names the step that was too slow.
+        _ => dialled.await?,
+    };
+    deadline.run(handshake(stream, target, key), timed_out).await
 }
 
 async fn dial<C: Connector>(mut proxy: Proxy<C>, key: &Key) -> Result<ProxyStream<C::Stream>, ClientError> {
@@ -142,66 +172,100 @@ async fn dial<C: Connector>(mut proxy: Proxy<C>, key: &Key) -> Result<ProxyStrea
 /// Performs the TLS handshake, if the target has one, and the HTTP handshake.
 async fn handshake<T>(
     stream: ProxyStream<T>,
-    (tls, alpn): (Option<TlsConfig>, Vec<Vec<u8>>),
+    target: TargetSettings,
     key: &Key,
-) -> Result<(Sender, Driver<T>, Connected), ClientError>
+) -> Result<Established<ConnectionDriver<T>>, ClientError>
 where
     T: Read + Write + Connection + Unpin + Send + 'static,
 {
     let connected = stream.connected();
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
-        let (sender, connection) = http1_over(stream).await?;
-        return Ok((sender, Driver::Plain(connection), connected));
+        let link = Link::new(connected, false);
+        let (sender, connection) = http1_over(Watched::new(TokioIo::new(stream), link.clone())).await?;
+        let driver = ConnectionDriver::Plain(connection);
+        return Ok(Established { sender, link, driver });
     };
-    let tls = match tls {
+    let tls = match target.tls {
         Some(tls) => tls,
         None => TlsConfig::platform().map_err(|error| failed("TLS to the target cannot be set up", error))?,
     };
-    let stream = tls::handshake(stream, &origin.tls_host(), &tls, alpn)
+    let stream = tls::handshake(stream, &origin.tls_host(), &tls, target.alpn)
         .await
-        .map_err(|error| failed("the TLS handshake with the target failed", error))?;
-    let is_http2 = stream.inner().get_ref().1.alpn_protocol() == Some(b"h2");
+        .map_err(|error| failed("the TLS handshake with the target failed", error))?
+        .into_inner();
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let link = Link::new(connected, is_http2);
+    let stream = Watched::new(stream, link.clone());
     if !is_http2 {
         let (sender, connection) = http1_over(stream).await?;
-        return Ok((sender, Driver::Tls(connection), connected));
+        let driver = ConnectionDriver::Tls(connection);
+        return Ok(Established { sender, link, driver });
     }
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new());
-    let (sender, connection) = builder
-        .handshake(stream)
+    let (sender, connection) = target
+        .http2
+        .builder(link.clone())
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed("HTTP/2 handshake failed", error))?;
-    Ok((Sender::Http2(sender), Driver::Http2(connection), connected))
+    Ok(Established {
+        sender: Sender::Http2(sender),
+        link,
+        driver: ConnectionDriver::Http2(connection),
+    })
 }
+
+/// A plain connection to a forwarding proxy, or to the target over a direct connection or a tunnel.
+type PlainIo<T> = TokioIo<Watched<TokioIo<ProxyStream<T>>>>;
 
 /// TLS to the target, over a direct connection or a tunnel.
-type Tls<T> = TlsStream<ProxyStream<T>>;
+type TlsIo<T> = TokioIo<Watched<tokio_rustls::client::TlsStream<TokioIo<ProxyStream<T>>>>>;
 
-/// The task of a connection. It moves the connection's bytes.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one in a connection's task, which is on the heap"
-)]
-enum Driver<T>
+/// Moves a connection's bytes.
+enum ConnectionDriver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    Plain(http1::Connection<ProxyStream<T>, RequestBody>),
-    Tls(http1::Connection<Tls<T>, RequestBody>),
-    Http2(http2::Connection<Tls<T>, RequestBody, TokioExecutor>),
+    Plain(http1::Connection<PlainIo<T>, RequestBody>),
+    Tls(http1::Connection<TlsIo<T>, RequestBody>),
+    Http2(http2::Connection<TlsIo<T>>),
 }
 
-impl<T> Driver<T>
+impl<T> Driver for ConnectionDriver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    /// Runs the connection to its end. Its requests receive the cause.
-    async fn run(self) {
-        match self {
-            Self::Plain(connection) => drop(connection.with_upgrades().await),
-            Self::Tls(connection) => drop(connection.with_upgrades().await),
-            Self::Http2(connection) => drop(connection.await),
-        }
+    // Each kind has a task of its own, which has its size.
+    fn spawn(self, open: OpenConnection) -> AbortHandle {
+        let task = match self {
+            Self::Plain(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
+            Self::Tls(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
+            Self::Http2(connection) => tokio::spawn(http2::run(connection, open)),
+        };
+        task.abort_handle()
+    }
+}
+
+pin_project! {
+    /// The task of an HTTP/1.1 connection. Its requests receive the cause of its end.
+    struct Running<F> {
+        // Dropped first: the end that `open` announces has come.
+        #[pin]
+        connection: F,
+        open: OpenConnection,
+    }
+}
+
+impl<F> Running<F> {
+    fn new(connection: F, open: OpenConnection) -> Self {
+        Self { connection, open }
+    }
+}
+
+impl<F: Future> Future for Running<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().connection.poll(cx).map(drop)
     }
 }
 
@@ -210,11 +274,15 @@ fn failed(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     ClientError::new(Failure::Handshake { what, error })
 }
 
-async fn http1_over<T>(io: T) -> Result<(Sender, http1::Connection<T, RequestBody>), ClientError>
+type Http1<T> = http1::Connection<TokioIo<T>, RequestBody>;
+
+async fn http1_over<T>(io: T) -> Result<(Sender, Http1<T>), ClientError>
 where
-    T: Read + Write + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(io)
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MAX_FIELDS)
+        .handshake(TokioIo::new(io))
         .await
         .map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
     Ok((Sender::Http1(sender), connection))

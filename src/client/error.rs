@@ -1,6 +1,6 @@
 //! [`ClientError`]: a request that got no response.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{
     error::{BoxError, ConnectError},
@@ -11,7 +11,11 @@ use crate::{
 /// A request that got no response.
 ///
 /// [`ConnectError::find`] finds the [`ConnectError`] that caused it, if there is one.
-pub struct ClientError(Arc<Failure>);
+pub struct ClientError {
+    failure: Arc<Failure>,
+    /// True if the request had been sent before, and a repeat of it failed.
+    was_sent: bool,
+}
 
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -24,11 +28,27 @@ pub(super) enum Failure {
         error: BoxError,
     },
     Timeout,
+    /// No connection became free under the limit.
+    NoneFree {
+        waited: Duration,
+        limit: usize,
+    },
     Aborted,
     Send {
         error: hyper::Error,
-        before_request: bool,
+        processed: Processed,
     },
+}
+
+/// The part that the server has in a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processed {
+    /// No byte of the request was sent.
+    Unsent,
+    /// The server promised not to have processed the request (RFC 9113 8.7).
+    Refused,
+    /// The server may have processed the request.
+    Maybe,
 }
 
 impl From<TargetError> for Failure {
@@ -45,12 +65,23 @@ impl From<PurposeError> for Failure {
 
 impl ClientError {
     pub(super) fn new(failure: Failure) -> Self {
-        Self(Arc::new(failure))
+        Self {
+            failure: Arc::new(failure),
+            was_sent: false,
+        }
     }
 
     /// Returns the error for another request that waited for the same attempt.
     pub(super) fn share(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            failure: self.failure.clone(),
+            was_sent: false,
+        }
+    }
+
+    /// Returns the error of a request that had been sent before.
+    pub(super) fn after_request(self) -> Self {
+        Self { was_sent: true, ..self }
     }
 
     /// Creates the error for a runtime that ended, or a connector that panicked, while the request waited for a
@@ -59,24 +90,25 @@ impl ClientError {
         Self::new(Failure::Aborted)
     }
 
-    /// Returns true if the request failed before any of its bytes was sent. Repeating it is then safe, whatever its
-    /// method is.
+    /// Returns true if the request failed before any of its bytes was sent, or if the server promised not to have
+    /// processed it (`GOAWAY` and `REFUSED_STREAM`, RFC 9113 8.7). Repeating it is then safe, whatever its method is.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
-        !matches!(
-            &*self.0,
+        let may_be_processed = matches!(
+            &*self.failure,
             Failure::Send {
-                before_request: false,
+                processed: Processed::Maybe,
                 ..
             }
-        )
+        );
+        !self.was_sent && !may_be_processed
     }
 
     /// Returns true if there was no connection to send the request on.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         !matches!(
-            &*self.0,
+            &*self.failure,
             Failure::Send { .. } | Failure::Target(_) | Failure::Purpose(_)
         )
     }
@@ -84,17 +116,17 @@ impl ClientError {
     /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
     #[must_use]
     pub fn purpose_error(&self) -> Option<&PurposeError> {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Purpose(error) => Some(error),
             _ => None,
         }
     }
 
-    /// Returns true if connecting took too long.
+    /// Returns true if connecting took too long, or waiting for a connection to become free.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        match &*self.0 {
-            Failure::Timeout => true,
+        match &*self.failure {
+            Failure::Timeout | Failure::NoneFree { .. } => true,
             Failure::Connect(error) => error.is_timeout(),
             _ => false,
         }
@@ -103,34 +135,47 @@ impl ClientError {
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Target(error) => error.fmt(f),
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
-            Failure::Send {
-                before_request: true, ..
-            } => f.write_str("the connection was closed before the request was sent"),
-            Failure::Send { .. } => f.write_str("the connection broke after the request was sent"),
+            Failure::NoneFree { waited, limit } => write!(
+                f,
+                "no connection: none of the {limit} that `max_connections_per_key` allows became free within {waited:?}"
+            ),
+            Failure::Send { processed, .. } => f.write_str(match processed {
+                Processed::Unsent => "the connection was closed before the request was sent",
+                Processed::Refused => "the server refused the request without processing it",
+                Processed::Maybe => "the connection broke after the request was sent",
+            }),
+        }?;
+        match self.was_sent {
+            true => f.write_str(", when the request was sent again after the connection had broken"),
+            false => Ok(()),
         }
     }
 }
 
 impl fmt::Debug for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ClientError").field(&self.0).finish()
+        f.debug_tuple("ClientError").field(&self.failure).finish()
     }
 }
 
 impl StdError for ClientError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &*self.0 {
+        match &*self.failure {
             Failure::Connect(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
-            Failure::Target(_) | Failure::Purpose(_) | Failure::Timeout | Failure::Aborted => None,
+            Failure::Target(_)
+            | Failure::Purpose(_)
+            | Failure::Timeout
+            | Failure::NoneFree { .. }
+            | Failure::Aborted => None,
         }
     }
 }

@@ -34,9 +34,13 @@
 mod body;
 mod builder;
 mod connect;
+mod descriptors;
 mod error;
+mod http2;
 mod pool;
 mod reload;
+mod repeat;
+mod request_body;
 mod request_target;
 
 use std::{
@@ -46,6 +50,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Method, Request, Response, StatusCode, header};
@@ -61,10 +66,12 @@ pub use self::{
     reload::ConfigHandle,
 };
 use self::{
-    body::IntoBytes,
     error::Failure,
-    pool::{Pool, RequestBody, key::Key},
+    pool::{Pool, key::Key},
     reload::Settings,
+    repeat::{Repeats, Spare},
+    request_body::RequestBody,
+    request_target::RequestTarget,
 };
 use crate::{
     config::ProxyConfig,
@@ -104,6 +111,23 @@ use crate::{
 /// both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
 /// `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of the response.
 ///
+/// # Faults
+///
+/// | fault | consequence |
+/// |---|---|
+/// | a connection attempt takes longer than a second | another attempt starts beside it; under a limit, in its place |
+/// | a request has no connection within the layer's [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) | it fails; the deadline is its own, and covers waiting for a free connection |
+/// | a request is given up | its attempt ends within a second, unless others wait |
+/// | a connection closes before a byte of the request was sent, or the server promises not to have processed it (`GOAWAY`, `REFUSED_STREAM`) | the request is sent again |
+/// | a used connection closes before a byte of the response | an idempotent request is sent again (RFC 9112 9.3.1) |
+/// | the peer of an HTTP/2 connection allows no further streams | another connection is opened |
+/// | the peer of an HTTP/2 connection is silent while requests wait | a PING is sent; a connection on which a request was given up after a second of silence gets no new requests |
+/// | a response comes before the request has been sent, and has been read | the rest of the request has 50 ms |
+/// | there are no more file descriptors | idle connections are closed |
+///
+/// A request with a body is sent again if at most one frame of the body was taken, as from a body in memory.
+/// [`ClientError::is_before_request`] tells if the caller can safely send it again.
+///
 /// Cloning is cheap, and clones share the pool. A client needs a tokio runtime whose timer is enabled.
 pub struct Client<B> {
     inner: Arc<Inner>,
@@ -116,8 +140,8 @@ struct Inner {
 }
 
 impl Client<()> {
-    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool without limits
-    /// that closes idle connections after 90 seconds.
+    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool that keeps up
+    /// to 256 idle connections for 90 seconds.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
@@ -184,7 +208,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let request = request.map(|body| RequestBody::new(IntoBytes::new(body)));
+        let request = request.map(RequestBody::new);
         ResponseFuture {
             future: self.inner.clone().start(request),
         }
@@ -248,27 +272,32 @@ impl Inner {
             ..
         } = decided;
         let invalid = |error| ClientError::new(Failure::Target(error));
-        let uri = request_target::without_user_info(request.uri()).map_err(invalid)?;
+        let target = RequestTarget::new(&request).map_err(invalid)?;
         let upgrade = request.headers().contains_key(header::UPGRADE);
+        let mut repeats = Repeats::default();
+        let mut waited = Duration::ZERO;
         loop {
-            let key = Key::new(&route, &uri, upgrade, &settings).map_err(invalid)?;
-            let mut lease = self.pool.checkout(key).await?;
-            request_target::address(&mut request, &uri, &route, lease.is_http2()).map_err(invalid)?;
+            let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
+            let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
+            let mut lease = lease.map_err(|error| repeats.error(error))?;
+            let addressed = target.address(&mut request, &route, lease.is_http2());
+            addressed.map_err(invalid)?;
+            let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {
+                    // What it keeps of the body is not needed any more.
+                    drop(spare);
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }
                     // After an upgrade the connection speaks another protocol.
-                    let lease = Some(lease).filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
-                    return Ok(response.map(|body| ClientBody::new(body, lease)));
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        lease.upgrade();
+                        return Ok(response.map(|body| ClientBody::new(body, None)));
+                    }
+                    return Ok(response.map(|body| ClientBody::new(body, Some(lease))));
                 }
-                // The connection was stale: no byte of the request was sent.
-                Err((_, Some(unsent))) if lease.was_idle() => request = unsent,
-                Err((error, unsent)) => {
-                    let before_request = unsent.is_some();
-                    return Err(ClientError::new(Failure::Send { error, before_request }));
-                }
+                Err(failed) => request = repeats.next(failed, spare, &lease)?,
             }
         }
     }

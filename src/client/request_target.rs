@@ -1,65 +1,129 @@
-//! The request-target and the `Host` of a request, in the form that the peer expects.
+//! [`RequestTarget`]: the request-target of a request, and `Host` or `:authority`, in the form that the peer expects.
 
-use http::{HeaderValue, Request, Uri, Version, header};
+use http::{HeaderValue, Request, Uri, Version, header, uri::Authority};
 
 use crate::{
     route::Route,
     target::{Target, TargetError, with_authority},
 };
 
-/// Sets the request-target, in the form that the peer expects (RFC 9112 3.2), and `Host`.
-pub(super) fn address<B>(
-    request: &mut Request<B>,
-    uri: &Uri,
-    route: &Route,
-    is_http2: bool,
-) -> Result<(), TargetError> {
-    if is_http2 {
-        *request.uri_mut() = uri.clone();
-        *request.version_mut() = Version::HTTP_2;
-        return Ok(());
-    }
-    *request.version_mut() = Version::HTTP_11;
-    if !request.headers().contains_key(header::HOST) {
-        let host = host_field(uri)?;
-        request.headers_mut().insert(header::HOST, host);
-    }
-    *request.uri_mut() = match (route, uri.path_and_query()) {
-        (Route::Forward(_), _) => uri.clone(),
-        (_, Some(path)) => Uri::from(path.clone()),
-        (_, None) => Uri::from_static("/"),
-    };
-    // The path of `http://host#fragment` is `/`, but on its own it is written as an empty string.
-    if request.uri().path().is_empty() {
-        *request.uri_mut() = Uri::from_static("/");
-    }
-    Ok(())
+/// The target of a request, which may be sent several times, over HTTP/1.1 and over HTTP/2.
+pub(super) struct RequestTarget {
+    /// The URI as a request names it.
+    uri: Uri,
+    /// The caller's own `Host`, for instance of a virtual host.
+    host: Option<Authority>,
 }
 
-/// Returns the URI without user information, which a request must not carry (RFC 9110 4.2.4, RFC 9113 8.3.1).
-pub(super) fn without_user_info(uri: &Uri) -> Result<Uri, TargetError> {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    match authority.rsplit_once('@') {
-        Some((_, host)) => with_authority(uri, host),
-        None => Ok(uri.clone()),
-    }
-}
-
-/// Returns the value of `Host` for a URI without user information: its authority, without the scheme's default port
-/// (RFC 9110 7.2).
-fn host_field(uri: &Uri) -> Result<HeaderValue, TargetError> {
-    let target = Target::try_from(uri)?;
-    let host = uri.authority().map_or("", |authority| authority.as_str());
-    let host = match host.rsplit_once(':') {
-        Some((name, port))
-            if target
-                .scheme()
-                .default_port()
-                .is_some_and(|own| port.parse() == Ok(own)) =>
-        {
-            name
+impl RequestTarget {
+    /// Reads a request that has not been addressed yet.
+    pub(super) fn new<B>(request: &Request<B>) -> Result<Self, TargetError> {
+        let uri = request.uri();
+        let target = Target::try_from(uri)?;
+        let authority = target.authority_in_request(uri);
+        let uri = match uri.authority() {
+            Some(given) if given.as_str() != authority => with_authority(uri, authority)?,
+            _ => uri.clone(),
+        };
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let host = hosts.next().map(own_host).transpose()?;
+        match hosts.next() {
+            Some(_) => Err(TargetError::new("the request has more than one Host field")),
+            None => Ok(Self { uri, host }),
         }
-        _ => host,
-    };
-    HeaderValue::from_str(host).map_err(|_| TargetError::new("the host is not valid in a header field"))
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Sets the request-target (RFC 9112 3.2), and `Host` or `:authority`. The request may have been addressed before.
+    pub(super) fn address<B>(
+        &self,
+        request: &mut Request<B>,
+        route: &Route,
+        is_http2: bool,
+    ) -> Result<(), TargetError> {
+        let headers = request.headers_mut();
+        if is_http2 {
+            // Beside `:authority`, the field is an error to some servers even if it is equal (RFC 9113 8.3.1).
+            headers.remove(header::HOST);
+            *request.uri_mut() = match &self.host {
+                Some(host) => with_authority(&self.uri, host.as_str())?,
+                None => self.uri.clone(),
+            };
+            *request.version_mut() = Version::HTTP_2;
+            return Ok(());
+        }
+        if !headers.contains_key(header::HOST) {
+            let host = self.host.as_ref().or(self.uri.authority());
+            let host = host.map_or("", |authority| authority.as_str());
+            let host = HeaderValue::from_str(host);
+            let host = host.map_err(|_| TargetError::new("the host is not valid in a header field"))?;
+            headers.insert(header::HOST, host);
+        }
+        *request.version_mut() = Version::HTTP_11;
+        *request.uri_mut() = match (route, self.uri.path_and_query()) {
+            (Route::Forward(_), _) => self.uri.clone(),
+            (_, Some(path)) => Uri::from(path.clone()),
+            (_, None) => Uri::from_static("/"),
+        };
+        // The path of `http://host#fragment` is `/`, but on its own it is written as an empty string.
+        if request.uri().path().is_empty() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        Ok(())
+    }
+}
+
+/// Reads the caller's own `Host`, which has to be a host with or without a port (RFC 9110 7.2).
+fn own_host(value: &HeaderValue) -> Result<Authority, TargetError> {
+    let host = Authority::try_from(value.as_bytes()).ok();
+    host.filter(|host| !host.as_str().contains('@') && !host.host().is_empty())
+        .ok_or(TargetError::new(
+            "the request's Host field is not a host with or without a port",
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the URI and the hosts of a request that is sent over one connection after the other.
+    fn sent(url: &str, host: Option<&str>, over_http2: &[bool]) -> Vec<(String, Vec<String>)> {
+        let mut request = Request::get(url).body(()).unwrap();
+        if let Some(host) = host {
+            request.headers_mut().insert(header::HOST, host.parse().unwrap());
+        }
+        let target = RequestTarget::new(&request).unwrap();
+        let address = |is_http2: &bool| {
+            target.address(&mut request, &Route::Direct, *is_http2).unwrap();
+            let hosts = request.headers().get_all(header::HOST).iter();
+            let hosts = hosts.map(|host| host.to_str().unwrap().to_owned());
+            (request.uri().to_string(), hosts.collect())
+        };
+        over_http2.iter().map(address).collect()
+    }
+
+    #[test]
+    fn a_request_that_is_repeated_over_the_other_version_names_the_same_host() {
+        for (url, host, named) in [
+            ("https://a.test:8443/x", None, "a.test:8443"),
+            ("https://me@a.test:443/x", None, "a.test"),
+            ("https://a.test:8443/x", Some("virtual.test"), "virtual.test"),
+            ("https://a.test/x", Some("a.test"), "a.test"),
+        ] {
+            let http1 = ("/x".to_owned(), vec![named.to_owned()]);
+            let http2 = (format!("https://{named}/x"), vec![]);
+            for over_http2 in [
+                [false, true, false],
+                [true, false, true],
+                [true, true, false],
+                [false, false, true],
+            ] {
+                let expected = over_http2.map(|is_http2| if is_http2 { http2.clone() } else { http1.clone() });
+                assert_eq!(sent(url, host, &over_http2), expected, "{url} {host:?}");
+            }
+        }
+    }
 }

@@ -188,7 +188,7 @@ impl ProxyConfigBuilder {
         };
         let no_proxy = self.read_no_proxy(&file, &mut warnings)?;
         #[cfg(feature = "serde")]
-        let by_domain = self.read_domains(file.by_domain)?;
+        let by_domain = self.read_domains(file.by_domain, &mut warnings)?;
         let rules = self.read_rules(&mut warnings)?;
         let config = ProxyConfig {
             http: if http_falls_back { all.clone() } else { http },
@@ -237,25 +237,28 @@ impl ProxyConfigBuilder {
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         if let Some(given) = given {
-            return self.given(given, SettingName::code(method));
+            return self.given(given, SettingName::code(method), warnings);
         }
-        let of_file = || {
-            file.proxy(variable)
-                .map(|text| self.parse(text, SettingName::key(variable)))
-        };
-        if let Some(proxy) = file.over_env.then(of_file).flatten() {
-            return proxy.map(Some);
+        let of_file = file.proxy(variable);
+        if let Some(text) = of_file.filter(|_| file.over_env) {
+            return self.parse(text, SettingName::key(variable), warnings).map(Some);
         }
-        match self.vars.get(variable, self.dialect, warnings)? {
-            Some(variable) => self.parse(&variable.value, variable.name).map(Some),
-            None => of_file().transpose(),
+        match (self.vars.get(variable, self.dialect, warnings)?, of_file) {
+            (Some(variable), _) => self.parse(&variable.value, variable.name, warnings).map(Some),
+            (None, Some(text)) => self.parse(text, SettingName::key(variable), warnings).map(Some),
+            (None, None) => Ok(None),
         }
     }
 
-    fn given(&self, given: &ProxySetting, name: SettingName) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
+    fn given(
+        &self,
+        given: &ProxySetting,
+        name: SettingName,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         match &given.0 {
             Given::Text(blank) if blank.trim().is_empty() => Ok(None),
-            Given::Text(text) => self.parse(text, name).map(Some),
+            Given::Text(text) => self.parse(text, name, warnings).map(Some),
             Given::Read(server) => Ok(Some(Setting {
                 name,
                 value: server.clone(),
@@ -263,16 +266,26 @@ impl ProxyConfigBuilder {
         }
     }
 
-    fn parse(&self, text: &str, name: SettingName) -> Result<Setting<ProxyServer>, ConfigError> {
+    fn parse(
+        &self,
+        text: &str,
+        name: SettingName,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Setting<ProxyServer>, ConfigError> {
         let default_port = self.default_port.unwrap_or(self.dialect.rules().default_port);
         let proxy = match name.is_in_settings_file() {
             true => ProxyServer::parse_in_file(text, default_port),
             false => ProxyServer::parse(text, default_port),
         };
-        match proxy {
-            Ok(value) => Ok(Setting { name, value }),
-            Err(error) => Err(error.in_setting(&name)),
+        let value = proxy.map_err(|error| error.in_setting(&name))?;
+        if ProxyServer::is_unlikely(text) {
+            warnings.push(Warning::UnlikelyProxy {
+                setting: name.as_str().to_owned(),
+                value: text.trim().to_owned(),
+                proxy: value.url(),
+            });
         }
+        Ok(Setting { name, value })
     }
 
     fn read_no_proxy(&self, file: &FileSettings, warnings: &mut Vec<Warning>) -> Result<Setting<NoProxy>, ConfigError> {
@@ -320,10 +333,10 @@ impl ProxyConfigBuilder {
     }
 
     #[cfg(feature = "serde")]
-    fn read_domains(&self, domains: Vec<FileDomains>) -> Result<ByDomain, ConfigError> {
+    fn read_domains(&self, domains: Vec<FileDomains>, warnings: &mut Vec<Warning>) -> Result<ByDomain, ConfigError> {
         let read = |domains: FileDomains| {
             Ok(DomainProxy {
-                proxy: self.parse(&domains.url, domains.name)?.value,
+                proxy: self.parse(&domains.url, domains.name, warnings)?.value,
                 include: domains.include,
                 exclude: domains.exclude,
             })
@@ -345,7 +358,8 @@ impl ProxyConfigBuilder {
                     Predicate(Arc::new(list))
                 }
             };
-            let proxy = self.given(proxy, PROXY_FOR.clone())?.map(|setting| setting.value);
+            let proxy = self.given(proxy, PROXY_FOR.clone(), warnings)?;
+            let proxy = proxy.map(|setting| setting.value);
             Ok(Rule { when, proxy })
         };
         self.rules.iter().map(rule).collect()

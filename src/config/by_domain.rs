@@ -9,7 +9,7 @@ use std::{borrow::Cow, cmp::Reverse, net::IpAddr, sync::Arc};
 use super::ProxyServer;
 use crate::{
     dialect::Dialect,
-    host::{dns_name, ends_in_a_number, parse_ipv6, split_brackets},
+    host::{QUOTED, dns_name, ends_in_a_number, is_quoted, parse_ipv6, split_brackets},
     no_proxy::{Index, Rule, Scope, seen_by},
     target::Target,
 };
@@ -156,6 +156,9 @@ fn parse(pattern: &str) -> Result<(Rule<'static>, usize), &'static str> {
     }
     if pattern == "*" {
         return Ok((Rule::All, 0));
+    }
+    if is_quoted(pattern) {
+        return Err(QUOTED);
     }
     if pattern.contains("://") {
         return Err("expected a host, found a URL");

@@ -9,7 +9,8 @@ use crate::{
     dialect::{DefaultPort, Dialect},
     error::{ConfigError, Problem},
     host::{
-        Host, HostPort, dns_name, ends_in_a_number, parse_ipv4, parse_ipv6, parse_port, split_brackets, split_scheme,
+        Host, HostPort, QUOTED, dns_name, ends_in_a_number, is_quoted, parse_ipv4, parse_ipv6, parse_port,
+        split_brackets, split_scheme,
     },
     target::Scheme,
 };
@@ -70,6 +71,34 @@ impl ProxyServer {
             }
             _ => Self::parse(raw, default_port),
         }
+    }
+
+    /// Returns true if the text is a number, or a word that switches something on or off. It is a valid host, and hardly
+    /// a proxy's.
+    pub(crate) fn is_unlikely(raw: &str) -> bool {
+        const WORDS: [&str; 19] = [
+            "-",
+            "auto",
+            "direct",
+            "disable",
+            "disabled",
+            "enable",
+            "enabled",
+            "false",
+            "nil",
+            "no",
+            "none",
+            "null",
+            "off",
+            "on",
+            "system",
+            "true",
+            "undefined",
+            "unset",
+            "yes",
+        ];
+        let raw = raw.trim();
+        raw.bytes().all(|b| b.is_ascii_digit()) || WORDS.iter().any(|word| word.eq_ignore_ascii_case(raw))
     }
 
     /// Returns true if the connection to the proxy uses TLS (`https://`).
@@ -148,10 +177,8 @@ impl fmt::Debug for ProxyServer {
 }
 
 fn parse(raw: &str, default_port: DefaultPort) -> Result<Server, ConfigError> {
-    if raw.starts_with(['"', '\'']) {
-        return Err(ConfigError::text(
-            "the value begins with a quotation mark (remove the quotation marks)",
-        ));
+    if is_quoted(raw) {
+        return Err(ConfigError::text(QUOTED));
     }
     let (scheme, rest) = split_scheme(raw);
     let scheme = match scheme {

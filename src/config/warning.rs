@@ -7,8 +7,8 @@ use crate::error::EntryError;
 /// A problem in the settings that does not prevent their use, but that an operator should know about.
 ///
 /// [`ProxyConfig::warnings`](crate::ProxyConfig::warnings) returns all warnings. With the feature `tracing`, each new
-/// [`ProxyLayer`](crate::ProxyLayer) also logs them. A warning's text names the variable and never shows a proxy's
-/// address.
+/// [`ProxyLayer`](crate::ProxyLayer) also logs them. A warning's text names the variable and never shows a
+/// password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
@@ -40,6 +40,16 @@ pub enum Warning {
         /// The variable's name, as spelled.
         ignored: String,
     },
+    /// A proxy's address is a number or a word like `none` or `true`. It is used as the name or the address of the proxy.
+    #[non_exhaustive]
+    UnlikelyProxy {
+        /// The variable's name, as spelled.
+        setting: String,
+        /// The value.
+        value: String,
+        /// The proxy, as `http://host:port`.
+        proxy: String,
+    },
     /// The proxy's certificate is not verified, because of a setting that is for testing only.
     CertificatesNotVerified,
 }
@@ -59,6 +69,11 @@ impl fmt::Display for Warning {
             Self::NotReadInDialect { ignored } => {
                 write!(f, "{ignored} is not read in this dialect: use http_proxy")
             }
+            Self::UnlikelyProxy { setting, value, proxy } => write!(
+                f,
+                "{setting}=`{value}` is read as the proxy {proxy}: if no proxy is meant, unset {setting}; otherwise write \
+                 the address in full, as `http://proxy.example:3128`"
+            ),
             Self::CertificatesNotVerified => f.write_str(
                 "the proxy's certificate is NOT verified: anyone on the network path can read and change everything; for \
                  testing only",

@@ -28,6 +28,12 @@ impl Deadline {
         }
     }
 
+    /// Returns the time at which it expires.
+    #[cfg(feature = "client")]
+    pub(crate) fn end(self) -> Option<Instant> {
+        self.0.map(|(end, _)| end)
+    }
+
     /// Returns the deadline, or the end of `patience` if that comes first.
     pub(crate) fn within(self, patience: Duration) -> Instant {
         let patience = Instant::now() + patience;

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 use tower_layer::Layer;
 
+use super::HappyEyeballs;
 use crate::{
     error::ConfigError,
     layer::{Proxy, ProxyLayer},
@@ -32,15 +32,13 @@ impl ProxyLayer {
     /// # Errors
     ///
     /// The operating system's trust cannot be read, or the build has no cryptography provider.
-    pub fn https_connector(&self) -> Result<HttpsConnector<Proxy<HttpConnector>>, ConfigError> {
-        let mut http = HttpConnector::new();
-        // On a direct route, the connector dials URIs with the target's scheme.
-        http.enforce_http(false);
-        Ok(self.https_connector_with(http, TlsConfig::platform()?))
+    pub fn https_connector(&self) -> Result<HttpsConnector<Proxy<HappyEyeballs>>, ConfigError> {
+        Ok(self.https_connector_with(HappyEyeballs::default(), TlsConfig::platform()?))
     }
 
     /// Creates the same connector from the caller's own connector and TLS settings. The settings apply to targets only,
-    /// and offer the protocols of their ALPN list. An [`HttpConnector`] needs `enforce_http(false)`.
+    /// and offer the protocols of their ALPN list. An `HttpConnector` needs `enforce_http(false)`, and a
+    /// [`HappyEyeballs`] around it to try all addresses of a name soon.
     pub fn https_connector_with<C>(&self, connector: C, target_tls: impl Into<TlsConfig>) -> HttpsConnector<Proxy<C>> {
         let tls: Arc<ClientConfig> = target_tls.into().client_config().clone();
         HttpsConnector::from((self.layer(connector), tls))

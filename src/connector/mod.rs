@@ -7,6 +7,7 @@
 //! - A client that decides routes itself passes a [`Destination`].
 //! - The connection is a [`ProxyStream`], which knows its route and the proxy's response.
 //! - A [`Split`] of two connectors dials targets with one and proxies with the other.
+//! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does not.
 //!
 //! ```
 //! # use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
@@ -22,10 +23,14 @@
 //! ```
 
 pub(crate) mod deadline;
+mod dial;
+mod first_bytes;
 mod future;
+mod happy_eyeballs;
 #[cfg(feature = "hyper-rustls")]
 mod https;
 mod inner;
+mod race;
 mod stream;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -43,13 +48,17 @@ use http::Uri;
 use hyper::rt::{Read, Write};
 use tower_service::Service;
 
+pub(crate) use self::dial::DialTarget;
 use self::{
     deadline::Deadline,
+    first_bytes::Awaited,
     stream::Io,
     tunnel::{ConnectRequest, Tunnel},
 };
 pub use self::{
+    dial::DialFuture,
     future::ConnectFuture,
+    happy_eyeballs::HappyEyeballs,
     inner::{Connector, Split},
     stream::ProxyStream,
 };
@@ -120,7 +129,7 @@ impl<S: Connector> Proxy<S> {
         let target = Target::try_from(&uri)?;
         let route = decide::safe(route, &target);
         let Some(proxy) = route.proxy() else {
-            let uri = target.with_explicit_port(&uri)?.unwrap_or(uri);
+            let uri = target.uri_to_dial(&uri)?.unwrap_or(uri);
             return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
         };
         if target.port().is_none() {
@@ -190,7 +199,12 @@ impl ProxyConnection {
                 };
                 let opened = tunnel::open(io, &request, self.deadline).await;
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
-                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
+                let stream = ProxyStream::tunnel(io, self.route.clone(), response, early);
+                Ok(stream.awaiting(Awaited::AsWritten(self.authority.as_str().into())))
+            }
+            // Within TLS to the proxy, the peer is known to speak it.
+            Route::Forward(_) if !self.proxy.is_tls() => {
+                Ok(ProxyStream::forward(io, self.route.clone()).awaiting(Awaited::Http))
             }
             Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
         }

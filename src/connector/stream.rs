@@ -3,14 +3,16 @@
 use std::{
     fmt,
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
+use super::first_bytes::Awaited;
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 use crate::{error::ConnectResponse, route::Route};
@@ -24,6 +26,7 @@ pub struct ProxyStream<T> {
     io: Io<T>,
     /// The tunnel's first bytes, which the proxy sent right after its response head.
     early: Bytes,
+    awaited: Awaited,
     route: Route,
     response: Option<ConnectResponse>,
 }
@@ -43,6 +46,7 @@ impl<T> ProxyStream<T> {
         Self {
             io,
             early: Bytes::new(),
+            awaited: Awaited::Any,
             route,
             response: None,
         }
@@ -52,9 +56,16 @@ impl<T> ProxyStream<T> {
         Self {
             io,
             early,
+            awaited: Awaited::Any,
             route,
             response: Some(response),
         }
+    }
+
+    /// Sets the protocol that the first bytes are checked for.
+    pub(super) fn awaiting(mut self, awaited: Awaited) -> Self {
+        self.awaited = awaited;
+        self
     }
 
     /// Returns the route.
@@ -95,7 +106,28 @@ impl<T: Connection> Connection for ProxyStream<T> {
 }
 
 impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        match self.awaited {
+            Awaited::Any | Awaited::AsWritten(_) => self.poll_bytes(cx, buf),
+            Awaited::Tls(_) | Awaited::Http => self.poll_first_bytes(cx, buf),
+        }
+    }
+}
+
+impl<T: Read + Write + Unpin> ProxyStream<T> {
+    /// Reads the first bytes by a buffer of its own, since a cursor does not show the bytes that it was given.
+    #[inline(never)]
+    fn poll_first_bytes(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [const { MaybeUninit::uninit() }; 8192];
+        let length = bytes.len().min(buf.remaining());
+        let mut first = ReadBuf::uninit(&mut bytes[..length]);
+        ready!(self.poll_bytes(cx, first.unfilled()))?;
+        self.awaited.check(first.filled(), self.route.proxy())?;
+        buf.put_slice(first.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
@@ -112,6 +144,9 @@ impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Awaited::AsWritten(_) = self.awaited {
+            self.awaited.on_write(buf);
+        }
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -132,6 +167,9 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Awaited::AsWritten(_) = self.awaited {
+            bufs.iter().for_each(|buf| self.awaited.on_write(buf));
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

@@ -40,7 +40,7 @@ pub enum Stage {
     Dial,
     /// The TLS handshake with an `https://` proxy.
     Tls,
-    /// Asking the proxy for a tunnel. Nothing of the request itself was sent.
+    /// Asking the proxy for a tunnel, up to the first bytes of TLS in it. Nothing of the request itself was sent.
     Tunnel,
 }
 
@@ -71,12 +71,16 @@ pub enum ConnectErrorKind {
     Refused,
     /// The response head was longer than 64 KiB.
     HeadTooLarge,
-    /// The response head had more than 100 header fields.
+    /// The head that opens the tunnel had more than 100 header fields.
     TooManyFields,
-    /// The response was not HTTP/1.
+    /// The response was not HTTP/1, or the head that opens the tunnel had a line that is not a header field. (Of a
+    /// refusal, [`response`](ConnectError::response) has all that could be read.)
     NotHttp,
     /// The proxy closed the connection before its response head was complete.
     UnexpectedEof,
+    /// The proxy opened the tunnel, and HTTP came through it in answer to TLS: the proxy answered in the target's place,
+    /// for instance with a block page, or the target does not speak TLS on this port.
+    NotTls,
     /// Dialling, TLS and CONNECT together exceeded the deadline.
     Timeout,
 }
@@ -96,6 +100,8 @@ pub(crate) enum Failure {
         authorized: bool,
     },
     InvalidHead(InvalidHead),
+    /// HTTP came through the tunnel in answer to TLS.
+    NotTls,
     Timeout(Duration),
 }
 
@@ -105,8 +111,12 @@ pub(crate) enum InvalidHead {
     TooLarge,
     TooManyFields,
     NotHttp,
+    /// A line of the head is not a header field.
+    Field,
     Tls,
-    Eof { mid_head: bool },
+    Eof {
+        mid_head: bool,
+    },
 }
 
 impl ConnectError {
@@ -179,8 +189,9 @@ impl ConnectError {
             Failure::Refused { .. } => Kind::Refused,
             Failure::InvalidHead(InvalidHead::TooLarge) => Kind::HeadTooLarge,
             Failure::InvalidHead(InvalidHead::TooManyFields) => Kind::TooManyFields,
-            Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Tls) => Kind::NotHttp,
+            Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Field | InvalidHead::Tls) => Kind::NotHttp,
             Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
+            Failure::NotTls => Kind::NotTls,
             Failure::Timeout(_) => Kind::Timeout,
         }
     }
@@ -203,11 +214,11 @@ impl ConnectError {
     ///
     /// These failures are not transient: a URI without a host, an address that a policy denies, a certificate that does
     /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
-    /// credentials can lock an account), and a response that is not HTTP.
+    /// credentials can lock an account), a response that is not HTTP, and HTTP in the place of TLS.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
-            Failure::Target(_) | Failure::Denied(_) => false,
+            Failure::Target(_) | Failure::Denied(_) | Failure::NotTls => false,
             Failure::Timeout(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
@@ -374,12 +385,17 @@ impl fmt::Display for ConnectError {
                 InvalidHead::TooLarge => "the head of the response to CONNECT is longer than 64 KiB",
                 InvalidHead::TooManyFields => "the response to CONNECT has more than 100 header fields",
                 InvalidHead::NotHttp => "the response to CONNECT is not HTTP/1",
+                InvalidHead::Field => "the head of the response to CONNECT has a line that is not a header field",
                 InvalidHead::Tls => "the response to CONNECT is TLS, not HTTP/1 (is it an `https://` proxy?)",
                 InvalidHead::Eof { mid_head: false } => "the proxy closed the connection without a response to CONNECT",
                 InvalidHead::Eof { mid_head: true } => {
                     "the proxy closed the connection before its response to CONNECT was complete"
                 }
             }),
+            Failure::NotTls => f.write_str(
+                "HTTP came through the tunnel in answer to TLS: the proxy answered in the target's place (with a block \
+                 page?), or the target does not speak TLS on this port",
+            ),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting to the proxy",
@@ -416,6 +432,7 @@ impl StdError for ConnectError {
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)
+            | Failure::NotTls
             | Failure::Timeout(_) => None,
         }
     }

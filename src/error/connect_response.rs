@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderName, StatusCode, Version};
 
 /// A proxy's response to CONNECT.
 ///
@@ -11,9 +11,12 @@ use http::{HeaderMap, StatusCode, Version};
 /// that opened a tunnel is part of the connection's metadata. hyper-util's client puts it into the extensions of every
 /// response that came through the tunnel.
 ///
-/// A proxy may echo the request. Echoed credentials are replaced by `***`.
+/// A proxy may echo the request. Echoed credentials are replaced by `***`, in a field's name as well as in its value.
 #[derive(Clone)]
 pub struct ConnectResponse(Arc<ResponseParts>);
+
+/// The field in which Squid gives its reason.
+pub(crate) const X_SQUID_ERROR: HeaderName = HeaderName::from_static("x-squid-error");
 
 pub(crate) struct ResponseParts {
     pub(crate) status: StatusCode,
@@ -79,7 +82,7 @@ impl fmt::Display for ConnectResponse {
         if !reason.is_empty() {
             write!(f, " {}", reason.escape_debug())?;
         }
-        match headers.get("x-squid-error").map(|error| error.to_str()) {
+        match headers.get(X_SQUID_ERROR).map(|error| error.to_str()) {
             Some(Ok(error)) => write!(f, " ({error})"),
             _ => Ok(()),
         }

@@ -40,7 +40,7 @@ pub use self::{
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
-    connect_response::ResponseParts,
+    connect_response::{ResponseParts, X_SQUID_ERROR},
     denied::DenyReason,
 };
 pub use crate::target::TargetError;

@@ -31,7 +31,8 @@ impl EntryError {
         self.position
     }
 
-    /// Returns the entry as it was written. A password that was misplaced in it is hidden.
+    /// Returns the entry as it was written. What can be a misplaced password is `***`: everything before an `@`, and what
+    /// follows a `:` and is no port.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.entry

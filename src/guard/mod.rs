@@ -24,15 +24,12 @@
 //! # }
 //! ```
 
-mod by_name;
-mod future;
 mod layer;
 mod policy;
 mod resolver;
 mod special_purpose;
 
 pub use self::{
-    future::GuardFuture,
     layer::{Guard, GuardLayer},
     policy::{IpPolicy, IpPolicyBuilder},
     resolver::{GuardedResolver, ResolveFuture},

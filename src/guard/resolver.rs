@@ -13,8 +13,9 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{layer::DialTarget, policy::IpPolicy};
+use super::policy::IpPolicy;
 use crate::{
+    connector::DialTarget,
     error::{BoxError, DeniedError},
     target::{Target, TargetError},
 };

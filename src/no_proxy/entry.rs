@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::{
     cidr,
     dialect::{Rules, Separator},
-    host::{dns_name, ends_in_a_number, parse_ipv6, parse_port, split_brackets},
+    host::{QUOTED, dns_name, ends_in_a_number, is_quoted, parse_ipv6, parse_port, split_brackets},
 };
 
 /// The targets that an entry matches.
@@ -108,6 +108,9 @@ pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Resu
             true => Ok(Rule::All),
             false => Err("in this dialect `*` must be the whole list, without white space or commas"),
         };
+    }
+    if is_quoted(entry) {
+        return Err(QUOTED);
     }
     // Fast path: most entries are plain names, and a valid name cannot be anything else.
     if !entry.starts_with(|c: char| c.is_ascii_digit()) {

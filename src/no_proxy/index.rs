@@ -5,8 +5,8 @@
 //! returns its lowest matching rank, and [`Index::find`] returns the lowest of all tables.
 //!
 //! - Names: up to [`SCAN`] rules are compared one by one, which is faster than hashing. A longer list has a hash table
-//!   of whole names. A lookup hashes the host once from its end, and probes for each parent domain that is as long as
-//!   some name.
+//!   of whole names, each with its port. A lookup hashes the host once from its end, and probes for each parent domain
+//!   that is as long as some name. It ends with the longest of the names, however long the host is.
 //! - Networks: a [`NetTable`].
 //! - Addresses with a port: a sorted list.
 
@@ -140,6 +140,8 @@ struct Names {
     /// The index plus 1 of the first rule for each hash value. Empty if the rules are compared one by one.
     table: Vec<u32>,
     lengths: Lengths,
+    /// True if a rule in the table has a port.
+    with_ports: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -161,12 +163,39 @@ impl Names {
         }
         self.table = vec![0; (2 * self.rules.len()).next_power_of_two()];
         // Iterates from the end, so that each chain is in ascending order of rank.
-        for (at, rule) in self.rules.iter_mut().enumerate().rev() {
-            let name = &text.as_bytes()[rule.start as usize..rule.end as usize];
+        for at in (0..self.rules.len()).rev() {
+            let Name { port, .. } = self.rules[at];
+            let name = self.rules[at].name(text.as_bytes());
             self.lengths.insert(name.len());
-            let slot = hash(name) as usize & (self.table.len() - 1);
-            rule.next = std::mem::replace(&mut self.table[slot], at as u32 + 1);
+            self.with_ports |= port.is_some();
+            let slot = self.slot(hash(name), port);
+            self.unlink_repeated(slot, at, text.as_bytes());
+            self.rules[at].next = std::mem::replace(&mut self.table[slot], at as u32 + 1);
         }
+    }
+
+    /// Removes the rule from the chain that is the same as that at `at`, so that no list makes a chain long.
+    fn unlink_repeated(&mut self, slot: usize, at: usize, text: &[u8]) {
+        let (mut before, mut next): (Option<usize>, u32) = (None, self.table[slot]);
+        while let Some(other) = self.rules.get((next as usize).wrapping_sub(1)) {
+            let after = other.next;
+            if other.is_same(&self.rules[at], text) {
+                match before {
+                    None => self.table[slot] = after,
+                    Some(before) => self.rules[before].next = after,
+                }
+                return;
+            }
+            (before, next) = (Some(next as usize - 1), after);
+        }
+    }
+
+    fn slot(&self, hash: u64, port: Option<u16>) -> usize {
+        let hash = match port {
+            Some(port) => finish(hash, u64::from(port)),
+            None => hash,
+        };
+        hash as usize & (self.table.len() - 1)
     }
 
     #[inline]
@@ -181,15 +210,22 @@ impl Names {
 
     fn find_in_table(&self, text: &[u8], host: &[u8], port: Option<u16>) -> Option<u32> {
         let mut found = None;
-        for_each_parent(host, |length, hash| {
+        for_each_parent(host, self.lengths.longest, |length, hash| {
             if self.lengths.contains(length) {
-                let mut at = self.table[hash() as usize & (self.table.len() - 1)];
-                while let Some(rule) = self.rules.get((at as usize).wrapping_sub(1)) {
-                    if (rule.end - rule.start) as usize == length && rule.matches(text, host, port) {
-                        found = lowest(found, Some(rule.rank));
-                        break;
+                let hash = hash();
+                let mut probe = |slot: usize| {
+                    let mut at: u32 = self.table[slot];
+                    while let Some(rule) = self.rules.get((at as usize).wrapping_sub(1)) {
+                        if (rule.end - rule.start) as usize == length && rule.matches(text, host, port) {
+                            found = lowest(found, Some(rule.rank));
+                            break;
+                        }
+                        at = rule.next;
                     }
-                    at = rule.next;
+                };
+                probe(self.slot(hash, None));
+                if self.with_ports && port.is_some() {
+                    probe(self.slot(hash, port));
                 }
             }
         });
@@ -198,10 +234,18 @@ impl Names {
 }
 
 impl Name {
+    fn name<'l>(&self, text: &'l [u8]) -> &'l [u8] {
+        &text[self.start as usize..self.end as usize]
+    }
+
+    fn is_same(&self, other: &Self, text: &[u8]) -> bool {
+        (self.port, self.scope) == (other.port, other.scope) && self.name(text) == other.name(text)
+    }
+
     /// Returns true if the rule matches `host`. Compares whole labels only.
     #[inline]
     fn matches(&self, text: &[u8], host: &[u8], port: Option<u16>) -> bool {
-        let name = &text[self.start as usize..self.end as usize];
+        let name = self.name(text);
         let (at_boundary, excluded) = match host.len().checked_sub(name.len()) {
             None => (false, Scope::Itself),
             Some(0) => (true, Scope::Below),
@@ -213,17 +257,21 @@ impl Name {
 
 /// The lengths of the names, so that most parents of a host need no lookup.
 #[derive(Debug, Clone, Copy, Default)]
-struct Lengths([u64; 4]);
+struct Lengths {
+    bits: [u64; 4],
+    longest: usize,
+}
 
 impl Lengths {
     fn insert(&mut self, length: usize) {
-        if let Some(bits) = self.0.get_mut(length / 64) {
+        if let Some(bits) = self.bits.get_mut(length / 64) {
             *bits |= 1 << (length % 64);
         }
+        self.longest = self.longest.max(length);
     }
 
-    fn contains(self, length: usize) -> bool {
-        self.0
+    fn contains(&self, length: usize) -> bool {
+        self.bits
             .get(length / 64)
             .is_some_and(|bits| bits & (1 << (length % 64)) != 0)
     }
@@ -260,10 +308,11 @@ fn hash(mut name: &[u8]) -> u64 {
     finish(state, last_word(name))
 }
 
-/// Calls `with` for each of the host's parents, shortest first, and for the host itself, with its length and hash.
-fn for_each_parent(host: &[u8], mut with: impl FnMut(usize, &dyn Fn() -> u64)) {
+/// Calls `with` for each of the host's parents, shortest first, and for the host itself, with its length and hash. Ends
+/// after the parents that have at most `longest` bytes.
+fn for_each_parent(host: &[u8], longest: usize, mut with: impl FnMut(usize, &dyn Fn() -> u64)) {
     let (mut state, mut rest) = (0, host);
-    loop {
+    while host.len() - rest.len() <= longest {
         let word = last_word(rest);
         let mut dots = bytes_equal_to(b'.', word);
         while dots != 0 {

@@ -52,6 +52,7 @@ pub use crate::error::EntryError;
 use crate::{
     dialect::{Dialect, Loopback},
     error::{ConfigError, Problem},
+    redact::redacted_entry,
     target::Target,
 };
 
@@ -119,7 +120,13 @@ impl NoProxy {
         let index = Index::new(parsed, &mut text);
         if !ignored.is_empty() {
             let reason = "in this dialect white space within an entry ends the list";
-            rejected.push(EntryError::new(entries.len() + 1, ignored.trim(), reason));
+            // It may end a password that the entry before it begins.
+            let cut = entries.last().map_or("", |span| span.of(list));
+            let ignored = match redacted_entry(cut) == cut {
+                true => ignored.trim(),
+                false => "***",
+            };
+            rejected.push(EntryError::new(entries.len() + 1, ignored, reason));
         }
         Self(Arc::new(List {
             dialect,
@@ -174,10 +181,11 @@ impl NoProxy {
     /// Returns the entries as they were written, without those that match nothing.
     #[cfg(feature = "serde")]
     pub(crate) fn entries(&self) -> impl Iterator<Item = &str> {
-        let is_rejected = |position: &usize| self.0.rejected.iter().any(|error| error.position() == *position);
+        // In the order of the entries, too.
+        let mut rejected = self.0.rejected.iter().map(EntryError::position).peekable();
         let entries = self.0.entries.iter().zip(1..);
         entries
-            .filter(move |(_, position)| !is_rejected(position))
+            .filter(move |(_, position)| rejected.next_if_eq(position).is_none())
             .map(|(span, _)| span.of(&self.0.text))
     }
 

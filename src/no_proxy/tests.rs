@@ -313,6 +313,7 @@ const NEITHER: &str = "neither an IPv6 address nor a host with a port";
 const STAR: &str = "`*` can only stand alone or as the first label (`*.example.com`)";
 const NUMBER: &str = "not a valid IPv4 address";
 const CHARACTER: &str = "the name contains a character that is not allowed in a host name";
+const QUOTED: &str = "there are quotation marks around the value (remove them)";
 const EMPTY_LABEL: &str = "the name has an empty label";
 
 #[test]
@@ -354,6 +355,11 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
         ("example..com", EMPTY_LABEL),
         ("http://example.com", "expected a host, found a URL"),
         ("a\u{7f}b", CHARACTER),
+        ("\"example.com", QUOTED),
+        ("10.0.0.0/8\"", QUOTED),
+        ("'example.com:80'", QUOTED),
+        ("\u{201c}example.com\u{201d}", QUOTED),
+        ("\"\"", QUOTED),
     ] {
         let list = format!("a.test, {entry} ,b.test");
         let lenient = NoProxy::lenient(&list, Dialect::Standard);
@@ -385,4 +391,5 @@ fn an_entry_that_fits_no_row_is_reported_and_spoils_no_other() {
     };
     assert_eq!(shown("a\u{1}b"), "a\\u{1}b");
     assert_eq!(shown("http://user:secret@proxy"), "***@proxy");
+    assert_eq!(shown("user:secret"), "user:***");
 }

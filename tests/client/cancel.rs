@@ -11,10 +11,10 @@ use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, within};
 use super::{TestClient, builder, eventually, fetch, now, request, through};
 
 /// Numbers that look random and are the same each time (xorshift).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -80,16 +80,21 @@ async fn a_target_without_http2_gets_connections_for_all_who_wait() {
 }
 
 /// A server that can be asked to close its connections gracefully (GOAWAY), and whose responses wait for `go`.
-struct Server {
+pub(super) struct Server {
     addr: SocketAddr,
-    close: watch::Sender<()>,
-    go: Arc<Semaphore>,
-    opened: watch::Receiver<usize>,
+    pub(super) close: watch::Sender<()>,
+    pub(super) go: Arc<Semaphore>,
+    pub(super) opened: watch::Receiver<usize>,
     asked: watch::Receiver<usize>,
 }
 
 impl Server {
     async fn start(tls: Arc<ServerConfig>) -> Self {
+        Self::start_with(tls, None).await
+    }
+
+    /// Starts a server that allows this many streams at a time.
+    pub(super) async fn start_with(tls: Arc<ServerConfig>, streams: Option<u32>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (close, closing) = watch::channel(());
@@ -114,7 +119,8 @@ impl Server {
                         }
                     });
                     let io = TokioIo::new(tls.accept(io).await.unwrap());
-                    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    builder.max_concurrent_streams(streams);
                     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
                     tokio::select! {
                         _ = connection.as_mut() => return,
@@ -133,11 +139,11 @@ impl Server {
         }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("https://a.test:{}/", self.addr.port())
     }
 
-    async fn asked(&self, count: usize) {
+    pub(super) async fn asked(&self, count: usize) {
         within(self.asked.clone().wait_for(|asked| *asked == count))
             .await
             .unwrap();

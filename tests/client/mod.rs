@@ -4,14 +4,22 @@
 
 mod bodies;
 mod cancel;
+mod heads;
+mod host;
 mod http2;
+mod isolation;
+#[cfg(target_os = "linux")]
+mod keepalive;
 mod keys;
 mod middleware;
+mod multiplexing;
 mod pool;
 mod purpose;
+mod repeat;
 mod replace;
 mod request;
 mod runtime;
+mod stress;
 mod target_tls;
 mod types;
 

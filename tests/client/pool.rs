@@ -420,7 +420,8 @@ async fn a_request_that_was_sent_is_not_repeated() {
                 for _ in 0..before {
                     assert_eq!(fetch(&client, &url).await, "ok");
                 }
-                let error = send(&client, request(&url)).await.unwrap_err();
+                let post = Request::post(&url).body(Full::from("once")).unwrap();
+                let error = send(&client, post).await.unwrap_err();
                 assert!(
                     !error.is_before_request() && !error.is_connect() && !error.is_timeout(),
                     "{error:?}"
@@ -553,7 +554,7 @@ async fn requests_that_wait_for_a_connect_that_hangs_fail_together() {
             );
         }
         assert!(started.elapsed() < 3 * limit, "{:?}", started.elapsed());
-        assert!(client.stats().keys.is_empty());
+        eventually(|| client.stats().keys.is_empty()).await;
     }
 }
 

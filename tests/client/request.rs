@@ -54,11 +54,13 @@ async fn the_target_has_the_form_that_the_other_end_reads() {
         ("http://a.test#f", "http://a.test/", "a.test"),
         ("http://a.test?q=1", "http://a.test/?q=1", "a.test"),
         ("http://a.test/x?q#f", "http://a.test/x?q", "a.test"),
-        ("http://a.test:80/", "http://a.test:80/", "a.test"),
+        ("http://a.test:80/", "http://a.test/", "a.test"),
+        ("http://a.test:/", "http://a.test/", "a.test"),
         ("http://a.test:443/", "http://a.test:443/", "a.test:443"),
         ("http://me:s3cret@A.test:8080/", "http://a.test:8080/", "a.test:8080"),
         ("http://[2001:DB8::80]/", "http://[2001:db8::80]/", "[2001:db8::80]"),
-        ("http://[2001:db8::1]:80/", "http://[2001:db8::1]:80/", "[2001:db8::1]"),
+        ("http://[2001:db8::1]:80/", "http://[2001:db8::1]/", "[2001:db8::1]"),
+        ("http://me@127.1:80/", "http://127.0.0.1/", "127.0.0.1"),
     ] {
         let got = heard(url, forward, as_it_is).await;
         assert_eq!(got, [format!("GET {line} HTTP/1.1"), host.to_owned()], "{url}");

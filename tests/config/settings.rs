@@ -222,6 +222,7 @@ fn proxy_addresses() {
 fn proxy_addresses_that_cannot_be_used() {
     const PORT: &str = "the port is not a number from 1 to 65535";
     const ENCODE: &str = "a `/`, `?` or `#` in the user name or password must be percent-encoded (%2F, %3F, %23)";
+    const QUOTED: &str = "there are quotation marks around the value (remove them)";
     const BLANK: &str = "the address contains white space or a control character";
     for (raw, shown, reason) in [
         (
@@ -246,11 +247,12 @@ fn proxy_addresses_that_cannot_be_used() {
             "http://proxy/path",
             "a proxy's address cannot have a path",
         ),
-        (
-            "\"http://user:secret@proxy\"",
-            "\\\"http:***@proxy\\\"",
-            "the value begins with a quotation mark (remove the quotation marks)",
-        ),
+        ("\"http://user:secret@proxy\"", "\"http://user:***@proxy\"", QUOTED),
+        ("'http://proxy:3128'", "'http://proxy:3128'", QUOTED),
+        ("http://proxy:3128/\"", "http://proxy:***", QUOTED),
+        ("http://user:sec/ret@proxy'", "http://user:***@proxy'", QUOTED),
+        ("\u{201c}http://proxy\u{201d}", "\u{201c}http:***", QUOTED),
+        ("\"\"", "\"\"", QUOTED),
         (
             "http://proxy//",
             "http://proxy//",

@@ -159,31 +159,45 @@ async fn exceptions_hold_for_the_name_the_address_and_the_port_that_are_dialled(
     }
 }
 
-/// RFC 8305: a family that does not answer holds the other one up for a moment only.
+/// RFC 8305: addresses that do not answer hold the next one up for a moment only.
 #[tokio::test(start_paused = true)]
-async fn a_family_that_hangs_does_not_keep_the_other_from_connecting() {
+async fn addresses_that_hang_do_not_keep_the_next_from_connecting() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let record = asked.clone();
     let connector = service_fn(move |uri: Uri| {
-        record.lock().unwrap().push(uri.to_string());
+        record.lock().unwrap().push(uri.host().unwrap().to_owned());
         async move {
-            match uri.host().unwrap().starts_with('[') {
-                true => Ok::<_, std::io::Error>(()),
-                false => std::future::pending().await,
+            match uri.host().unwrap() {
+                "1.1.1.3" | "[2606:4700::4]" => Ok::<_, std::io::Error>(()),
+                "1.1.1.2" => Err(std::io::ErrorKind::HostUnreachable.into()),
+                _ => std::future::pending().await,
             }
         }
     });
-    let names = Names::new(["1.1.1.1 1.0.0.1 2606:4700::1"]);
-    let layer = GuardLayer::new(IpPolicy::special_purpose()).with_resolver(names);
-    let started = tokio::time::Instant::now();
-    within(guarded(layer.layer(connector)).oneshot(Uri::from_static("http://x.test/")))
-        .await
-        .unwrap();
-    assert_eq!(
-        *asked.lock().unwrap(),
-        ["http://1.1.1.1:80/", "http://[2606:4700::1]:80/"]
-    );
-    assert_eq!(started.elapsed().as_millis(), 300);
+    for (answer, dialled, millis) in [
+        ("1.1.1.3 1.1.1.1", "1.1.1.3", 0),
+        ("1.1.1.1 1.1.1.3", "1.1.1.1 1.1.1.3", 250),
+        ("1.1.1.1 10.0.0.1 1.1.1.2 1.1.1.3", "1.1.1.1 1.1.1.2 1.1.1.3", 250),
+        (
+            "1.1.1.1 1.1.1.4 1.1.1.5 1.1.1.3",
+            "1.1.1.1 1.1.1.4 1.1.1.5 1.1.1.3",
+            750,
+        ),
+        ("1.1.1.1 1.0.0.1 2606:4700::4", "1.1.1.1 [2606:4700::4]", 250),
+        (
+            "2606:4700::1 2606:4700::2 2606:4700::4 1.1.1.1",
+            "[2606:4700::1] 1.1.1.1 [2606:4700::2] [2606:4700::4]",
+            750,
+        ),
+    ] {
+        let layer = GuardLayer::new(IpPolicy::special_purpose()).with_resolver(Names::new([answer]));
+        let started = tokio::time::Instant::now();
+        within(guarded(layer.layer(connector.clone())).oneshot(Uri::from_static("http://x.test/")))
+            .await
+            .unwrap();
+        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()).join(" "), dialled);
+        assert_eq!(started.elapsed().as_millis(), millis, "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -192,18 +206,21 @@ async fn one_address_after_the_other_is_tried_until_one_connects() {
         unreachable: &["1.1.1.1", "[2606:4700::1]"],
         ..Recorder::default()
     };
-    let names = Names::new(["1.1.1.1 10.0.0.1 2606:4700::1 1.0.0.1 8.8.8.8", "1.1.1.1 2606:4700::1"]);
+    let names = Names::new(["1.1.1.1 10.0.0.1 1.0.0.1 2606:4700::1 8.8.8.8", "1.1.1.1 2606:4700::1"]);
     let guard = guard(IpPolicy::special_purpose(), &names, &connector);
     within(guard.clone().oneshot(Uri::from_static("http://x.test/")))
         .await
         .unwrap();
-    // Addresses of the first one's family come before those of the other.
-    assert_eq!(connector.asked(), ["http://1.1.1.1:80/", "http://1.0.0.1:80/"]);
+    // The families take turns.
+    assert_eq!(
+        connector.asked(),
+        ["http://1.1.1.1:80/", "http://[2606:4700::1]:80/", "http://1.0.0.1:80/"]
+    );
 
     let error = within(guard.oneshot(Uri::from_static("http://x.test/")))
         .await
         .unwrap_err();
-    assert_eq!(connector.asked().len(), 4);
+    assert_eq!(connector.asked().len(), 5);
     assert_eq!(error.to_string(), "x.test:80: connecting failed");
     assert_eq!(
         (

@@ -165,6 +165,11 @@ async fn credentials_said_back_are_hidden() {
         ("in two chunks", "403 No\r\nTransfer-Encoding: chunked\r\n\r\n6\r\npass w\r\n3\r\nord\r\n0\r\n\r\n".to_owned()),
         ("in a 200", format!("200 OK\r\nX-Echo: {TOKEN} pass word\r\n\r\n")),
         ("in the reason of a 200", "200 pass word\r\n\r\n".to_owned()),
+        ("token in a field's name", format!("403 No\r\nX-{}: 1\r\n\r\n", TOKEN.trim_end_matches('='))),
+        ("password in a folded field", "403 No\r\nX-Echo: pass\r\n word\r\n\r\n".to_owned()),
+        ("password percent-encoded", "403 No\r\nLocation: /?p=pass%20word&q=pass+word\r\n\r\n".to_owned()),
+        ("password in HTML", "403 No\r\n\r\n<b>pass&#32;word</b>".to_owned()),
+        ("token in lower case", format!("403 No\r\nX-Echo: {}\r\n\r\n", TOKEN.to_lowercase())),
         ("at the end of the 4 KiB", format!("403 No\r\n\r\n{pad}{TOKEN}")),
         ("at the end of a body cut off", format!("403 No\r\n\r\n{}", &TOKEN[..10])),
     ];
@@ -177,15 +182,52 @@ async fn credentials_said_back_are_hidden() {
                 (error.response().unwrap().clone(), seen)
             }
         };
-        let values = response.headers().values().map(http::HeaderValue::as_bytes);
-        for bytes in values.chain([response.reason().as_bytes(), response.body()]) {
+        let fields = response.headers().iter();
+        let fields = fields.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        for bytes in fields.chain([response.reason().as_bytes(), response.body()]) {
             seen.push_str(&String::from_utf8_lossy(bytes));
         }
         seen.push_str(&format!("{response} {response:?}"));
-        for secret in [&TOKEN[..8], "pass word"] {
-            assert!(!seen.contains(secret), "{place}: {secret} in {seen:.400}");
+        let lower = seen.to_lowercase();
+        for secret in [
+            &*TOKEN[..8].to_lowercase(),
+            "pass word",
+            "pass%20word",
+            "pass+word",
+            "pass&#32;word",
+        ] {
+            assert!(!lower.contains(secret), "{place}: {secret} in {seen:.400}");
         }
         assert!(seen.contains("***"), "{place}: {seen:.400}");
+    }
+}
+
+/// The name of a field says a password back as well as its value, in lower case. The names that this crate reads do
+/// not, even where a password is a part of them.
+#[tokio::test]
+async fn a_fields_name_says_no_password_back() {
+    let answer = "HTTP/1.1 407 No\r\nX-S3cret-Proxy: 1\r\ns3crEt: 2\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\
+                  X-Squid-Error: ERR_X 0\r\nContent-Length: 3\r\n\r\nabcdef";
+    for (password, shown) in [
+        ("S3cret", "x-***-proxy"),
+        ("proxy", "x-s3cret-***"),
+        ("authenticate", "x-s3cret-proxy"),
+    ] {
+        let wire = Wire::saying([answer]);
+        let layer = layer(&format!("http://user:{password}@proxy.test:3128"));
+        let error = within(tunnel(&layer, wire)).await.unwrap_err();
+        let response = error.response().unwrap();
+        assert_eq!(response.headers()[shown], "1", "{password}: {response:?}");
+        assert_eq!(
+            response.headers().contains_key("***"),
+            password == "S3cret",
+            "{response:?}"
+        );
+        assert_eq!(error.challenges()[0].realm(), Some("x"), "{password}");
+        assert_eq!(response.body(), b"abc", "{password}");
+        assert!(error.to_string().contains("(ERR_X 0)"), "{error}");
+        let seen = format!("{}{response:?}", everything(&error)).to_lowercase();
+        assert_eq!(seen.contains("s3cret"), password != "S3cret", "{seen}");
     }
 }
 

@@ -58,13 +58,14 @@ async fn credentials_and_configured_fields_are_all_it_carries() {
     let agent = HeaderName::from_static("user-agent");
     let with_fields = field(layer(WITH_CREDENTIALS), agent.clone(), "one").unwrap();
     let with_fields = field(with_fields, agent, "two").unwrap();
+    let with_fields = field(with_fields, HeaderName::from_static("x--a-1b"), "").unwrap();
     let head = CONNECT.strip_suffix("\r\n").unwrap();
     #[rustfmt::skip] // one row a line
     let cases = [
         (layer("http://proxy.test"), String::new()),
-        (layer("http://user@proxy.test"), "proxy-authorization: Basic dXNlcjo=\r\n".to_owned()),
-        (layer(WITH_CREDENTIALS), format!("proxy-authorization: Basic {TOKEN}\r\n")),
-        (with_fields, format!("proxy-authorization: Basic {TOKEN}\r\nuser-agent: one\r\nuser-agent: two\r\n")),
+        (layer("http://user@proxy.test"), "Proxy-Authorization: Basic dXNlcjo=\r\n".to_owned()),
+        (layer(WITH_CREDENTIALS), format!("Proxy-Authorization: Basic {TOKEN}\r\n")),
+        (with_fields, format!("Proxy-Authorization: Basic {TOKEN}\r\nUser-Agent: one\r\nUser-Agent: two\r\nX--A-1b: \r\n")),
     ];
     for (layer, fields) in cases {
         let wire = Wire::saying([OK]);

@@ -1,8 +1,11 @@
 //! The layer around a service and around a connector, and the promises of its types and errors. One file per promise.
 
+mod addresses;
 mod connector;
 mod errors;
+mod first_bytes;
 mod handshake;
+mod heads;
 mod modules;
 mod order;
 mod proxy_tls;

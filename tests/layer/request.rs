@@ -6,9 +6,14 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, TargetError};
+use tower_outbound_proxy_lab::{Log, ScriptedProxy, Step, connector, within};
 use tower_test::mock;
+use tracing::Level;
+
+use crate::common;
 
 const CREDENTIALS: &str = "Basic dXNlcjpzZWNyZXQ=";
 
@@ -89,6 +94,9 @@ async fn the_absolute_form_has_the_host_in_normal_form_and_no_user() {
     for (given, forwarded) in [
         ("http://x.test/path?query", "http://x.test/path?query"),
         ("http://x.test:8080", "http://x.test:8080/"),
+        ("http://x.test:80/path", "http://x.test/path"),
+        ("http://x.test:/", "http://x.test/"),
+        ("http://me@[2001:db8::1]:80/", "http://[2001:db8::1]/"),
         ("http://X.Test/Path", "http://x.test/Path"),
         ("http://x.test./", "http://x.test./"),
         ("http://user:password@x.test:8080/", "http://x.test:8080/"),
@@ -101,6 +109,28 @@ async fn the_absolute_form_has_the_host_in_normal_form_and_no_user() {
     }
 }
 
+/// hyper-util writes `Host` without the default port, so the absolute form must not have it either (RFC 9112 3.2.2).
+#[tokio::test]
+async fn the_absolute_form_and_host_agree() {
+    let server = ScriptedProxy::start([Step::send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]).await;
+    let layer = layer(&server.url());
+    for (id, (uri, host)) in [
+        ("http://x.test:80/", "x.test"),
+        ("http://x.test:8080/", "x.test:8080"),
+        ("http://x.test/", "x.test"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let client = layer.layer(common::client(layer.layer(connector())));
+        let request = Request::get(uri).body(Full::<Bytes>::default()).unwrap();
+        within(client.oneshot(request)).await.unwrap();
+        let head = server.connection(id).received_text();
+        assert!(head.starts_with(&format!("GET http://{host}/ HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains(&format!("\r\nhost: {host}\r\n")), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_without_a_host_is_an_error_and_goes_nowhere() {
     for uri in ["/path", "*", "x.test:443", "http://x.test:99999/"] {
@@ -110,6 +140,58 @@ async fn a_request_without_a_host_is_an_error_and_goes_nowhere() {
         let error = service.call(Request::get(uri).body(()).unwrap()).await.unwrap_err();
         assert!(error.is::<TargetError>(), "{uri}: {error}");
         tokio_test::assert_pending!(handle.poll_request());
+    }
+}
+
+/// The caller learns why its field did not arrive; the field's value is in no log.
+#[tokio::test]
+async fn a_dropped_field_is_told() {
+    let own = [("proxy-authorization", "Basic czNjcmV0"), ("accept", "*/*")];
+    let same = [("proxy-authorization", CREDENTIALS)];
+    let received = "the target would receive it (the proxy's address sets credentials for the proxy)";
+    for (proxy, uri, headers, told) in [
+        (
+            "http://p",
+            "https://x.test/",
+            &own[..],
+            Some(("https://x.test:443", "tunnel through http://p:1080", received)),
+        ),
+        (
+            "http://p",
+            "http://direct.test/",
+            &own,
+            Some(("http://direct.test:80", "direct", received)),
+        ),
+        (
+            "http://user:secret@p",
+            "http://X.test/",
+            &own,
+            Some((
+                "http://x.test:80",
+                "forward through http://user:***@p:1080",
+                "the proxy's address sets other credentials",
+            )),
+        ),
+        ("http://p", "http://x.test/", &own, None),
+        ("http://user:secret@p", "http://x.test/", &same, None),
+        ("http://user:secret@p", "https://x.test/", &own[1..], None),
+        ("http://user:secret@p", "http://x.test/", &[], None),
+    ] {
+        let log = Log::of_thread(Level::DEBUG);
+        inner_sees(proxy, uri, headers).await;
+        let log = log.text();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("Proxy-Authorization"))
+            .collect();
+        assert_eq!(lines.len(), usize::from(told.is_some()), "{uri}: {log}");
+        if let Some((target, route, reason)) = told {
+            let event = format!(
+                "the request's own Proxy-Authorization is not sent target={target} route={route} reason=\"{reason}\""
+            );
+            assert!(lines[0].contains("DEBUG") && lines[0].ends_with(&event), "{log}");
+        }
+        assert!(!log.contains("czNjcmV0"), "{log}");
     }
 }
 

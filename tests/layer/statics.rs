@@ -22,9 +22,9 @@ use tower_outbound_proxy::{
     ProxySettings, Route, Scheme, Target, TargetError, TlsConfig,
     auth::{Challenge, Credentials},
     config::{DefaultPort, NoProxySetting, Precedence, ProxyConfigBuilder, ProxySetting, Warning},
-    connector::{ConnectFuture, ConnectResponse, ProxyStream},
+    connector::{ConnectFuture, ConnectResponse, DialFuture, HappyEyeballs, ProxyStream},
     error::{DeniedError, EntryError, Stage},
-    guard::{Guard, GuardFuture, GuardLayer, GuardedResolver, IpPolicyBuilder, ResolveFuture},
+    guard::{Guard, GuardLayer, GuardedResolver, IpPolicyBuilder, ResolveFuture},
     no_proxy::Entry,
     route::Reason,
     service::ResponseFuture,
@@ -93,8 +93,8 @@ assert_impl_all!(HttpsConnector<Proxy<Guard<HttpConnector<GuardedResolver>>>>: S
 assert_not_impl_any!(Guard<Cell<u8>>: Sync);
 assert_not_impl_any!(Guard<NotClone>: Clone);
 assert_impl_all!(GuardedResolver: Clone, Send, Sync, Unpin, Debug, Service<Name>);
-assert_impl_all!(GuardFuture<Dial, Stream>: Send, Unpin, Debug);
-assert_not_impl_any!(GuardFuture<PhantomPinned, Stream>: Unpin);
+assert_impl_all!(DialFuture<Dial, Stream>: Send, Unpin, Debug);
+assert_not_impl_any!(DialFuture<PhantomPinned, Stream>: Unpin);
 assert_impl_all!(ResolveFuture<Dial>: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(ResolveFuture<PhantomPinned>: Unpin);
 assert_not_impl_any!(ResolveFuture<Rc<u8>>: Send);
@@ -107,6 +107,8 @@ type AnyInner =
 assert_impl_all!(ProxyLayer: Layer<HttpConnector>, Layer<AnyClient>);
 assert_impl_all!(Proxy<HttpConnector>: Service<Uri>, Connect);
 assert_impl_all!(HttpsConnector<Proxy<HttpConnector>>: Service<Uri>, Connect, Clone);
+assert_impl_all!(HappyEyeballs: Clone, Default, Send, Sync, Unpin, Debug, Service<Uri>, Connect);
+assert_impl_all!(HttpsConnector<Proxy<HappyEyeballs>>: Service<Uri>, Connect, Clone);
 assert_impl_all!(Proxy<AnyInner>: Service<Request<AnyBody>>);
 assert_not_impl_any!(Proxy<HttpConnector>: Service<Request<AnyBody>>);
 assert_not_impl_any!(Proxy<AnyInner>: Service<Uri>);

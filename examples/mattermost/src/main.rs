@@ -27,7 +27,7 @@ use std::{io, path::Path, process::ExitCode, time::Duration};
 
 use mattermost::app::{
     self, Settings,
-    causes::chain,
+    causes::{chain, text},
     outbound, trust,
     unit::{Unit, UnitError},
 };
@@ -119,8 +119,7 @@ fn roots(file: &str) -> Result<TlsConfig, BoxError> {
 }
 
 fn fail(error: &BoxError) -> ExitCode {
-    let texts: Vec<_> = chain(error.as_ref()).map(ToString::to_string).collect();
-    eprintln!("mattermost: {}", texts.join(": "));
+    eprintln!("mattermost: {}", text(error.as_ref()));
     let is_setting = chain(error.as_ref()).any(|cause| cause.is::<ConfigError>() || cause.is::<UnitError>());
     ExitCode::from(if is_setting { 5 } else { 2 })
 }

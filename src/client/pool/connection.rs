@@ -1,45 +1,38 @@
 //! [`Connection`]: one HTTP/1.1 connection, or one request's share of an HTTP/2 connection ([`Multiplexed`]).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::{http1, http2};
-use hyper_util::client::legacy::connect::Connected;
-use tokio::time::Instant;
+use tokio::{runtime::Handle, sync::oneshot, time::sleep};
 
-use crate::error::BoxError;
+use super::{line::Share, link::Link};
+use crate::client::request_body::RequestBody;
 
-/// The boxed body of a request, so that connections are not tied to one type of body.
-pub(in crate::client) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+/// The time that a connection has to be closed in order.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The sending half of a connection.
 pub(in crate::client) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
     Http2(http2::SendRequest<RequestBody>),
+    /// None: the request was sent over HTTP/2, or the task of an HTTP/1.1 connection has ended.
+    Spent,
 }
 
+/// A connection for one request.
 pub(super) struct Connection {
     pub(super) sender: Sender,
-    pub(super) connected: Arc<Connected>,
+    pub(super) link: Arc<Link>,
+    /// Resolves when the task of an HTTP/1.1 connection has ended.
+    pub(super) ended: Option<oneshot::Receiver<()>>,
     pub(super) has_served: bool,
-    /// Marks an HTTP/2 connection as in use by this request.
-    _user: Option<User>,
+    /// The share that it counts for while it is in use.
+    pub(super) share: Share,
 }
 
 impl Connection {
-    pub(super) fn new(sender: Sender, connected: Connected) -> Self {
-        Self {
-            sender,
-            connected: Arc::new(connected),
-            has_served: false,
-            _user: None,
-        }
-    }
-
-    /// Returns true if the connection has already served a request.
-    pub(super) fn has_served(&self) -> bool {
-        self.has_served
+    pub(super) fn is_http2(&self) -> bool {
+        self.ended.is_none()
     }
 
     /// Returns true if the connection takes no more requests.
@@ -47,35 +40,37 @@ impl Connection {
         match &self.sender {
             Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
+            Sender::Spent => true,
         }
+    }
+
+    /// Waits until an HTTP/1.1 connection can take its next request, or has ended. Returns true if it can.
+    pub(super) async fn ready_or_ended(&mut self) -> bool {
+        if let Sender::Http1(sender) = &mut self.sender
+            && sender.ready().await.is_ok()
+        {
+            self.link.unblocked().await;
+            return true;
+        }
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+        }
+        false
     }
 }
 
 /// An HTTP/2 connection, which many requests share.
 pub(super) struct Multiplexed {
     sender: http2::SendRequest<RequestBody>,
-    connected: Arc<Connected>,
-    users: Arc<Users>,
+    pub(super) link: Arc<Link>,
     has_served: bool,
 }
 
-/// The time when the last request ended. The connection and each request on it hold a reference.
-struct Users(Mutex<Instant>);
-
-struct User(Arc<Users>);
-
-impl Drop for User {
-    fn drop(&mut self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
 impl Multiplexed {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, connected: Connected) -> Self {
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, link: Arc<Link>) -> Self {
         Self {
             sender,
-            connected: Arc::new(connected),
-            users: Arc::new(Users(Mutex::new(Instant::now()))),
+            link,
             has_served: false,
         }
     }
@@ -84,19 +79,52 @@ impl Multiplexed {
         self.sender.is_closed()
     }
 
-    /// Returns the time since which the connection is idle; `None` while a request uses it.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        let since = || *self.users.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (Arc::strong_count(&self.users) == 1).then(since)
+    /// Returns true if the peer takes one more request now.
+    pub(super) fn has_room(&self) -> bool {
+        self.link.users() < self.link.streams() && !self.is_closed()
     }
 
     /// Returns a share of the connection for one more request.
     pub(super) fn share(&mut self) -> Connection {
+        self.link.begin();
         Connection {
             sender: Sender::Http2(self.sender.clone()),
-            connected: self.connected.clone(),
+            link: self.link.clone(),
+            ended: None,
             has_served: std::mem::replace(&mut self.has_served, true),
-            _user: Some(User(self.users.clone())),
+            share: 0,
         }
     }
+}
+
+/// A connection taken out of the pool, to be closed without its lock.
+pub(super) enum Removed {
+    Http1(Connection),
+    Http2(Multiplexed),
+}
+
+impl Removed {
+    /// Closes the connections once no request is on them.
+    pub(super) fn close(removed: Vec<Self>) {
+        let links = removed.into_iter().map(|removed| match removed {
+            Self::Http1(Connection { link, .. }) | Self::Http2(Multiplexed { link, .. }) => link,
+        });
+        close(links.filter(|link| link.users() == 0).collect());
+    }
+}
+
+/// Closes connections whose senders are gone, which hyper does. A peer that does not take the rest of what was written
+/// would keep one for ever, therefore that has a deadline.
+pub(super) fn close(links: Vec<Arc<Link>>) {
+    if links.is_empty() {
+        return;
+    }
+    let abort = |links: Vec<Arc<Link>>| links.iter().for_each(|link| link.abort());
+    let Ok(runtime) = Handle::try_current() else {
+        return abort(links);
+    };
+    runtime.spawn(async move {
+        sleep(CLOSING).await;
+        abort(links);
+    });
 }

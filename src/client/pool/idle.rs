@@ -1,91 +1,209 @@
 //! Idle connections: checked in, kept within the limits, and closed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
-    Entry, Evicted, Pool, State, connection::Connection, key::Key, lease::Lease, reaper::Reaper, run_until_closed,
+    Common, Entry, Pool, State,
+    connection::{Connection, Removed, close},
+    key::Key,
+    link::Link,
+    reaper::Reaper,
+    run_until_closed,
 };
 use crate::layer::Shared;
 
+/// The place of an idle connection in the order of last use. Zero is no place.
+pub(super) type Stamp = u64;
+
+/// All idle connections of a pool, the longest idle first.
+#[derive(Default)]
+pub(super) struct Idle {
+    last: Stamp,
+    connections: BTreeMap<Stamp, (Instant, Arc<Key>)>,
+}
+
+impl Idle {
+    fn add(&mut self, key: &Arc<Key>, link: &Link) -> Stamp {
+        self.last += 1;
+        link.set_stamp(self.last);
+        self.connections.insert(self.last, (Instant::now(), key.clone()));
+        self.last
+    }
+
+    /// Removes a connection, if it is idle.
+    pub(super) fn remove(&mut self, link: &Link) {
+        self.connections.remove(&link.stamp());
+        link.set_stamp(0);
+    }
+
+    /// Returns the time since which the longest idle connection is idle.
+    fn since(&self) -> Option<Instant> {
+        self.connections.first_key_value().map(|(_, (since, _))| *since)
+    }
+}
+
+impl State {
+    /// Removes the longest idle connection.
+    pub(super) fn remove_oldest(&mut self) -> Option<Removed> {
+        let (stamp, (_, key)) = self.common.idle.connections.pop_first()?;
+        let entry = self.entries.get_mut(&key)?;
+        let removed = entry.remove_idle(stamp);
+        if entry.is_empty() {
+            self.entries.remove(&key);
+        }
+        removed
+    }
+}
+
+impl Entry {
+    fn remove_idle(&mut self, stamp: Stamp) -> Option<Removed> {
+        if let Some(connection) = self.idle.remove(&stamp) {
+            return Some(Removed::Http1(connection));
+        }
+        let position = self.http2.iter().position(|http2| http2.link.stamp() == stamp)?;
+        Some(Removed::Http2(self.http2.remove(position)))
+    }
+
+    /// Returns the stamp of the longest idle connection.
+    fn oldest(&self) -> Option<Stamp> {
+        let http1 = self.idle.first_key_value().map(|(stamp, _)| *stamp);
+        let http2 = self
+            .http2
+            .iter()
+            .map(|http2| http2.link.stamp())
+            .filter(|stamp| *stamp > 0);
+        http1.into_iter().chain(http2).min()
+    }
+}
+
 impl Pool {
-    /// Checks a connection in: passes it to the first waiter, or keeps it as idle.
-    pub(super) fn checkin(self: &Arc<Self>, key: &Arc<Key>, mut connection: Connection, was_idle: bool) {
-        loop {
-            let mut evicted = Vec::new();
-            let mut guard = self.lock();
-            let state = &mut *guard;
-            // Without an entry, the connection has ended meanwhile.
-            let Some(entry) = state.entries.get_mut(key) else {
-                return;
-            };
-            let Some(waiter) = entry.waiters.pop_front() else {
-                // A closed connection has been removed from the entry and must not be put back.
-                let mut reaper = None;
-                if !connection.is_closed() && !state.retired.has(key) {
-                    entry.idle.push_back((connection, Instant::now()));
-                    self.evict(state, key, &mut evicted);
-                    reaper = self.start_reaper(state);
-                }
-                drop(guard);
-                drop(evicted);
-                return self.reap_later(reaper);
-            };
-            let reused = u64::from(connection.has_served());
-            entry.reused += reused;
-            state.reused += reused;
-            drop(guard);
-            match waiter.send(Ok(Lease::new(self, key, connection, was_idle))) {
-                Err(Ok(mut lease)) => match lease.take() {
-                    Some(returned) => connection = returned,
-                    None => return,
-                },
-                _ => return,
+    /// Checks a connection in: keeps it as idle, or passes it to the first waiter. `unused` is true if its request was
+    /// not sent.
+    pub(super) fn checkin(self: &Arc<Self>, key: &Arc<Key>, mut connection: Connection, unused: bool) {
+        self.change(key, |entry, common, removed| {
+            entry.line.end(std::mem::take(&mut connection.share));
+            if unused {
+                entry.unused(common, &connection);
             }
-            // The waiter was cancelled.
-            let mut state = self.lock();
-            state.reused -= reused;
-            if let Some(entry) = state.entries.get_mut(key) {
-                entry.reused -= reused;
-            }
+            self.keep(entry, common, key, connection, removed);
+        });
+    }
+
+    /// Handles the end of a request on an HTTP/1.1 connection that is not checked in.
+    pub(super) fn given_up(self: &Arc<Self>, key: &Arc<Key>, connection: Connection) {
+        if connection.share > 0 {
+            self.change(key, |entry, _, _| entry.line.end(connection.share));
         }
     }
 
-    /// Handles the end of a request on an HTTP/2 connection, which may be idle now.
-    pub(super) fn released(&self, key: &Arc<Key>) {
-        let is_limited = self.limits.max_idle_per_key.or(self.limits.max_idle).is_some();
-        let mut evicted = Vec::new();
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if let Some(entry) = state.entries.get_mut(key).filter(|_| state.retired.has(key)) {
-            let http2 = entry.http2.take_if(|http2| http2.idle_since().is_some());
-            evicted.push((None, http2));
+    /// Handles the end of a request on a connection without a sender of its own. An HTTP/2 connection may be idle now.
+    pub(super) fn released(self: &Arc<Self>, key: &Arc<Key>, connection: Connection, unused: bool) {
+        let link = connection.link.clone();
+        let is_withdrawn = self.change(key, |entry, common, removed| {
+            if unused {
+                entry.unused(common, &connection);
+            }
+            entry.line.end(connection.share);
+            let is_last = connection.is_http2() && link.end();
+            is_last && !self.idled(entry, common, key, &link, removed)
+        });
+        drop(connection);
+        if is_withdrawn == Some(true) {
+            close(vec![link]);
         }
-        if is_limited {
-            self.evict(state, key, &mut evicted);
-        }
-        drop(guard);
-        drop(evicted);
     }
 
-    /// Removes the connections over the limits, the longest idle first.
-    pub(super) fn evict(&self, state: &mut State, key: &Arc<Key>, evicted: &mut Vec<Evicted>) {
-        if let (Some(most), Some(entry)) = (self.limits.max_idle_per_key, state.entries.get_mut(key)) {
-            while entry.idle() > most {
-                evicted.push(entry.evict());
-            }
+    /// Keeps an HTTP/1.1 connection as idle, unless it is closed or retired.
+    pub(super) fn keep(
+        &self,
+        entry: &mut Entry,
+        common: &mut Common,
+        key: &Arc<Key>,
+        connection: Connection,
+        removed: &mut Vec<Removed>,
+    ) {
+        if connection.is_closed() || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key)) {
+            return removed.push(Removed::Http1(connection));
         }
+        entry.idle.insert(common.idle.add(key, &connection.link), connection);
+        self.evict_of_key(entry, common, removed);
+    }
+
+    /// Records that no request is on an HTTP/2 connection. Returns false if the pool no longer has it.
+    pub(super) fn idled(
+        &self,
+        entry: &mut Entry,
+        common: &mut Common,
+        key: &Arc<Key>,
+        link: &Arc<Link>,
+        removed: &mut Vec<Removed>,
+    ) -> bool {
+        let position = entry.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link));
+        let Some(position) = position else { return false };
+        if entry.http2[position].is_closed()
+            || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key))
+        {
+            removed.push(Removed::Http2(entry.http2.remove(position)));
+        } else {
+            common.idle.add(key, link);
+            self.evict_of_key(entry, common, removed);
+        }
+        true
+    }
+
+    /// Removes the idle connections over the limit of a key, the longest idle first.
+    fn evict_of_key(&self, entry: &mut Entry, common: &mut Common, removed: &mut Vec<Removed>) {
+        // A waiter takes what is idle now.
+        if entry.line.is_ready(self.limits.max_per_key) {
+            return;
+        }
+        let Some(most) = self.limits.max_idle_per_key else {
+            return;
+        };
+        while entry.idle() > most {
+            let Some(stamp) = entry.oldest() else { break };
+            common.idle.connections.remove(&stamp);
+            removed.extend(entry.remove_idle(stamp));
+        }
+    }
+
+    /// Removes the idle connections over the limit of the pool, the longest idle first.
+    pub(super) fn evict(&self, state: &mut State, removed: &mut Vec<Removed>) {
         let Some(most) = self.limits.max_idle else { return };
-        let idle = state.entries.values().map(Entry::idle).sum::<usize>();
-        for _ in most..idle {
-            let idle = state
-                .entries
-                .values_mut()
-                .filter_map(|entry| Some((entry.idle_since()?, entry)));
-            let oldest = idle.min_by_key(|(since, _)| *since);
-            evicted.extend(oldest.map(|(_, entry)| entry.evict()));
+        while state.common.idle.connections.len() > most {
+            removed.extend(state.remove_oldest());
         }
+    }
+
+    /// Closes a part of the idle connections, because the system has no more descriptors. Returns false if there are
+    /// none.
+    pub(super) fn close_idle(&self) -> bool {
+        let mut state = self.lock();
+        let count = state.common.idle.connections.len().div_ceil(8);
+        let removed: Vec<_> = (0..count).filter_map(|_| state.remove_oldest()).collect();
+        drop(state);
+        let any = !removed.is_empty();
+        Removed::close(removed);
+        any
+    }
+
+    /// Records that a connection takes no more requests. Those that are on it go on.
+    pub(super) fn withdraw(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
+        self.change(key, |entry, common, removed| {
+            removed.extend(entry.remove(link));
+            common.idle.remove(link);
+        });
+    }
+
+    /// Records that an open connection has ended.
+    pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
+        self.change(key, |entry, common, removed| {
+            entry.open -= 1;
+            removed.extend(entry.remove(link));
+            common.idle.remove(link);
+        });
     }
 
     /// Closes connections to retired proxies after settings were replaced: idle ones now, others after their last
@@ -93,26 +211,34 @@ impl Pool {
     pub(in crate::client) fn retire(&self, present: &Arc<Shared>) {
         let mut retired = Vec::new();
         let mut guard = self.lock();
-        let state = &mut *guard;
-        state.retired.update(present);
-        for (key, entry) in &mut state.entries {
-            if state.retired.has(key) {
-                let http2 = entry.http2.take_if(|http2| http2.idle_since().is_some());
-                retired.push((std::mem::take(&mut entry.idle), http2));
+        let State { entries, common } = &mut *guard;
+        common.retired.update(present);
+        let Common {
+            idle,
+            retired: are_retired,
+            ..
+        } = common;
+        idle.connections.retain(|stamp, (_, key)| {
+            let is_retired = are_retired.has(key);
+            if is_retired && let Some(entry) = entries.get_mut(key) {
+                retired.extend(entry.remove_idle(*stamp));
             }
-        }
+            !is_retired
+        });
         drop(guard);
-        drop(retired);
+        Removed::close(retired);
     }
 
     /// Returns the time-out of the reaper to start; `None` if one is running or nothing expires.
-    pub(super) fn start_reaper(&self, state: &mut State) -> Option<Duration> {
+    pub(super) fn start_reaper(&self, common: &mut Common) -> Option<Duration> {
+        if common.reaping || common.idle.connections.is_empty() {
+            return None;
+        }
         // A time-out that overflows never expires.
-        let timeout = self
-            .limits
-            .idle_timeout
-            .filter(|timeout| Instant::now().checked_add(*timeout).is_some())?;
-        (!std::mem::replace(&mut state.reaping, true)).then_some(timeout)
+        let timeout = self.limits.idle_timeout?;
+        Instant::now().checked_add(timeout)?;
+        common.reaping = true;
+        Some(timeout)
     }
 
     /// Starts a reaper, which closes expired connections even if no request comes.
@@ -128,31 +254,34 @@ impl Pool {
         }
     }
 
-    /// Closes expired idle connections, and returns the time of the next expiry.
+    /// Closes expired idle connections, and returns the time of the next look.
     pub(super) fn reap(&self, timeout: Duration) -> Option<Instant> {
         let now = Instant::now();
         let mut expired = Vec::new();
-        let mut next: Option<Instant> = None;
-        let mut guard = self.lock();
-        for entry in guard.entries.values_mut() {
-            while entry.idle_since().is_some_and(|since| since + timeout <= now) {
-                expired.push(entry.evict());
-            }
-            // An HTTP/2 connection in use becomes idle now at the earliest.
-            let in_use = entry.http2.as_ref().map(|_| now);
-            if let Some(since) = entry.idle_since().or(in_use) {
-                // The minimum pause applies even if the time-out is shorter.
-                let expiry = since + timeout.max(Duration::from_millis(1));
-                next = Some(next.map_or(expiry, |next| next.min(expiry)));
-            }
+        let mut state = self.lock();
+        while state.common.idle.since().is_some_and(|since| since + timeout <= now) {
+            expired.extend(state.remove_oldest());
         }
-        guard.reaping = next.is_some();
-        drop(guard);
-        next
+        let next = state.common.idle.since();
+        state.common.reaping = next.is_some();
+        drop(state);
+        Removed::close(expired);
+        // Connections that expire at almost the same time are closed together.
+        let pause = (timeout / 100).clamp(Duration::from_millis(1), Duration::from_secs(1));
+        next.map(|since| (since + timeout).max(now + pause))
     }
 
     /// Records that the reaper has stopped.
     pub(super) fn reaper_stopped(&self) {
-        self.lock().reaping = false;
+        self.lock().common.reaping = false;
+    }
+}
+
+impl Entry {
+    /// Takes back that a request was counted which was not sent.
+    fn unused(&mut self, common: &mut Common, connection: &Connection) {
+        let reused = u64::from(connection.has_served);
+        self.reused -= reused;
+        common.reused -= reused;
     }
 }

@@ -1,16 +1,32 @@
 //! [`Lease`]: a request's hold on a connection.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     Pool,
-    connection::{Connection, RequestBody, Sender},
+    attempts::PATIENCE,
+    connection::{Connection, Sender},
     key::Key,
 };
+use crate::client::request_body::RequestBody;
+
+/// The time that the rest of a request gets after the end of an early response, before its connection is closed.
+const REST_OF_REQUEST: Duration = Duration::from_millis(50);
 
 /// A request's hold on a connection.
 ///
@@ -20,108 +36,201 @@ pub(in crate::client) struct Lease {
     pool: Arc<Pool>,
     key: Arc<Key>,
     connection: Option<Connection>,
-    in_use: bool,
-    was_idle: bool,
+    progress: Progress,
+    /// A handle on the body that is being sent over HTTP/2.
+    upload: Option<RequestBody>,
+    may_be_stale: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    Unused,
+    /// The request was sent at this time.
+    Sent(Instant),
+    Finished,
+}
+
+/// A request that failed.
+pub(in crate::client) struct SendError {
+    pub(in crate::client) error: hyper::Error,
+    /// The request, if no byte of it was sent.
+    pub(in crate::client) unsent: Option<Request<RequestBody>>,
+    pub(in crate::client) is_http2: bool,
+    /// True if not a byte was read from the connection since the request was sent.
+    pub(in crate::client) read_nothing: bool,
+    /// True if the request's HTTP/2 stream was never opened. hyper (1.12) has taken the request, and lets go of it when
+    /// the connection goes away.
+    pub(in crate::client) is_unopened: bool,
 }
 
 impl Lease {
-    pub(super) fn new(pool: &Arc<Pool>, key: &Arc<Key>, connection: Connection, was_idle: bool) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, key: &Arc<Key>, connection: Connection, may_be_stale: bool) -> Self {
         Self {
             pool: pool.clone(),
             key: key.clone(),
+            may_be_stale: may_be_stale || connection.has_served,
             connection: Some(connection),
-            in_use: false,
-            was_idle,
+            progress: Progress::Unused,
+            upload: None,
         }
     }
 
-    /// Returns true if the connection was not opened for this request, and may be stale.
-    pub(in crate::client) fn was_idle(&self) -> bool {
-        self.was_idle
+    /// Returns true if the connection was not opened for this request, and the peer may have closed it.
+    pub(in crate::client) fn may_be_stale(&self) -> bool {
+        self.may_be_stale
     }
 
     pub(in crate::client) fn is_http2(&self) -> bool {
-        matches!(
-            &self.connection,
-            Some(Connection {
-                sender: Sender::Http2(_),
-                ..
-            })
-        )
-    }
-
-    /// Takes the connection out, so that it is not checked in.
-    pub(super) fn take(&mut self) -> Option<Connection> {
-        self.connection.take()
+        let sender = self.connection.as_ref().map(|connection| &connection.sender);
+        matches!(sender, Some(Sender::Http2(_)))
     }
 
     /// Puts the connection's metadata into a response's extensions.
     pub(in crate::client) fn describe(&self, extensions: &mut Extensions) {
         if let Some(connection) = &self.connection {
-            connection.connected.get_extras(extensions);
+            connection.link.connected.get_extras(extensions);
         }
     }
 
-    /// Sends a request. The error contains the request if no byte of it was sent.
+    /// Sends a request.
+    ///
+    /// The request can be in hyper's channel to the connection's task when that task ends, and then stays there for as
+    /// long as the channel has a sender (hyper 1.12). A wait for the response must therefore keep none: it drops its
+    /// own when the task has ended (HTTP/1.1) or before it begins (HTTP/2).
     pub(in crate::client) async fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<RequestBody>>)> {
-        self.in_use = true;
-        if let Some(connection) = &mut self.connection {
-            connection.has_served = true;
-        }
-        let result = match &mut self.connection {
-            Some(Connection {
-                sender: Sender::Http1(sender),
-                ..
-            }) => sender.try_send_request(request).await,
-            Some(Connection {
-                sender: Sender::Http2(sender),
-                ..
-            }) => sender.try_send_request(request).await,
-            None => unreachable!("a lease has its connection until it is dropped"),
+    ) -> Result<Response<Incoming>, SendError> {
+        let Some(connection) = &mut self.connection else {
+            unreachable!("a lease has its connection until it is dropped")
         };
-        result.map_err(|mut error| {
-            let request = error.take_message();
-            (error.into_error(), request)
+        connection.has_served = true;
+        let link = connection.link.clone();
+        let read = link.read();
+        let is_http2 = matches!(connection.sender, Sender::Http2(_));
+        self.progress = Progress::Sent(Instant::now());
+        let result = match &mut connection.sender {
+            Sender::Http1(sender) => {
+                let mut response = pin!(sender.try_send_request(request));
+                let ended = connection.ended.as_mut();
+                match before_end(response.as_mut(), ended).await {
+                    Some(result) => result,
+                    None => {
+                        connection.sender = Sender::Spent;
+                        response.await
+                    }
+                }
+            }
+            Sender::Http2(sender) => {
+                self.upload = Some(request.body().spare());
+                let response = sender.try_send_request(request);
+                connection.sender = Sender::Spent;
+                response.await
+            }
+            Sender::Spent => unreachable!("a lease sends one request"),
+        };
+        result.map_err(|mut error| SendError {
+            is_unopened: is_http2 && error.error().is_user() && link.is_draining(),
+            unsent: error.take_message(),
+            error: error.into_error(),
+            is_http2,
+            read_nothing: link.read() == read,
         })
     }
 
     /// Ends the hold after the response has been read to its end.
     pub(in crate::client) fn finish(mut self) {
-        self.in_use = false;
+        self.progress = Progress::Finished;
     }
+
+    /// Ends the hold on a connection that has changed its protocol.
+    pub(in crate::client) fn upgrade(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.given_up(&self.key, connection);
+        }
+    }
+}
+
+/// Waits for a response, or for the end of the connection's task.
+async fn before_end<R>(
+    mut response: Pin<&mut impl Future<Output = R>>,
+    mut ended: Option<&mut oneshot::Receiver<()>>,
+) -> Option<R> {
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = response.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        match &mut ended {
+            Some(ended) => Pin::new(&mut **ended).poll(cx).map(|_| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
+        let Some(connection) = self.connection.take() else {
             return;
         };
-        let Sender::Http1(sender) = &mut connection.sender else {
-            drop(connection);
-            return self.pool.released(&self.key);
-        };
-        if self.in_use || sender.is_closed() {
-            return;
-        }
-        if sender.is_ready() {
-            return self.pool.checkin(&self.key, connection, true);
-        }
-        // The response has ended, but the connection is still busy, with the request's body for instance.
-        if let Ok(runtime) = Handle::try_current() {
-            let (pool, key) = (Arc::downgrade(&self.pool), self.key.clone());
-            runtime.spawn(async move {
-                let ready = match &mut connection.sender {
-                    Sender::Http1(sender) => sender.ready().await.is_ok(),
-                    Sender::Http2(_) => false,
-                };
-                if let Some(pool) = pool.upgrade().filter(|_| ready) {
-                    pool.checkin(&key, connection, true);
+        let is_unused = matches!(self.progress, Progress::Unused);
+        match (&connection.sender, self.progress) {
+            (Sender::Http1(_), Progress::Unused) => self.pool.checkin(&self.key, connection, is_unused),
+            (Sender::Http1(_), Progress::Sent(_)) => {
+                connection.link.abort();
+                self.pool.given_up(&self.key, connection);
+            }
+            (Sender::Http1(sender), Progress::Finished) if sender.is_ready() && !connection.link.is_blocked() => {
+                self.pool.checkin(&self.key, connection, false);
+            }
+            (Sender::Http1(_), Progress::Finished) => self.check_in_later(connection),
+            (Sender::Http2(_) | Sender::Spent, progress) => {
+                // The peer may be gone without the connection's end having been heard of.
+                if let Progress::Sent(sent) = progress
+                    && connection.link.silent_since(sent) >= PATIENCE
+                {
+                    self.pool.withdraw(&self.key, &connection.link);
                 }
-            });
+                let upload = self.upload.take().filter(|upload| !upload.is_finished());
+                match (upload, Handle::try_current()) {
+                    (Some(upload), Ok(runtime)) if matches!(progress, Progress::Finished) => {
+                        let (pool, key) = (self.pool.clone(), self.key.clone());
+                        runtime.spawn(async move {
+                            sleep(REST_OF_REQUEST).await;
+                            upload.stop();
+                            pool.released(&key, connection, false);
+                        });
+                    }
+                    (upload, _) => {
+                        upload.iter().for_each(RequestBody::stop);
+                        self.pool.released(&self.key, connection, is_unused);
+                    }
+                }
+            }
         }
+    }
+}
+
+impl Lease {
+    /// Waits for the rest of the request, which the early response did not wait for, or for the connection's end.
+    fn check_in_later(&self, mut connection: Connection) {
+        // Without a runtime, nobody reads or writes the connection.
+        let Ok(runtime) = Handle::try_current() else {
+            connection.link.abort();
+            return self.pool.given_up(&self.key, connection);
+        };
+        let (pool, key) = (Arc::downgrade(&self.pool), self.key.clone());
+        runtime.spawn(async move {
+            let rest = timeout(REST_OF_REQUEST, connection.ready_or_ended()).await;
+            if rest.is_err() {
+                connection.link.abort();
+            }
+            match (rest, pool.upgrade()) {
+                (Ok(true), Some(pool)) => pool.checkin(&key, connection, false),
+                (_, Some(pool)) => pool.given_up(&key, connection),
+                (_, None) => {}
+            }
+        });
     }
 }
 
@@ -129,7 +238,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("key", &self.key)
-            .field("in_use", &self.in_use)
+            .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
 }

@@ -1,27 +1,34 @@
 //! A pool of connections, keyed by route.
 //!
 //! - [`key`]: the properties that two requests must share to use one connection;
-//! - [`checkout`]: gives connections to requests, and makes attempts for waiters;
+//! - [`checkout`]: gives connections to requests; [`line`]: requests that wait for one;
+//! - [`open`]: makes attempts for waiters; [`attempts`]: the pending ones of one key;
 //! - [`idle`]: checks connections in, keeps them within the limits, and closes them;
-//! - [`connection`], [`lease`]: one connection, and a request's hold on it;
+//! - [`connection`], [`link`], [`lease`]: one connection, the facts about it, and a request's hold on it;
 //! - [`attempt`], [`reaper`], [`retired`]: the tasks of a pool, and connections of replaced settings;
 //! - [`stats`]: the pool's content as data.
+//!
+//! Nothing that a request costs grows with the number of keys, connections or waiters, except for the depth of a tree.
 //!
 //! No lock is held while anything is polled, woken, spawned (spawning drops a task if the runtime is ending) or
 //! dropped.
 
 mod attempt;
+mod attempts;
 mod checkout;
 mod connection;
 mod idle;
 pub(super) mod key;
 mod lease;
+mod line;
+mod link;
+mod open;
 mod reaper;
 mod retired;
 mod stats;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt,
     future::poll_fn,
     pin::pin,
@@ -30,23 +37,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::watch;
 
 pub use self::stats::{KeyStats, PoolStats};
 pub(super) use self::{
-    attempt::Attempt,
-    connection::{RequestBody, Sender},
-    lease::Lease,
+    attempt::{Attempt, Driver, Established, OpenConnection},
+    connection::Sender,
+    lease::{Lease, SendError},
+    link::{Link, STREAMS_UNKNOWN, Watched},
 };
 use self::{
-    connection::{Connection, Multiplexed},
+    attempts::Attempts,
+    connection::{Connection, Multiplexed, Removed},
+    idle::{Idle, Stamp},
     key::Key,
+    line::{Line, Shares},
     retired::Retired,
 };
-use super::{connect::TargetConnector, error::ClientError};
+use super::connect::TargetConnector;
 
 /// The limits of a pool. `None` is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +68,7 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     connector: TargetConnector,
     limits: Limits,
+    shares: Shares,
     state: Mutex<State>,
     /// Dropped with the pool, which ends its connection attempts and its reaper.
     alive: watch::Sender<()>,
@@ -68,6 +77,13 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     entries: HashMap<Arc<Key>, Entry>,
+    common: Common,
+}
+
+/// The part of the state that belongs to no key.
+#[derive(Default)]
+struct Common {
+    idle: Idle,
     opened: u64,
     reused: u64,
     retired: Retired,
@@ -76,65 +92,62 @@ struct State {
 }
 
 impl State {
-    /// Returns true if the key comes from the current settings, and the known, equal key from replaced ones.
-    fn is_newer(&self, key: &Key, known: &Key) -> bool {
-        !Arc::ptr_eq(&key.settings, &known.settings) && self.retired.is_present(&key.settings)
-    }
-
-    /// Replaces the equal key with this one. Connections opened for it from now on use its settings.
-    fn replace_key(&mut self, key: Key) -> Arc<Key> {
-        let entry = self.entries.remove(&key).unwrap_or_default();
-        let key = Arc::new(key);
-        self.entries.insert(key.clone(), entry);
-        key
+    /// Returns the pool's own copy of the key, with its entry. If the key comes from the current settings and the
+    /// copy from replaced ones, this key takes the copy's place, so that its settings open connections from now on.
+    fn entry(&mut self, key: Key) -> (Arc<Key>, &mut Entry, &mut Common) {
+        // Most requests find their key here and need no key of their own on the heap.
+        let known = self.entries.get_key_value(&key).map(|(known, _)| known.clone());
+        let retired = &self.common.retired;
+        let is_newer =
+            |known: &Arc<Key>| !Arc::ptr_eq(&key.settings, &known.settings) && retired.is_present(&key.settings);
+        let key = match known {
+            Some(known) if !is_newer(&known) => known,
+            known => {
+                let entry = known.and_then(|known| self.entries.remove(&known)).unwrap_or_default();
+                let key = Arc::new(key);
+                self.entries.insert(key.clone(), entry);
+                key
+            }
+        };
+        let entry = self.entries.entry(key.clone()).or_default();
+        (key, entry, &mut self.common)
     }
 }
 
 #[derive(Default)]
 struct Entry {
-    /// In order of last use. The most recently used connection comes last and is used first.
-    idle: VecDeque<(Connection, Instant)>,
-    http2: Option<Multiplexed>,
+    /// Idle HTTP/1.1 connections. The most recently used one comes last and is used first.
+    idle: BTreeMap<Stamp, Connection>,
+    /// HTTP/2 connections that take requests.
+    http2: Vec<Multiplexed>,
     /// True if the last connection spoke HTTP/2.
     is_http2: Option<bool>,
-    /// Requests without a connection, in order.
-    waiters: VecDeque<Waiter>,
-    connecting: usize,
+    /// The requests that the last HTTP/2 connection took at a time.
+    streams: Option<usize>,
+    line: Line,
+    attempts: Attempts,
     open: usize,
     opened: u64,
     reused: u64,
 }
 
-type Waiter = oneshot::Sender<Result<Lease, ClientError>>;
-
-/// Connections taken out of an entry, to be dropped without the lock.
-type Evicted = (Option<Connection>, Option<Multiplexed>);
-
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.open == 0 && self.connecting == 0 && self.waiters.is_empty()
+        self.open == 0 && self.attempts.len() == 0 && self.line.is_empty()
     }
 
-    fn http2_idle_since(&self) -> Option<Instant> {
-        self.http2.as_ref().and_then(Multiplexed::idle_since)
-    }
-
+    /// Returns the number of idle connections.
     fn idle(&self) -> usize {
-        self.idle.len() + usize::from(self.http2_idle_since().is_some())
+        self.idle.len() + self.http2.iter().filter(|http2| http2.link.users() == 0).count()
     }
 
-    /// Returns the time since which the longest idle connection is idle.
-    fn idle_since(&self) -> Option<Instant> {
-        let http1 = self.idle.front().map(|(_, since)| *since);
-        http1.into_iter().chain(self.http2_idle_since()).min()
-    }
-
-    /// Removes the longest idle connection.
-    fn evict(&mut self) -> Evicted {
-        match self.http2_idle_since() == self.idle_since() {
-            true => (None, self.http2.take()),
-            false => (self.idle.pop_front().map(|(connection, _)| connection), None),
+    /// Removes the connection, if the pool has it.
+    fn remove(&mut self, link: &Arc<Link>) -> Option<Removed> {
+        if let Some(connection) = self.idle.remove(&link.stamp()) {
+            return Some(Removed::Http1(connection));
         }
+        let position = self.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link))?;
+        Some(Removed::Http2(self.http2.remove(position)))
     }
 }
 
@@ -143,36 +156,10 @@ impl Pool {
         Arc::new(Self {
             connector,
             limits,
+            shares: Shares::default(),
             state: Mutex::default(),
             alive: watch::Sender::new(()),
         })
-    }
-
-    /// Changes an entry, opens connections for its waiters, and removes it when it is empty.
-    fn update<T>(self: &Arc<Self>, key: &Arc<Key>, change: impl FnOnce(&mut Entry) -> T) -> T {
-        let mut dead = VecDeque::new();
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let entry = state.entries.entry(key.clone()).or_default();
-        let result = change(entry);
-        let wanted = self.wanted(entry, key);
-        if entry.idle.iter().any(|(connection, _)| connection.is_closed()) {
-            let (closed, open) = entry.idle.drain(..).partition(|(connection, _)| connection.is_closed());
-            (dead, entry.idle) = (closed, open);
-        }
-        let http2 = entry.http2.take_if(|http2| http2.is_closed());
-        if entry.is_empty() {
-            state.entries.remove(key);
-        }
-        drop(guard);
-        drop((dead, http2));
-        self.open(key, wanted);
-        result
-    }
-
-    /// Records that an open connection's task has ended.
-    pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>) {
-        self.update(key, |entry| entry.open -= 1);
     }
 
     pub(super) fn stats(&self) -> PoolStats {
@@ -182,20 +169,28 @@ impl Pool {
             origin: key.origin.as_ref().map(ToString::to_string),
             open: entry.open,
             idle: entry.idle(),
-            connecting: entry.connecting,
-            waiting: entry.waiters.iter().filter(|waiter| !waiter.is_closed()).count(),
+            connecting: entry.attempts.len(),
+            waiting: entry.line.len(),
             opened: entry.opened,
             reused: entry.reused,
         });
         PoolStats {
-            opened: state.opened,
-            reused: state.reused,
+            opened: state.common.opened,
+            reused: state.common.reused,
             keys: keys.collect(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let removed = std::iter::from_fn(|| state.remove_oldest()).collect();
+        Removed::close(removed);
     }
 }
 

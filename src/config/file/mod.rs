@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::{ConfigError, EntryError, Problem, SettingName},
-    redact::redacted_pattern,
+    redact::redacted_entry,
 };
 
 /// The proxy settings of a settings file, not yet checked.
@@ -196,7 +196,7 @@ fn domains((index, domains): (usize, &Domains<'_>)) -> Result<FileDomains, Confi
         Patterns::new(texts).map_err(|(at, reason)| {
             let pattern = patterns.iter().flatten().nth(at).copied().unwrap_or_default();
             ConfigError::new(Problem::Pattern(reason))
-                .with_redacted(redacted_pattern(pattern))
+                .with_redacted(redacted_entry(pattern))
                 .in_setting(&SettingName::key(format!("{}[{index}].{key}[{at}]", read::BY_DOMAIN)))
         })
     };

@@ -4,14 +4,18 @@
 //! The client sends nothing after the request head until a 2xx arrives (RFC 9931). The bytes after the 2xx head belong
 //! to the tunnel.
 
-use std::{borrow::Cow, future::poll_fn, io, pin::Pin, time::Duration};
+mod body;
+mod head;
+
+use std::{future::poll_fn, io, mem::MaybeUninit, pin::Pin, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, StatusCode, header};
 use hyper::rt::{Read, ReadBuf, Write};
 use tokio::time::timeout_at;
 
-use super::{ConnectRequest, Exchange, MAX_BODY};
+use self::{body::Body, head::Lines};
+use super::{ConnectRequest, Exchange};
 use crate::{
     connector::deadline::Deadline,
     error::{Failure, InvalidHead, ResponseParts},
@@ -19,8 +23,6 @@ use crate::{
 
 /// The maximum length of the response head, including interim heads before it.
 const MAX_HEAD: usize = 64 * 1024;
-/// The maximum number of header fields in one head.
-const MAX_FIELDS: usize = 100;
 /// The maximum wait for a refusal's body. The refusal itself is already known.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -51,12 +53,14 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
         read_head(&mut self.io, &mut self.received).await
     }
 
-    async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> Bytes {
-        match head.status {
-            // Neither has a body (RFC 9112 6.3).
-            StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED => Bytes::new(),
-            _ => read_body(self.io, self.received, &head.headers, deadline).await,
+    async fn refusal_body(mut self, head: &ResponseParts, deadline: Deadline) -> Bytes {
+        // Neither has a body (RFC 9112 6.3).
+        if matches!(head.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED) {
+            return Bytes::new();
         }
+        let mut body = Body::new(&head.headers, self.received);
+        let _ = timeout_at(deadline.within(BODY_PATIENCE), body::read(&mut self.io, &mut body)).await;
+        body.into_bytes()
     }
 
     fn into_tunnel(self) -> (T, Bytes) {
@@ -72,29 +76,43 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
 fn request_head(request: &ConnectRequest<'_>) -> BytesMut {
     let authority = request.authority.as_bytes();
     let mut head = BytesMut::with_capacity(1024);
-    for part in [b"CONNECT ", authority, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"] {
+    for part in [b"CONNECT ", authority, b" HTTP/1.1\r\n"] {
         head.extend_from_slice(part);
     }
-    for (name, value) in request.fields() {
-        head.extend_from_slice(name.as_str().as_bytes());
+    let host = (&header::HOST, authority);
+    let fields = request.fields().map(|(name, value)| (name, value.as_bytes()));
+    for (name, value) in [host].into_iter().chain(fields) {
+        head.extend(usual_spelling(name));
         head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head
 }
 
+/// Returns a field's name with each word capitalised: `Proxy-Authorization`. Some proxies know no other spelling.
+fn usual_spelling(name: &HeaderName) -> impl Iterator<Item = u8> {
+    let mut before = b'-';
+    name.as_str()
+        .bytes()
+        .map(move |byte| match std::mem::replace(&mut before, byte) {
+            b'-' => byte.to_ascii_uppercase(),
+            _ => byte,
+        })
+}
+
 /// Reads the first head that is not interim. Bytes after it stay in `received`.
 async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Result<ResponseParts, Failure> {
     let mut left = MAX_HEAD;
     loop {
+        let mut lines = Lines::default();
         let end = loop {
             skip_empty_lines(received, &mut left);
-            if let Some(end) = head_end(received) {
+            if let Some(end) = lines.end_of_head(received) {
                 break end;
             }
-            check_start(received).map_err(Failure::InvalidHead)?;
+            head::check_start(received).map_err(Failure::InvalidHead)?;
             if left == 0 || received.len() > left {
                 return Err(Failure::InvalidHead(InvalidHead::TooLarge));
             }
@@ -109,10 +127,9 @@ async fn read_head<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> Resu
         left = left
             .checked_sub(end)
             .ok_or(Failure::InvalidHead(InvalidHead::TooLarge))?;
-        let head = parse_head(&received[..end]).map_err(Failure::InvalidHead)?;
+        let head = head::parse(&received[..end]).map_err(Failure::InvalidHead)?;
         received.advance(end);
-        // A 101 would end HTTP on this connection. Nobody asked for that, so it is a refusal.
-        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !head::is_interim(head.status) {
             return Ok(head);
         }
     }
@@ -130,128 +147,9 @@ fn skip_empty_lines(received: &mut BytesMut, left: &mut usize) {
     *left = left.saturating_sub(lines);
 }
 
-/// Returns the length of the head, including its empty line. A line may end in a bare LF (RFC 9112 2.2).
-fn head_end(received: &[u8]) -> Option<usize> {
-    let mut lines = 0;
-    for line in received.split_inclusive(|byte| *byte == b'\n') {
-        lines += line.len();
-        if matches!(line, b"\n" | b"\r\n") {
-            return Some(lines);
-        }
-    }
-    None
-}
-
-/// Rejects bytes that cannot begin a response head, without waiting for more.
-fn check_start(received: &[u8]) -> Result<(), InvalidHead> {
-    const START: &[u8] = b"HTTP/1.";
-    if received.iter().zip(START).all(|(a, b)| a == b) {
-        return Ok(());
-    }
-    // A TLS record: an alert or a handshake message, version 3.
-    match received {
-        [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Err(InvalidHead::Tls),
-        _ => Err(InvalidHead::NotHttp),
-    }
-}
-
-fn parse_head(head: &[u8]) -> Result<ResponseParts, InvalidHead> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(InvalidHead::NotHttp),
-        Err(httparse::Error::TooManyHeaders) => return Err(InvalidHead::TooManyFields),
-        Err(_) => return Err(check_start(head).err().unwrap_or(InvalidHead::NotHttp)),
-    }
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
-    for field in response.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| InvalidHead::NotHttp)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| InvalidHead::NotHttp)?;
-        headers.append(name, value);
-    }
-    Ok(ResponseParts {
-        status: status.ok_or(InvalidHead::NotHttp)?,
-        version: match response.version {
-            Some(0) => Version::HTTP_10,
-            _ => Version::HTTP_11,
-        },
-        reason: reason(response.reason.unwrap_or_default()),
-        headers,
-        body: Bytes::new(),
-    })
-}
-
-/// Returns the reason phrase. The usual ones are not copied.
-fn reason(text: &str) -> Cow<'static, str> {
-    let usual = ["OK", "Connection established", "Connection Established"];
-    match usual.into_iter().find(|usual| *usual == text) {
-        Some(usual) => Cow::Borrowed(usual),
-        None => Cow::Owned(text.to_owned()),
-    }
-}
-
-/// Reads the first [`MAX_BODY`] bytes of a refusal's body, or fewer if it breaks off or does not arrive.
-async fn read_body<T: Read + Unpin>(
-    mut io: T,
-    mut received: BytesMut,
-    headers: &HeaderMap,
-    deadline: Deadline,
-) -> Bytes {
-    let chunked = headers
-        .get(header::TRANSFER_ENCODING)
-        .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
-    let wanted = length.filter(|_| !chunked).unwrap_or(usize::MAX).min(MAX_BODY);
-    let is_complete = |received: &[u8]| match chunked {
-        true => {
-            let (body, ended) = unchunk(received);
-            ended || body.len() >= wanted || received.len() >= MAX_HEAD
-        }
-        false => received.len() >= wanted,
-    };
-    let reading = async {
-        while !is_complete(&received) {
-            match read_some(&mut io, &mut received).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            }
-        }
-    };
-    let _ = timeout_at(deadline.within(BODY_PATIENCE), reading).await;
-    let mut body = match chunked {
-        true => unchunk(&received).0.into(),
-        false => received.freeze(),
-    };
-    body.truncate(wanted);
-    body
-}
-
-/// Decodes the received part of a chunked body. The flag is true if the body is complete (RFC 9112 7.1).
-fn unchunk(mut chunks: &[u8]) -> (Vec<u8>, bool) {
-    let mut body = Vec::new();
-    while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(chunks) {
-        let rest = &chunks[start..];
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        if size == 0 {
-            return (body, true);
-        }
-        body.extend_from_slice(&rest[..rest.len().min(size)]);
-        // The chunk and the line end after it.
-        match rest.get(size.saturating_add(2)..) {
-            Some(next) => chunks = next,
-            None => break,
-        }
-    }
-    (body, false)
-}
-
 async fn read_some<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> io::Result<usize> {
-    let mut chunk = [0; 4096];
-    let mut buf = ReadBuf::new(&mut chunk);
+    let mut chunk = [const { MaybeUninit::uninit() }; 4096];
+    let mut buf = ReadBuf::uninit(&mut chunk);
     poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buf.unfilled())).await?;
     received.extend_from_slice(buf.filled());
     Ok(buf.filled().len())

@@ -15,7 +15,7 @@ use hyper::rt::{Read, Write};
 use super::deadline::Deadline;
 use crate::{
     auth::{Authenticator, parse_challenges},
-    error::{ConnectResponse, Failure, ResponseParts},
+    error::{ConnectResponse, Failure, ResponseParts, X_SQUID_ERROR},
 };
 
 /// The maximum number of bytes that are kept of a refusal's body.
@@ -108,6 +108,15 @@ fn refusal(mut head: ResponseParts, body: &[u8], auth: &Authenticator) -> Failur
     }
 }
 
+/// The fields that this crate reads. Their names are no echo of a password, even if they contain it.
+const READ: [HeaderName; 5] = [
+    header::PROXY_AUTHENTICATE,
+    header::WWW_AUTHENTICATE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    X_SQUID_ERROR,
+];
+
 /// Hides the credentials in a head, so that a proxy that echoes the request cannot put them into an error.
 fn redact(head: &mut ResponseParts, auth: &Authenticator) {
     if auth.credentials().is_none() {
@@ -116,9 +125,18 @@ fn redact(head: &mut ResponseParts, auth: &Authenticator) {
     if let Cow::Owned(reason) = &mut head.reason {
         *reason = String::from_utf8_lossy(&auth.redact(reason.as_bytes())).into_owned();
     }
-    for value in head.headers.values_mut() {
-        if let Ok(redacted) = HeaderValue::from_bytes(&auth.redact(value.as_bytes())) {
-            *value = redacted;
-        }
+    let hidden = || HeaderValue::from_static("***");
+    let shown = head.headers.iter().map(|(name, value)| {
+        let value = HeaderValue::from_bytes(&auth.redact(value.as_bytes()));
+        (redacted_name(name, auth), value.unwrap_or_else(|_| hidden()))
+    });
+    head.headers = shown.collect();
+}
+
+fn redacted_name(name: &HeaderName, auth: &Authenticator) -> HeaderName {
+    if READ.contains(name) {
+        return name.clone();
     }
+    let shown = HeaderName::from_bytes(&auth.redact(name.as_str().as_bytes()));
+    shown.unwrap_or(HeaderName::from_static("***"))
 }

@@ -10,6 +10,7 @@
 //! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
 //! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
 //! | [`servers`] | real proxies: Squid, Apache httpd, tinyproxy, mitmproxy |
+//! | [`BlackHole`] | an address that answers no SYN |
 //! | [`Ca`] | certificates for all of them |
 //! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of look-ups |
 //! | [`Network`] | names and addresses of a separate network, whose servers are on loopback |
@@ -41,6 +42,7 @@
 //! # }
 //! ```
 
+mod black_hole;
 mod ca;
 mod fault;
 mod forward;
@@ -67,6 +69,7 @@ use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use black_hole::BlackHole;
 pub use ca::{Ca, Identity, provider};
 pub use fault::Fault;
 pub use listen::Listening;

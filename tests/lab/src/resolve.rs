@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::vec;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -17,10 +18,10 @@ use tower_service::Service;
 
 use crate::lock;
 
-/// Resolves every name to one address. Clones share the record of names.
+/// Resolves every name to the same addresses, usually one. Clones share the record of names.
 #[derive(Clone)]
 pub struct Resolver {
-    answer: IpAddr,
+    answer: Vec<IpAddr>,
     unknown: HashSet<String>,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -36,6 +37,12 @@ impl Resolver {
     /// Resolves every name to this address.
     #[must_use]
     pub fn to(answer: impl Into<IpAddr>) -> Self {
+        Self::to_all([answer.into()])
+    }
+
+    /// Resolves every name to these addresses, in this order.
+    #[must_use]
+    pub fn to_all(answer: impl Into<Vec<IpAddr>>) -> Self {
         Self {
             answer: answer.into(),
             unknown: HashSet::new(),
@@ -74,7 +81,7 @@ impl fmt::Debug for Resolver {
 }
 
 impl Service<Name> for Resolver {
-    type Response = std::iter::Once<SocketAddr>;
+    type Response = vec::IntoIter<SocketAddr>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
 
@@ -88,7 +95,8 @@ impl Service<Name> for Resolver {
             Err(io::Error::new(io::ErrorKind::NotFound, "no such name"))
         } else {
             // The connector puts the port in.
-            Ok(std::iter::once(SocketAddr::new(self.answer, 0)))
+            let answer = self.answer.iter().map(|ip| SocketAddr::new(*ip, 0));
+            Ok(answer.collect::<Vec<_>>().into_iter())
         })
     }
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_outbound_proxy::{ConfigError, NoProxy, ProxyConfig, Target, TlsConfig, error::BoxError};
 
-use self::{causes::chain, preview::Previews};
+use self::preview::Previews;
 
 /// The operator's settings.
 #[derive(Default)]
@@ -96,10 +96,7 @@ async fn opengraph(State(previews): State<Previews>, body: Result<Bytes, BytesRe
 /// Logs the details for an operator, and answers with the part that a stranger may know.
 fn failure(asked_for: &str, error: &BoxError) -> Response {
     let status = preview::status(error.as_ref());
-    let mut text = chain(error.as_ref())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ");
+    let mut text = causes::text(error.as_ref());
     if let Some(advice) = preview::advice(error.as_ref()) {
         text = format!("{text} ({advice})");
     }

@@ -4,14 +4,11 @@ use std::error::Error;
 
 use tower_outbound_proxy::{ConnectError, error::ConnectErrorKind};
 
-use super::causes::{chain, is_certificate};
+use super::causes::{is_certificate, text};
 
 /// Returns the error with its causes, and advice if there is any.
 pub fn report(error: &(dyn Error + 'static)) -> String {
-    let mut texts: Vec<_> = chain(error).map(ToString::to_string).collect();
-    // Some foreign errors repeat the text of their cause.
-    texts.dedup_by(|cause, text| text.ends_with(&*cause));
-    let mut report = texts.join(": ");
+    let mut report = text(error);
     if let Some(advice) = advice(error) {
         report.push_str("\n    ");
         report.push_str(&advice);

@@ -7,13 +7,13 @@
 use bytes::Bytes;
 use http::{Extensions, Uri};
 use http_body_util::Empty;
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
     Client, ConfigError, ConnectError, IpPolicy, ProxyConfig, ProxyLayer, PurposePolicy, Route, Target, TlsConfig,
     client::{ClientBuilder, ClientConnector},
-    connector::{Destination, ProxyStream, Split},
+    connector::{Destination, HappyEyeballs, ProxyStream, Split},
     error::BoxError,
     guard::{Guard, GuardLayer},
 };
@@ -54,10 +54,8 @@ pub struct Decided {
 ///
 /// A setting that cannot be used.
 pub fn over_the_network(settings: &Settings) -> Result<Outbound, ConfigError> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
     let guarded = Client::builder().guard(IpPolicy::special_purpose());
-    build(settings, guarded, connector)
+    build(settings, guarded, HappyEyeballs::default())
 }
 
 /// Creates the clients over another network: a resolver, and a connector, which the guard asks for addresses only.

@@ -11,6 +11,8 @@
 //! | [tinyproxy](RealProxy::tinyproxy) | yes | no | the system's (`localhost`) | page |
 //! | [mitmproxy](RealProxy::mitmproxy) | yes | yes, one port | [`Setup::hosts`], the system's | page |
 //!
+//! [`Nginx`] is not a proxy but an origin.
+//!
 //! IP literals work through all of them, IPv6 included. Each server's own file has the details of its configuration.
 //!
 //! ```no_run
@@ -25,11 +27,13 @@
 mod apache;
 mod error;
 mod mitmproxy;
+mod nginx;
 mod process;
 mod squid;
 mod tinyproxy;
 
 pub use error::StartError;
+pub use nginx::Nginx;
 
 use process::Running;
 use std::fmt;

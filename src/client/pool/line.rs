@@ -1,0 +1,166 @@
+//! [`Line`]: the requests that wait for a connection of one key, in order.
+//!
+//! A forward proxy's connections serve all origins, and under a limit a slow origin could have all of them. Therefore an
+//! origin gets a further one only while it has fewer in use than are free (the dynamic thresholds of shared buffers in
+//! switches): it can have half of them, the next origin half of the others. Of the origins that wait, the one with the
+//! fewest in use comes first, then the one that waits longest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{BuildHasher, RandomState},
+};
+
+use http::Uri;
+use tokio::sync::oneshot;
+
+use super::{key::Key, lease::Lease};
+use crate::{client::error::ClientError, route::Route};
+
+pub(super) type Answer = Result<Lease, ClientError>;
+
+/// The requests that share a line's connections with others: those to one origin behind a limited forward proxy.
+/// Everywhere else, all requests have the share zero, which is not counted.
+pub(super) type Share = u64;
+
+/// The place of a waiter.
+pub(super) type Ticket = (Share, u64);
+
+/// The requests that wait for a connection of one key.
+#[derive(Default)]
+pub(super) struct Line {
+    last: u64,
+    waiting: usize,
+    in_use: usize,
+    shares: HashMap<Share, State>,
+    /// The shares that wait, by their connections in use, and their first waiter.
+    order: BTreeSet<(usize, u64, Share)>,
+}
+
+#[derive(Default)]
+struct State {
+    in_use: usize,
+    waiters: BTreeMap<u64, oneshot::Sender<Answer>>,
+}
+
+/// Makes shares from origins.
+#[derive(Default)]
+pub(super) struct Shares(RandomState);
+
+impl Shares {
+    /// Returns the share of a request. Two origins with the same one, which is unlikely, are treated as one.
+    pub(super) fn of(&self, key: &Key, uri: &Uri) -> Share {
+        match key.route {
+            Route::Forward(_) => self.0.hash_one((uri.scheme(), uri.authority())).max(1),
+            Route::Direct | Route::Tunnel(_) => 0,
+        }
+    }
+}
+
+impl Line {
+    /// Returns the number of waiters.
+    pub(super) fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Returns true if nobody waits, and nothing is counted as in use.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
+    /// Adds a waiter.
+    pub(super) fn join(&mut self, share: Share) -> (Ticket, oneshot::Receiver<Answer>) {
+        let (waiter, answer) = oneshot::channel();
+        self.last += 1;
+        let last = self.last;
+        self.change(share, |state| state.waiters.insert(last, waiter));
+        self.waiting += 1;
+        ((share, last), answer)
+    }
+
+    /// Removes a waiter, unless it has been served.
+    pub(super) fn leave(&mut self, (share, number): Ticket) {
+        let left = self.change(share, |state| state.waiters.remove(&number));
+        self.waiting -= usize::from(left.is_some());
+    }
+
+    /// Removes the first waiter that may have a further connection of `limit`.
+    pub(super) fn pop(&mut self, limit: Option<usize>) -> Option<(Share, oneshot::Sender<Answer>)> {
+        let (_, number, share) = *self.order.first()?;
+        if !self.may_use(share, limit) {
+            return None;
+        }
+        let waiter = self.change(share, |state| state.waiters.remove(&number))?;
+        self.waiting -= 1;
+        Some((share, waiter))
+    }
+
+    /// Returns true if a share may use a further connection of `limit`.
+    pub(super) fn may_use(&self, share: Share, limit: Option<usize>) -> bool {
+        let (Some(limit), true) = (limit, share > 0) else {
+            return true;
+        };
+        let in_use = self.shares.get(&share).map_or(0, |state| state.in_use);
+        in_use < limit.saturating_sub(self.in_use)
+    }
+
+    /// Returns true if the first waiter may use a further connection of `limit`.
+    pub(super) fn is_ready(&self, limit: Option<usize>) -> bool {
+        self.order
+            .first()
+            .is_some_and(|(_, _, share)| self.may_use(*share, limit))
+    }
+
+    /// Returns the number of further connections of `limit` that waiters may use; a few more if several origins wait.
+    pub(super) fn useful(&self, limit: Option<usize>) -> usize {
+        let (Some(limit), Some(&(in_use, _, share))) = (limit, self.order.first()) else {
+            return self.waiting;
+        };
+        if share == 0 {
+            return self.waiting;
+        }
+        let may_have = limit.saturating_sub(self.in_use + in_use).div_ceil(2);
+        let first = self.shares.get(&share).map_or(0, |state| state.waiters.len());
+        match may_have {
+            0 => 0,
+            _ => first.min(may_have) + (self.waiting - first),
+        }
+    }
+
+    /// Counts a connection as in use.
+    pub(super) fn begin(&mut self, share: Share) {
+        if share > 0 {
+            self.in_use += 1;
+            self.change(share, |state| state.in_use += 1);
+        }
+    }
+
+    /// Ends what [`begin`](Self::begin) began.
+    pub(super) fn end(&mut self, share: Share) {
+        if share > 0 {
+            self.in_use -= 1;
+            self.change(share, |state| state.in_use -= 1);
+        }
+    }
+
+    /// Changes a share, and keeps the order.
+    fn change<T>(&mut self, share: Share, change: impl FnOnce(&mut State) -> T) -> T {
+        let state = self.shares.entry(share).or_default();
+        let before = state.place();
+        let result = change(state);
+        let after = state.place();
+        if before != after {
+            before.map(|(in_use, first)| self.order.remove(&(in_use, first, share)));
+            after.map(|(in_use, first)| self.order.insert((in_use, first, share)));
+        }
+        if state.in_use == 0 && after.is_none() {
+            self.shares.remove(&share);
+        }
+        result
+    }
+}
+
+impl State {
+    fn place(&self) -> Option<(usize, u64)> {
+        self.waiters.keys().next().map(|first| (self.in_use, *first))
+    }
+}
