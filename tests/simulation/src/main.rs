@@ -4,9 +4,9 @@
 //! Everything follows from a seed. A failure is therefore a number that anyone can run again:
 //!
 //! ```text
-//! cargo run --release --package tower-outbound-proxy-simulation -- --seed 17           prints what happens
-//! cargo run --release --package tower-outbound-proxy-simulation -- --seeds 0..10000000 runs many
-//! cargo run --release --package tower-outbound-proxy-simulation -- --random 10000      runs some that nobody has run
+//! cargo run --profile simulation --package tower-outbound-proxy-simulation -- --seed 17           prints what happens
+//! cargo run --profile simulation --package tower-outbound-proxy-simulation -- --seeds 0..10000000 runs many
+//! cargo run --profile simulation --package tower-outbound-proxy-simulation -- --random 10000      runs some that nobody has run
 //! ```
 //!
 //! Tests with real sockets see one order of events, the usual one. The simulation sees many, hours of them a second,

@@ -218,7 +218,9 @@ impl<'a> Run<'a> {
                     "seed {number} failed by {}\n    {}",
                     violation.invariant, violation.text
                 );
-                println!("    cargo run --release --package tower-outbound-proxy-simulation -- --seed {number}");
+                println!(
+                    "    cargo run --profile simulation --package tower-outbound-proxy-simulation -- --seed {number}"
+                );
             }
         }
         if totals.seeds % 100_000 == 0 {
