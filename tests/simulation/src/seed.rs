@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_secs(3);
 /// The patience with a request in a healthy world.
 const PROBE: Duration = Duration::from_secs(15);
 /// Longer than any request or pause of a plan.
-const END: Duration = Duration::from_secs(300);
+const END: Duration = Duration::from_secs(3_600);
 /// Longer than a system keeps a connection that nobody acknowledges.
 const SYSTEM: Duration = Duration::from_secs(1_000);
 

@@ -8,7 +8,7 @@ use super::Invariant;
 use crate::{
     fault::Fault,
     plan::{Protocol, Reading},
-    record::{BodyEnd, Connection, End, Peer, Record, Try},
+    record::{BodyEnd, Connection, End, Peer, Record, Sighting, Try},
     world::World,
 };
 
@@ -154,7 +154,14 @@ impl Judge<'_> {
                 .any(|(at, fault)| fault.is_silent() && *at <= ended)
         };
         let explained = || self.connections(ended).any(is_silent);
-        (longest > self.connect_timeout() + SLACK && !explained()).then_some(longest)
+        // A request that is sent again has spent time on the connections that broke.
+        let broken = self.connections(ended).filter(|connection| !connection.faults.is_empty());
+        let spent = broken.map(|connection| {
+            let closed = connection.client_closed.unwrap_or(ended).min(ended);
+            closed.saturating_duration_since(connection.dialled.max(self.one.began))
+        });
+        let most = self.connect_timeout() + SLACK + spent.sum::<Duration>();
+        (longest > most && !explained()).then_some(longest)
     }
 
     /// Returns the time that a response took which was sent, and read at once, if that is too long.
@@ -199,6 +206,14 @@ impl Judge<'_> {
     fn was_refused(&self, ended: Instant) -> bool {
         let is_goaway = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
         if let Some(sighting) = self.one.seen.last() {
+            // A connection that broke may have kept the refusal from the client.
+            let has_broken = |sighting: &Sighting| {
+                let faults = &self.record.connections[sighting.connection].faults;
+                sighting.at > ended || faults.iter().any(|(at, fault)| *at <= ended && !is_goaway(fault))
+            };
+            if self.one.seen.iter().any(has_broken) {
+                return false;
+            }
             // It may have been repeated since, on a connection that broke.
             let mut later = self
                 .connections(ended)
