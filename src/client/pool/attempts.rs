@@ -66,10 +66,15 @@ impl Attempts {
     /// Removes an attempt. Returns false if it was ended already.
     pub(super) fn remove(&mut self, id: AttemptId) -> bool {
         let removed = self.fresh.remove(&id).or_else(|| self.slow.remove(&id)).is_some();
-        if self.len() == 0 {
-            self.since = None;
-        }
+        self.rest();
         removed
+    }
+
+    /// Forgets everything but failures, if there are no attempts.
+    fn rest(&mut self) {
+        if self.len() == 0 {
+            (self.since, self.fresh, self.slow) = (None, BTreeMap::new(), BTreeMap::new());
+        }
     }
 
     /// Records a success.
@@ -104,9 +109,7 @@ impl Attempts {
         while self.slow.len() > waiters {
             self.slow.pop_last();
         }
-        if self.len() == 0 {
-            self.since = None;
-        }
+        self.rest();
     }
 
     /// Ends the youngest slow attempt, where a limit leaves no room for company.

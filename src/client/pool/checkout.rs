@@ -125,7 +125,7 @@ impl Entry {
                 http2.share()
             }
             None => loop {
-                let (_, connection) = self.idle.pop_last()?;
+                let (_, connection) = self.idle.pop_back()?;
                 common.idle.remove(&connection.link);
                 // A new connection without a waiter may not be ready yet, but can take its first request.
                 match connection.is_closed() {

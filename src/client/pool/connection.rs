@@ -32,7 +32,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn is_http2(&self) -> bool {
-        self.ended.is_none()
+        self.link.is_http2()
     }
 
     /// Returns true if the connection takes no more requests.

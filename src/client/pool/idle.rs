@@ -58,9 +58,17 @@ impl State {
 }
 
 impl Entry {
+    /// Removes the idle HTTP/1.1 connection with this stamp. The stamps are in order.
+    pub(super) fn remove_http1(&mut self, stamp: Stamp) -> Option<Removed> {
+        let position = self.idle.binary_search_by_key(&stamp, |(stamp, _)| *stamp).ok()?;
+        self.idle
+            .remove(position)
+            .map(|(_, connection)| Removed::Http1(connection))
+    }
+
     fn remove_idle(&mut self, stamp: Stamp) -> Option<Removed> {
-        if let Some(connection) = self.idle.remove(&stamp) {
-            return Some(Removed::Http1(connection));
+        if let Some(removed) = self.remove_http1(stamp) {
+            return Some(removed);
         }
         let position = self.http2.iter().position(|http2| http2.link.stamp() == stamp)?;
         Some(Removed::Http2(self.http2.remove(position)))
@@ -68,7 +76,7 @@ impl Entry {
 
     /// Returns the stamp of the longest idle connection.
     fn oldest(&self) -> Option<Stamp> {
-        let http1 = self.idle.first_key_value().map(|(stamp, _)| *stamp);
+        let http1 = self.idle.front().map(|(stamp, _)| *stamp);
         let http2 = self
             .http2
             .iter()
@@ -127,7 +135,9 @@ impl Pool {
         if connection.is_closed() || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key)) {
             return removed.push(Removed::Http1(connection));
         }
-        entry.idle.insert(common.idle.add(key, &connection.link), connection);
+        entry
+            .idle
+            .push_back((common.idle.add(key, &connection.link), connection));
         self.evict_of_key(entry, common, removed);
     }
 

@@ -45,8 +45,8 @@ pub(in crate::client) struct Lease {
 #[derive(Clone, Copy, Debug)]
 enum Progress {
     Unused,
-    /// The request was sent at this time.
-    Sent(Instant),
+    /// The request was sent, over HTTP/2 at this time.
+    Sent(Option<Instant>),
     Finished,
 }
 
@@ -107,8 +107,8 @@ impl Lease {
         connection.has_served = true;
         let link = connection.link.clone();
         let read = link.read();
-        let is_http2 = matches!(connection.sender, Sender::Http2(_));
-        self.progress = Progress::Sent(Instant::now());
+        let is_http2 = link.is_http2();
+        self.progress = Progress::Sent(is_http2.then(Instant::now));
         let result = match &mut connection.sender {
             Sender::Http1(sender) => {
                 let mut response = pin!(sender.try_send_request(request));
@@ -190,7 +190,7 @@ impl Drop for Lease {
             (Sender::Http1(_), Progress::Finished) => self.check_in_later(connection),
             (Sender::Http2(_) | Sender::Spent, progress) => {
                 // The peer may be gone without the connection's end having been heard of.
-                if let Progress::Sent(sent) = progress
+                if let Progress::Sent(Some(sent)) = progress
                     && connection.link.silent_since(sent) >= PATIENCE
                 {
                     self.pool.withdraw(&self.key, &connection.link);

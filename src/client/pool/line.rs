@@ -154,6 +154,10 @@ impl Line {
         }
         if state.in_use == 0 && after.is_none() {
             self.shares.remove(&share);
+            if self.shares.is_empty() {
+                // Most keys have no line most of the time, and need no memory for it.
+                (self.shares, self.order) = (HashMap::new(), BTreeSet::new());
+            }
         }
         result
     }

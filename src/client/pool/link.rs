@@ -32,10 +32,11 @@ pub(in crate::client) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
 /// An open connection, as far as its stream, its task, its requests and the pool must agree on it.
 pub(in crate::client) struct Link {
     pub(super) connected: Connected,
+    is_http2: bool,
     opened: Instant,
     /// Bytes read.
     read: AtomicU64,
-    /// Nanoseconds from `opened` to the last read.
+    /// Nanoseconds from `opened` to the last read, over HTTP/2.
     last_read: AtomicU64,
     /// The requests that the peer takes at a time.
     streams: AtomicUsize,
@@ -60,6 +61,7 @@ impl Link {
     pub(in crate::client) fn new(connected: Connected, is_http2: bool) -> Arc<Self> {
         Arc::new(Self {
             connected,
+            is_http2,
             opened: Instant::now(),
             read: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
@@ -80,7 +82,11 @@ impl Link {
         self.read.load(Ordering::Acquire)
     }
 
-    /// Returns the time since the last read, or since `start` if that is later.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2
+    }
+
+    /// Returns the time since the last read from an HTTP/2 connection, or since `start` if that is later.
     pub(super) fn silent_since(&self, start: Instant) -> Duration {
         let last_read = self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire));
         last_read.max(start).elapsed()
@@ -230,8 +236,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let read = (buf.filled().len() - before) as u64;
         if read > 0 {
             this.link.read.fetch_add(read, Ordering::AcqRel);
-            let nanos = u64::try_from(this.link.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            this.link.last_read.store(nanos, Ordering::Release);
+            if this.link.is_http2 {
+                let nanos = u64::try_from(this.link.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                this.link.last_read.store(nanos, Ordering::Release);
+            }
         }
         polled
     }

@@ -28,7 +28,7 @@ mod retired;
 mod stats;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     fmt,
     future::poll_fn,
     pin::pin,
@@ -116,8 +116,8 @@ impl State {
 
 #[derive(Default)]
 struct Entry {
-    /// Idle HTTP/1.1 connections. The most recently used one comes last and is used first.
-    idle: BTreeMap<Stamp, Connection>,
+    /// Idle HTTP/1.1 connections by their stamps. The most recently used one comes last and is used first.
+    idle: VecDeque<(Stamp, Connection)>,
     /// HTTP/2 connections that take requests.
     http2: Vec<Multiplexed>,
     /// True if the last connection spoke HTTP/2.
@@ -143,8 +143,8 @@ impl Entry {
 
     /// Removes the connection, if the pool has it.
     fn remove(&mut self, link: &Arc<Link>) -> Option<Removed> {
-        if let Some(connection) = self.idle.remove(&link.stamp()) {
-            return Some(Removed::Http1(connection));
+        if let Some(removed) = self.remove_http1(link.stamp()) {
+            return Some(removed);
         }
         let position = self.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link))?;
         Some(Removed::Http2(self.http2.remove(position)))

@@ -155,7 +155,9 @@ impl Judge<'_> {
         };
         let explained = || self.connections(ended).any(is_silent);
         // A request that is sent again has spent time on the connections that broke.
-        let broken = self.connections(ended).filter(|connection| !connection.faults.is_empty());
+        let broken = self
+            .connections(ended)
+            .filter(|connection| !connection.faults.is_empty());
         let spent = broken.map(|connection| {
             let closed = connection.client_closed.unwrap_or(ended).min(ended);
             closed.saturating_duration_since(connection.dialled.max(self.one.began))

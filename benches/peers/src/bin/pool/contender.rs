@@ -108,6 +108,8 @@ pub(crate) trait Fetch: Clone + Send + Sync + 'static {
 pub(crate) fn ours(limits: Limits) -> Result<Client<NoBody>, BoxError> {
     let mut builder = Client::builder()
         .config(ProxyConfig::builder().build()?)
+        // The default is lower than the number of idle connections that are measured.
+        .max_idle(usize::MAX)
         .connector(CannedConnector)
         .idle_timeout(None);
     builder = match limits {

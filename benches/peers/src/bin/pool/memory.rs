@@ -202,7 +202,7 @@ fn ours(way: &str, ports: &Ports, tls: ClientConfig) -> Result<Client<NoBody>, B
         "forward" => ProxyConfig::builder().all(proxy.as_str()),
         _ => ProxyConfig::builder().all(proxy.as_str()).always_tunnel(true),
     };
-    let builder = Client::builder().config(config.build()?).target_tls(tls);
+    let builder = Client::builder().config(config.build()?).target_tls(tls).max_idle(usize::MAX);
     Ok(builder.connector(connector()).build()?)
 }
 
