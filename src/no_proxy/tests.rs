@@ -281,6 +281,14 @@ fn entries_are_separated_by_commas_and_white_space_and_counted_without_the_empty
 }
 
 #[test]
+fn white_space_separates_names_without_ascii() {
+    let no_proxy = NoProxy::strict("\u{fc}\u{a0}\u{f6}", Dialect::Standard).unwrap();
+    for url in ["http://\u{fc}", "http://\u{f6}"] {
+        assert!(no_proxy.matches(&target(url)), "{url}");
+    }
+}
+
+#[test]
 fn the_first_entry_that_matches_is_found() {
     for (list, url, position) in [
         ("a.test,test,a.test", "http://a.test", 1),

@@ -208,8 +208,24 @@ fn always_takes_the_proxy_that_a_rule_names() {
     assert_eq!(route("http://special.test", &own), Route::Direct);
     assert_eq!(route("http://other.test", &own), forward("http://own.test"));
     assert_eq!(route("ftp://other.test", &own), Route::Direct);
-    let ftp = "ftp://other.test".parse().unwrap();
-    assert!(config.decide_for(&"p", &ProxyUse::Always, &ftp).is_err());
+    // A rule says nothing about schemes, and no proxy carries this one.
+    for url in ["ftp://other.test", "ftp://special.test"] {
+        let target = url.parse().unwrap();
+        assert!(config.decide_for(&"p", &ProxyUse::Always, &target).is_err(), "{url}");
+    }
+}
+
+/// A proxy that only a rule names is a proxy that is set.
+#[test]
+fn always_needs_no_proxy_beside_that_of_a_rule() {
+    let config = ProxyConfig::builder().proxy_for("special.test", "http://special.test:8080");
+    let config = config.no_proxy("special.test").build().unwrap();
+    let decide = |url: &str| config.decide_for(&"p", &ProxyUse::Always, &url.parse().unwrap());
+    assert_eq!(
+        decide("https://special.test").unwrap().into_route(),
+        tunnel("http://special.test:8080")
+    );
+    assert!(decide("https://other.test").is_err());
 }
 
 #[test]
@@ -232,6 +248,11 @@ fn a_decision_names_the_purpose_and_the_reason() {
             "http://b.test",
             "forward through http://user:***@own.test:1080: the policy names a proxy for this purpose, and nothing \
              exempts the target",
+        ),
+        (
+            own.clone(),
+            "ftp://b.test",
+            "direct: a proxy applies to http, https, ws and wss targets only",
         ),
         (own, "http://a.test", "direct: entry 1 `a.test` of NO_PROXY matches"),
         (

@@ -30,7 +30,7 @@ fn predicates_combine() {
     let a = || list("a.test");
     let tls = |target: &Target<'_>| target.port() == Some(443);
     let yes = |_: &Target<'_>| true;
-    let table: [(&str, &dyn Bypass, [bool; 4]); 7] = [
+    let table: [(&str, &dyn Bypass, [bool; 4]); 8] = [
         // https a, http a, https b, http b
         ("list", &a(), [true, true, false, false]),
         ("closure", &tls, [true, false, true, false]),
@@ -43,6 +43,7 @@ fn predicates_combine() {
             [false, true, true, false],
         ),
         ("boxed", &std::sync::Arc::new(yes), [true; 4]),
+        ("shared", &std::sync::Arc::new(a()), [true, true, false, false]),
     ];
     for (name, predicate, expected) in table {
         let urls = ["https://a.test", "http://a.test", "https://b.test", "http://b.test"];
@@ -200,7 +201,9 @@ async fn a_predicate_is_a_filter() {
     let service = FilterLayer::new(BypassService::new(list("a.test"))).layer(inner);
     let send = |url: &str| service.clone().oneshot(Request::get(url).body(()).unwrap());
     assert!(send("http://a.test/").await.is_ok());
-    assert!(send("http://b.test/").await.unwrap_err().is::<NotDirectError>());
+    let rejected = send("http://b.test/").await.unwrap_err();
+    assert!(rejected.is::<NotDirectError>());
+    assert_eq!(rejected.to_string(), "the target is not reached directly");
     assert!(send("/path").await.unwrap_err().is::<TargetError>());
 }
 

@@ -60,6 +60,63 @@ fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<u16>) -> bool {
     }
 }
 
+/// Returns the position of the entry that matches.
+fn position(list: &str, url: &str) -> Option<usize> {
+    let no_proxy = NoProxy::strict(list, Dialect::Standard).unwrap();
+    no_proxy.find(&target(url)).map(|entry| entry.position())
+}
+
+/// The list is long enough for the hash table, where the names with and without a dot share a chain.
+#[test]
+fn a_repeated_entry_takes_no_other_with_it() {
+    let list = "a.test,.a.test,.b.example,b.example,a.test,c.test,d.test,e.test,f.test,g.test";
+    for (url, expected) in [
+        ("http://a.test", Some(1)),
+        ("http://x.a.test", Some(1)),
+        ("http://x.b.example", Some(3)),
+        ("http://b.example", Some(4)),
+        ("http://g.test", Some(10)),
+        ("http://test", None),
+    ] {
+        assert_eq!(position(list, url), expected, "{url}");
+    }
+}
+
+/// The index skips lengths that no name has.
+#[test]
+fn names_of_one_length_are_found() {
+    let list = "a.test,b.test,c.test,d.test,e.test,f.test,g.test,h.test,i.test";
+    for (url, expected) in [
+        ("http://a.test", Some(1)),
+        ("http://i.test", Some(9)),
+        ("http://x.y.i.test", Some(9)),
+        ("http://xi.test", None),
+    ] {
+        assert_eq!(position(list, url), expected, "{url}");
+    }
+}
+
+#[test]
+fn addresses_with_ports_are_found_in_any_order() {
+    for list in [
+        "10.0.0.2:80,10.0.0.1:443,10.0.0.1:80,10.0.0.1:443",
+        "[2001:db8::2]:80,[2001:db8::1]:443,[2001:db8::1]:80,[2001:db8::1]:443",
+    ] {
+        let hosts = match list.starts_with('[') {
+            true => ["[2001:db8::1]", "[2001:db8::2]"],
+            false => ["10.0.0.1", "10.0.0.2"],
+        };
+        for (url, expected) in [
+            (format!("http://{}", hosts[1]), Some(1)),
+            (format!("https://{}", hosts[0]), Some(2)),
+            (format!("http://{}", hosts[0]), Some(3)),
+            (format!("https://{}", hosts[1]), None),
+        ] {
+            assert_eq!(position(list, &url), expected, "{list} {url}");
+        }
+    }
+}
+
 /// Names of a few labels from a small set, so that many are parents of others.
 fn name() -> impl Strategy<Value = String> {
     let label = prop::sample::select(vec!["a", "b", "aa", "ab", "example", "com"]);
