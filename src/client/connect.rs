@@ -221,6 +221,7 @@ type PlainIo<T> = TokioIo<Watched<TokioIo<ProxyStream<T>>>>;
 type TlsIo<T> = TokioIo<Watched<tokio_rustls::client::TlsStream<TokioIo<ProxyStream<T>>>>>;
 
 /// Moves a connection's bytes.
+#[expect(clippy::large_enum_variant, reason = "it exists until its task is spawned")]
 enum ConnectionDriver<T>
 where
     T: Read + Write + Unpin + Send + 'static,

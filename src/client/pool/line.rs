@@ -62,8 +62,12 @@ impl Line {
         self.waiting
     }
 
-    /// Returns true if nobody waits, and nothing is counted as in use.
     pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Returns true if nobody waits, and nothing is counted as in use.
+    pub(super) fn is_at_rest(&self) -> bool {
         self.shares.is_empty()
     }
 

@@ -133,7 +133,7 @@ struct Entry {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.open == 0 && self.attempts.len() == 0 && self.line.is_empty()
+        self.open == 0 && self.attempts.len() == 0 && self.line.is_at_rest()
     }
 
     /// Returns the number of idle connections.

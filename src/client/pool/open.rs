@@ -109,12 +109,12 @@ impl Pool {
                 Sender::Http2(sender) => {
                     let new = Multiplexed::new(sender, link.clone());
                     // Nobody waits, and another connection has room.
-                    let is_surplus = entry.line.len() == 0 && entry.http2.iter().any(Multiplexed::has_room);
+                    let is_surplus = entry.line.is_empty() && entry.http2.iter().any(Multiplexed::has_room);
                     match is_surplus || new.is_closed() {
                         true => removed.push(Removed::Http2(new)),
                         false => entry.http2.push(new),
                     }
-                    if entry.line.len() == 0 {
+                    if entry.line.is_empty() {
                         self.idled(entry, common, key, &link, removed);
                     }
                 }
