@@ -295,8 +295,8 @@ fn step(state: u64, word: u64) -> u64 {
 
 /// Returns the hash after the steps so far and a last part shorter than a word.
 fn finish(state: u64, rest: u64) -> u64 {
-    let hash = step(state, rest);
-    hash ^ (hash >> 32)
+    // Only the highest bits of a product depend on all bits of its factors, and a slot is made of the lowest.
+    step(state, rest).swap_bytes()
 }
 
 fn hash(mut name: &[u8]) -> u64 {

@@ -61,6 +61,28 @@ fn a_look_up_does_not_depend_on_the_lists_length() {
     }
 }
 
+/// Names that differ in a few characters only, wherever these stand: a hash that loses them puts the names into one
+/// chain.
+#[test]
+fn a_look_up_does_not_depend_on_what_the_names_have_in_common() {
+    let names = |end: &str| (0..4096).map(|n| format!("{n:03x}{end}")).collect::<Vec<_>>();
+    let look_up = |end: &str| {
+        let names = names(end);
+        let list = NoProxy::lenient(&names.join(","), Dialect::Standard);
+        let target = |name: &String| format!("http://{name}").parse::<Target<'_>>().unwrap();
+        let targets: Vec<_> = names.iter().map(target).collect();
+        move || {
+            targets
+                .iter()
+                .for_each(|target| assert!(black_box(list.matches(target))))
+        }
+    };
+    for end in [".test", ".a.test", ".ab.test", ".abc.test", ".lan", ".example.com"] {
+        let growth = growth([look_up(".internal.example"), look_up(end)]);
+        assert!(growth < 3.0, "{end}: {growth}");
+    }
+}
+
 /// A host of 64 KB beside one of 1 KB, on lists that are compared one by one and on lists that are hashed.
 #[test]
 fn a_decision_does_not_depend_on_the_hosts_length() {

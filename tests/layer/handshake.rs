@@ -252,6 +252,19 @@ async fn a_body_that_never_comes_is_not_waited_for() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_waited_for_after_a_bodys_end() {
+    for body in [
+        "Content-Length: 2\r\n\r\nab",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+    ] {
+        let started = Instant::now();
+        let error = refused(PROXY, Wire::saying([format!("HTTP/1.1 403 No\r\n{body}")])).await;
+        assert_eq!(error.response().unwrap().body(), b"ab", "{body:?}");
+        assert_eq!(started.elapsed(), Duration::ZERO, "{body:?}");
+    }
+}
+
 /// A body of nothing but framing is not read without end.
 #[tokio::test(start_paused = true)]
 async fn framing_without_content_does_not_fill_the_memory() {
