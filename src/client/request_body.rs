@@ -128,9 +128,8 @@ impl Body for RequestBody {
         if shared.sender != handle.sender {
             return Poll::Ready(Some(Err("the request is not sent any more on this connection".into())));
         }
-        if std::mem::replace(&mut handle.is_at_start, false)
-            && let Some(first) = &shared.first
-        {
+        let is_at_start = std::mem::replace(&mut handle.is_at_start, false);
+        if let Some(first) = shared.first.as_ref().filter(|_| is_at_start) {
             return Poll::Ready(Some(Ok(Frame::data(first.clone()))));
         }
         let Poll::Ready(frame) = shared.body.as_mut().poll_frame(cx) else {

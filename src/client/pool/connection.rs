@@ -46,9 +46,11 @@ impl Connection {
 
     /// Waits until an HTTP/1.1 connection can take its next request, or has ended. Returns true if it can.
     pub(super) async fn ready_or_ended(&mut self) -> bool {
-        if let Sender::Http1(sender) = &mut self.sender
-            && sender.ready().await.is_ok()
-        {
+        let is_ready = match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(_) | Sender::Spent => false,
+        };
+        if is_ready {
             self.link.unblocked().await;
             return true;
         }

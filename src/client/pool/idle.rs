@@ -230,7 +230,7 @@ impl Pool {
         } = common;
         idle.connections.retain(|stamp, (_, key)| {
             let is_retired = are_retired.has(key);
-            if is_retired && let Some(entry) = entries.get_mut(key) {
+            if let Some(entry) = entries.get_mut(key).filter(|_| is_retired) {
                 retired.extend(entry.remove_idle(*stamp));
             }
             !is_retired

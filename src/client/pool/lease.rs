@@ -190,9 +190,11 @@ impl Drop for Lease {
             (Sender::Http1(_), Progress::Finished) => self.check_in_later(connection),
             (Sender::Http2(_) | Sender::Spent, progress) => {
                 // The peer may be gone without the connection's end having been heard of.
-                if let Progress::Sent(Some(sent)) = progress
-                    && connection.link.silent_since(sent) >= PATIENCE
-                {
+                let is_silent = match progress {
+                    Progress::Sent(Some(sent)) => connection.link.silent_since(sent) >= PATIENCE,
+                    _ => false,
+                };
+                if is_silent {
                     self.pool.withdraw(&self.key, &connection.link);
                 }
                 let upload = self.upload.take().filter(|upload| !upload.is_finished());
