@@ -83,10 +83,10 @@ fn spoil(world: &Arc<World>, link: &Arc<Link>, server: usize, random: &mut Rando
         if world.happens(server, fault, random) {
             let after = random.pick(&[0, 1, 10, 100, 1_000, 10_000]);
             let after = Duration::from_millis(random.range(0, after));
-            let link = Arc::downgrade(link);
+            let (healing, link) = (world.clone(), Arc::downgrade(link));
             world.spawn(async move {
                 sleep(after).await;
-                match link.upgrade() {
+                match link.upgrade().filter(|_| !healing.is_healthy()) {
                     Some(link) if fault == Fault::LinkDies => link.die(fault),
                     Some(link) => link.reset(fault),
                     None => {}
