@@ -24,8 +24,8 @@ use crate::{
 
 /// After this time, everything has come to rest: closes have arrived, and attempts that nobody waits for have ended.
 const REST: Duration = Duration::from_secs(3);
-/// The patience with a request in a healthy world.
-const PROBE: Duration = Duration::from_secs(15);
+/// The patience with a request in a healthy world: too short for PINGs to find a dead connection meanwhile.
+const PROBE: Duration = Duration::from_secs(5);
 /// Longer than any request or pause of a plan.
 const END: Duration = Duration::from_secs(3_600);
 /// Longer than a system keeps a connection that nobody acknowledges.

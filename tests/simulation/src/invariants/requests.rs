@@ -8,12 +8,15 @@ use super::Invariant;
 use crate::{
     fault::Fault,
     plan::{Protocol, Reading},
-    record::{BodyEnd, Connection, End, Peer, Record, Sighting, Try},
+    record::{BodyEnd, Connection, End, Peer, Record, Try},
     world::World,
 };
 
 /// More than all round trips of a connection and a request take.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// The time after which a slow attempt has certainly got company.
+const COMPANY: Duration = Duration::from_secs(2);
 
 /// More than a response takes on its way.
 const TRANSFER: Duration = Duration::from_secs(15);
@@ -184,10 +187,20 @@ impl Judge<'_> {
         if self.world.plan.client.max_per_key.is_some() {
             return None;
         }
-        let own = self.connections(ended).any(|connection| {
-            connection.dialled >= self.one.began && (!connection.faults.is_empty() || connection.served == 0)
-        });
-        (!own).then(|| "timed out over attempts that others had made".to_owned())
+        let attempts = self
+            .connections(ended)
+            .filter(|connection| !connection.faults.is_empty() || connection.served == 0);
+        let (own, inherited): (Vec<_>, Vec<_>) = attempts.partition(|connection| connection.dialled >= self.one.began);
+        if own.is_empty() {
+            return Some("timed out over attempts that others had made".to_owned());
+        }
+        // Where a peer has been in trouble for long, company may come later. What comes with the time-out is none.
+        let company = own
+            .iter()
+            .skip(1)
+            .any(|connection| connection.dialled + COMPANY / 10 < ended);
+        let is_alone = !company && inherited.is_empty() && waited >= COMPANY;
+        is_alone.then(|| "timed out over one attempt, which got no company".to_owned())
     }
 
     /// Returns true if a fault explains an error after the request was sent, or could have been.
@@ -206,28 +219,18 @@ impl Judge<'_> {
 
     /// Returns true if nothing but a refusal of the stream can have failed the request.
     fn was_refused(&self, ended: Instant) -> bool {
-        let is_goaway = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
-        if let Some(sighting) = self.one.seen.last() {
-            // A connection that broke may have kept the refusal from the client.
-            let has_broken = |sighting: &Sighting| {
-                let faults = &self.record.connections[sighting.connection].faults;
-                sighting.at > ended || faults.iter().any(|(at, fault)| *at <= ended && !is_goaway(fault))
-            };
-            if self.one.seen.iter().any(has_broken) {
-                return false;
-            }
-            // It may have been repeated since, on a connection that broke.
-            let mut later = self
-                .connections(ended)
-                .flat_map(|connection| &connection.faults)
-                .filter(|(at, _)| *at >= sighting.at);
-            return sighting.fault == Some(Fault::RefusesStream) && later.all(|(_, fault)| is_goaway(fault));
-        }
-        let mut faults = self
+        let faults: Vec<_> = self
             .connections(ended)
             .flat_map(|connection| &connection.faults)
-            .peekable();
-        faults.peek().is_some() && faults.all(|(_, fault)| is_goaway(fault))
+            .filter(|(at, _)| *at <= ended)
+            .collect();
+        // A connection that broke may have had the request before, or may have kept the refusal from the client.
+        let promise = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
+        faults.iter().all(|(_, fault)| promise(fault))
+            && match self.one.seen.last() {
+                Some(sighting) => sighting.at <= ended && sighting.fault == Some(Fault::RefusesStream),
+                None => !faults.is_empty(),
+            }
     }
 
     /// Returns true if a reused HTTP/1.1 connection closed before any byte of a response (RFC 9112 9.3.1), and nothing
@@ -237,7 +240,9 @@ impl Judge<'_> {
         let since = last.map_or(self.one.began, |sighting| sighting.at);
         let is_excused = self.connections(ended).any(|connection| {
             // A new connection, on which a request is not repeated, broke before the request arrived.
-            connection.served == 0 && connection.faults.iter().any(|(at, _)| *at >= since && *at <= ended)
+            connection.served == 0
+                && connection.client_closed.is_none_or(|closed| closed >= since)
+                && connection.faults.iter().any(|(at, _)| *at <= ended)
         });
         !self.is_http2() && !is_excused && last.is_none_or(|sighting| sighting.reused && !sighting.answering)
     }
