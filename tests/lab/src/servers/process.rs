@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+const PORT_LIMIT: Duration = Duration::from_secs(60);
 const START_LIMIT: Duration = Duration::from_secs(20);
 const START_TRIES: usize = 5;
 
@@ -221,16 +222,25 @@ impl Running {
     /// Starts the server again on its ports, with empty logs.
     pub(super) async fn restart(&mut self, name: &str) -> Result<(), StartError> {
         let failed = |e| StartError::io(format!("cannot run {name} again"), e);
-        for log in self.logs {
-            let _ = fs::remove_file(self.path().join(log));
-        }
-        self.child = run(&mut self.command, self.dir.path()).map_err(failed)?;
-        if let Some(guard) = &mut self.guard.stdin {
-            writeln!(guard, "{}", self.child.id()).map_err(failed)?;
-        }
-        match wait(self, name).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.with_log(self.log())),
+        let since = Instant::now();
+        loop {
+            for log in self.logs {
+                let _ = fs::remove_file(self.path().join(log));
+            }
+            self.child = run(&mut self.command, self.dir.path()).map_err(failed)?;
+            if let Some(guard) = &mut self.guard.stdin {
+                writeln!(guard, "{}", self.child.id()).map_err(failed)?;
+            }
+            match wait(self, name).await {
+                Ok(()) => return Ok(()),
+                // While the server was away, somebody's connection got its port.
+                Err(_) if port_taken(&self.log()) && since.elapsed() < PORT_LIMIT => {
+                    let _ = self.child.kill();
+                    let _ = self.child.wait();
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(error) => return Err(error.with_log(self.log())),
+            }
         }
     }
 
