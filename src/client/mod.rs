@@ -285,7 +285,7 @@ impl Inner {
             let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {
-                    // What it keeps of the body is not needed any more.
+                    // The response has come: the copy of the request is not needed any more.
                     drop(spare);
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());

@@ -58,8 +58,19 @@ impl State {
 }
 
 impl Entry {
+    /// Removes a connection, if the pool has it.
+    fn remove(&mut self, common: &mut Common, link: &Arc<Link>) -> Option<Removed> {
+        let http1 = self.remove_http1(link.stamp());
+        common.idle.remove(link);
+        if http1.is_some() {
+            return http1;
+        }
+        let position = self.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link))?;
+        Some(Removed::Http2(self.http2.remove(position)))
+    }
+
     /// Removes the idle HTTP/1.1 connection with this stamp. The stamps are in order.
-    pub(super) fn remove_http1(&mut self, stamp: Stamp) -> Option<Removed> {
+    fn remove_http1(&mut self, stamp: Stamp) -> Option<Removed> {
         let position = self.idle.binary_search_by_key(&stamp, |(stamp, _)| *stamp).ok()?;
         self.idle
             .remove(position)
@@ -132,7 +143,7 @@ impl Pool {
         connection: Connection,
         removed: &mut Vec<Removed>,
     ) {
-        if connection.is_closed() || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key)) {
+        if connection.is_closed() || self.is_unwanted(entry, common, key) {
             return removed.push(Removed::Http1(connection));
         }
         entry
@@ -152,15 +163,18 @@ impl Pool {
     ) -> bool {
         let position = entry.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link));
         let Some(position) = position else { return false };
-        if entry.http2[position].is_closed()
-            || (common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key))
-        {
+        if entry.http2[position].is_closed() || self.is_unwanted(entry, common, key) {
             removed.push(Removed::Http2(entry.http2.remove(position)));
         } else {
             common.idle.add(key, link);
             self.evict_of_key(entry, common, removed);
         }
         true
+    }
+
+    /// Returns true if an idle connection is retired, and no waiter takes it now.
+    fn is_unwanted(&self, entry: &Entry, common: &Common, key: &Key) -> bool {
+        common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key)
     }
 
     /// Removes the idle connections over the limit of a key, the longest idle first.
@@ -201,18 +215,14 @@ impl Pool {
 
     /// Records that a connection takes no more requests. Those that are on it go on.
     pub(super) fn withdraw(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
-        self.change(key, |entry, common, removed| {
-            removed.extend(entry.remove(link));
-            common.idle.remove(link);
-        });
+        self.change(key, |entry, common, removed| removed.extend(entry.remove(common, link)));
     }
 
     /// Records that an open connection has ended.
     pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, link: &Arc<Link>) {
         self.change(key, |entry, common, removed| {
             entry.open -= 1;
-            removed.extend(entry.remove(link));
-            common.idle.remove(link);
+            removed.extend(entry.remove(common, link));
         });
     }
 

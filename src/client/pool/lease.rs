@@ -179,7 +179,7 @@ impl Drop for Lease {
         };
         let is_unused = matches!(self.progress, Progress::Unused);
         match (&connection.sender, self.progress) {
-            (Sender::Http1(_), Progress::Unused) => self.pool.checkin(&self.key, connection, is_unused),
+            (Sender::Http1(_), Progress::Unused) => self.pool.checkin(&self.key, connection, true),
             (Sender::Http1(_), Progress::Sent(_)) => {
                 connection.link.abort();
                 self.pool.given_up(&self.key, connection);

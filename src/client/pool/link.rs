@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use super::idle::Stamp;
 use hyper_util::client::legacy::connect::Connected;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -21,6 +20,8 @@ use tokio::{
     task::AbortHandle,
     time::Instant,
 };
+
+use super::idle::Stamp;
 
 /// Requests on an HTTP/2 connection before the peer's SETTINGS tell how many the peer allows. Others wait in the pool,
 /// where they can still be sent on another connection.
@@ -205,9 +206,7 @@ impl<T> Watched<T> {
     pub(in crate::client) fn new(stream: T, link: Arc<Link>) -> Self {
         Self { stream, link }
     }
-}
 
-impl<T> Watched<T> {
     /// Records that a write has to wait. It is over when all has been flushed, which hyper does after each write.
     fn wrote<R>(&self, polled: Poll<R>) -> Poll<R> {
         if polled.is_pending() {

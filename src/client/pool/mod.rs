@@ -140,15 +140,6 @@ impl Entry {
     fn idle(&self) -> usize {
         self.idle.len() + self.http2.iter().filter(|http2| http2.link.users() == 0).count()
     }
-
-    /// Removes the connection, if the pool has it.
-    fn remove(&mut self, link: &Arc<Link>) -> Option<Removed> {
-        if let Some(removed) = self.remove_http1(link.stamp()) {
-            return Some(removed);
-        }
-        let position = self.http2.iter().position(|http2| Arc::ptr_eq(&http2.link, link))?;
-        Some(Removed::Http2(self.http2.remove(position)))
-    }
 }
 
 impl Pool {

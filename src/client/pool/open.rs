@@ -16,7 +16,7 @@ use super::{
     key::Key,
     link::Link,
 };
-use crate::client::error::{ClientError, Failure};
+use crate::client::error::ClientError;
 
 /// An attempt to start.
 pub(super) type Wanted = (AttemptId, oneshot::Receiver<()>);
@@ -110,10 +110,11 @@ impl Pool {
                     let new = Multiplexed::new(sender, link.clone());
                     // Nobody waits, and another connection has room.
                     let is_surplus = entry.line.is_empty() && entry.http2.iter().any(Multiplexed::has_room);
-                    match is_surplus || new.is_closed() {
-                        true => removed.push(Removed::Http2(new)),
-                        false => entry.http2.push(new),
+                    if is_surplus || new.is_closed() {
+                        removed.push(Removed::Http2(new));
+                        return true;
                     }
+                    entry.http2.push(new);
                     if entry.line.is_empty() {
                         self.idled(entry, common, key, &link, removed);
                     }
@@ -180,7 +181,7 @@ impl Pool {
         }
         drop(guard);
         for (_, waiter) in told {
-            let _ = waiter.send(Err(ClientError::new(Failure::Aborted)));
+            let _ = waiter.send(Err(ClientError::aborted()));
         }
     }
 }
