@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
+use super::connection::Removed;
 use crate::client::error::ClientError;
 
 /// The time after which an attempt gets company, a given-up attempt ends, and a silent HTTP/2 connection takes no more
@@ -33,9 +34,9 @@ pub(super) struct Attempts {
     timed_out: Option<ClientError>,
 }
 
-struct Pending {
+/// A pending attempt. Dropping it ends the attempt's task, which wakes that.
+pub(super) struct Pending {
     started: Instant,
-    /// Dropped to end the attempt's task.
     _stop: oneshot::Sender<()>,
 }
 
@@ -63,9 +64,9 @@ impl Attempts {
         (self.next, stopped)
     }
 
-    /// Removes an attempt. Returns false if it was ended already.
-    pub(super) fn remove(&mut self, id: AttemptId) -> bool {
-        let removed = self.fresh.remove(&id).or_else(|| self.slow.remove(&id)).is_some();
+    /// Removes an attempt, unless it was ended already.
+    pub(super) fn remove(&mut self, id: AttemptId) -> Option<Pending> {
+        let removed = self.fresh.remove(&id).or_else(|| self.slow.remove(&id));
         self.rest();
         removed
     }
@@ -95,7 +96,7 @@ impl Attempts {
     }
 
     /// Makes attempts slow whose patience is over, and ends those that no waiter has a use for.
-    pub(super) fn age(&mut self, now: Instant, waiters: usize) {
+    pub(super) fn age(&mut self, now: Instant, waiters: usize, removed: &mut Vec<Removed>) {
         while let Some(first) = self.fresh.first_entry() {
             let started = first.get().started;
             let troubled = self.since.map_or(Duration::ZERO, |since| started - since);
@@ -107,20 +108,21 @@ impl Attempts {
             self.setbacks += 1;
         }
         while self.slow.len() > waiters {
-            self.slow.pop_last();
+            self.end_youngest(removed);
         }
         self.rest();
     }
 
-    /// Ends the youngest slow attempt, where a limit leaves no room for company.
-    pub(super) fn make_room(&mut self) {
-        self.slow.pop_last();
+    /// Ends the youngest slow attempt.
+    pub(super) fn end_youngest(&mut self, removed: &mut Vec<Removed>) {
+        let youngest = self.slow.pop_last();
+        removed.extend(youngest.map(|(_, pending)| Removed::Attempt(pending)));
     }
 
     /// Ends an attempt after its patience if nobody waits. Returns false if it has ended.
-    pub(super) fn is_wanted(&mut self, id: AttemptId, waiters: usize) -> bool {
+    pub(super) fn is_wanted(&mut self, id: AttemptId, waiters: usize, removed: &mut Vec<Removed>) -> bool {
         if waiters == 0 {
-            self.remove(id);
+            removed.extend(self.remove(id).map(Removed::Attempt));
         }
         self.fresh.contains_key(&id) || self.slow.contains_key(&id)
     }

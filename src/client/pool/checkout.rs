@@ -53,7 +53,7 @@ impl Pool {
             false => None,
         };
         let waiting = taken.is_none().then(|| entry.line.join(share));
-        let wanted = self.wanted(entry, &key);
+        let wanted = self.wanted(entry, &key, &mut removed);
         drop(guard);
         Removed::close(removed);
         self.open(&key, wanted);
@@ -96,7 +96,7 @@ impl Pool {
             };
             served.push((waiter, entry.count(taken, share)));
         }
-        let wanted = self.wanted(entry, key);
+        let wanted = self.wanted(entry, key, &mut removed);
         if entry.is_empty() {
             entries.remove(key);
         }

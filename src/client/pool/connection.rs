@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hyper::client::conn::{http1, http2};
 use tokio::{runtime::Handle, sync::oneshot, time::sleep};
 
-use super::{line::Share, link::Link};
+use super::{attempts::Pending, line::Share, link::Link};
 use crate::client::request_body::RequestBody;
 
 /// The time that a connection has to be closed in order.
@@ -99,17 +99,19 @@ impl Multiplexed {
     }
 }
 
-/// A connection taken out of the pool, to be closed without its lock.
+/// A connection or an attempt taken out of the pool, to be closed without its lock.
 pub(super) enum Removed {
     Http1(Connection),
     Http2(Multiplexed),
+    Attempt(#[expect(dead_code, reason = "dropping it ends the attempt")] Pending),
 }
 
 impl Removed {
-    /// Closes the connections once no request is on them.
+    /// Ends the attempts, and closes the connections once no request is on them.
     pub(super) fn close(removed: Vec<Self>) {
-        let links = removed.into_iter().map(|removed| match removed {
-            Self::Http1(Connection { link, .. }) | Self::Http2(Multiplexed { link, .. }) => link,
+        let links = removed.into_iter().filter_map(|removed| match removed {
+            Self::Http1(Connection { link, .. }) | Self::Http2(Multiplexed { link, .. }) => Some(link),
+            Self::Attempt(_) => None,
         });
         close(links.filter(|link| link.users() == 0).collect());
     }

@@ -81,10 +81,11 @@ impl Line {
         ((share, last), answer)
     }
 
-    /// Removes a waiter, unless it has been served.
-    pub(super) fn leave(&mut self, (share, number): Ticket) {
+    /// Removes a waiter, unless it has been served. Returns it, to be dropped without the lock, since that wakes it.
+    pub(super) fn leave(&mut self, (share, number): Ticket) -> Option<oneshot::Sender<Answer>> {
         let left = self.change(share, |state| state.waiters.remove(&number));
         self.waiting -= usize::from(left.is_some());
+        left
     }
 
     /// Removes the first waiter that may have a further connection of `limit`.

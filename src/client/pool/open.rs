@@ -22,14 +22,14 @@ use crate::client::error::ClientError;
 pub(super) type Wanted = (AttemptId, oneshot::Receiver<()>);
 
 impl Pool {
-    /// Returns the attempts to start. They count from now on.
-    pub(super) fn wanted(&self, entry: &mut Entry, key: &Key) -> Vec<Wanted> {
+    /// Returns the attempts to start, which count from now on. Removes those that nobody has a use for.
+    pub(super) fn wanted(&self, entry: &mut Entry, key: &Key, removed: &mut Vec<Removed>) -> Vec<Wanted> {
         let waiters = entry.line.useful(self.limits.max_per_key);
         if waiters == 0 {
             return Vec::new();
         }
         let now = Instant::now();
-        entry.attempts.age(now, waiters);
+        entry.attempts.age(now, waiters, removed);
         let settling = entry
             .http2
             .iter()
@@ -49,7 +49,8 @@ impl Pool {
         let needed = needed.saturating_sub(entry.attempts.fresh() + settling);
         let limit = self.limits.max_per_key.unwrap_or(usize::MAX);
         if needed > 0 && entry.open + entry.attempts.len() >= limit && entry.attempts.fresh() == 0 {
-            entry.attempts.make_room();
+            // The limit leaves no room for company.
+            entry.attempts.end_youngest(removed);
         }
         let room = limit.saturating_sub(entry.open + entry.attempts.len());
         (0..needed.min(room)).map(|_| entry.attempts.start(now)).collect()
@@ -74,10 +75,10 @@ impl Pool {
 
     /// Returns true if an attempt is to go on after its patience.
     pub(super) fn is_wanted(self: &Arc<Self>, key: &Arc<Key>, id: AttemptId) -> bool {
-        let wanted = self.change(key, |entry, _, _| {
+        let wanted = self.change(key, |entry, _, removed| {
             let waiters = entry.line.len();
-            entry.attempts.age(Instant::now(), waiters);
-            entry.attempts.is_wanted(id, waiters)
+            entry.attempts.age(Instant::now(), waiters, removed);
+            entry.attempts.is_wanted(id, waiters, removed)
         });
         wanted == Some(true)
     }
@@ -94,7 +95,9 @@ impl Pool {
             ending: (!is_http2).then_some(ending),
         };
         let added = self.change(key, |entry, common, removed| {
-            let is_known = entry.attempts.remove(id);
+            let known = entry.attempts.remove(id).map(Removed::Attempt);
+            let is_known = known.is_some();
+            removed.extend(known);
             let count = entry.open + entry.attempts.len();
             if !is_known && self.limits.max_per_key.is_some_and(|limit| count >= limit) {
                 // The pool has ended the attempt, and another has its place.
@@ -147,10 +150,8 @@ impl Pool {
     /// Handles a failed attempt. Its error goes to the first waiter, unless enough other attempts are fresh (the
     /// attempt's own request may have left). A time-out is told to nobody, since each waiter has its own deadline.
     pub(super) fn failed(self: &Arc<Self>, key: &Arc<Key>, id: AttemptId, error: ClientError) {
-        let waiter = self.change(key, |entry, _, _| {
-            if !entry.attempts.remove(id) {
-                return None;
-            }
+        let waiter = self.change(key, |entry, _, removed| {
+            removed.push(Removed::Attempt(entry.attempts.remove(id)?));
             entry.attempts.failed(&error);
             match error.is_timeout() || entry.line.len() <= entry.attempts.fresh() {
                 true => None,
@@ -169,7 +170,7 @@ impl Pool {
         let Some(entry) = guard.entries.get_mut(key) else {
             return;
         };
-        entry.attempts.remove(id);
+        let ended = entry.attempts.remove(id);
         let told = match entry.line.len().saturating_sub(entry.attempts.fresh()) {
             0 => 0,
             _ if entry.open + entry.attempts.len() == 0 => entry.line.len(),
@@ -180,6 +181,7 @@ impl Pool {
             guard.entries.remove(key);
         }
         drop(guard);
+        drop(ended);
         for (_, waiter) in told {
             let _ = waiter.send(Err(ClientError::aborted()));
         }
