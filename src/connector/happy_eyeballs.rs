@@ -28,9 +28,11 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 ///
 /// The inner connector gets a URI with an address in place of the name. If it has not connected after 250 milliseconds,
 /// or has failed, it gets the next address as well, up to eight at once; the first connection is used, and the others
-/// are closed. Addresses of both families take turns. hyper-util's [`HttpConnector`] on its own tries the addresses of a family one after the
-/// other and waits for each one without a limit, so that an address that never answers hides all others
-/// (`set_connect_timeout` divides a limit among them).
+/// are closed. Addresses of both families take turns.
+///
+/// hyper-util's [`HttpConnector`] on its own tries the addresses of a family one after the other and waits for each one
+/// without a limit, so that an address that never answers hides all others (`set_connect_timeout` divides a limit among
+/// them).
 ///
 /// [`HappyEyeballs::default`] is the connector that this crate uses itself.
 ///

@@ -27,6 +27,12 @@ fn tunnel() -> Script {
     [Step::established(), Step::Tunnel].into()
 }
 
+/// Starts a proxy that never answers its first CONNECT, and then all others.
+async fn silent_at_first() -> ScriptedProxy {
+    let builder = ScriptedProxy::builder().script(Fault::Hang).script(tunnel());
+    builder.start().await
+}
+
 /// Two origins whose requests go through a tunnel, one where HTTP/2 is possible and one where it is not.
 struct Origins(Origin, Origin);
 
@@ -50,11 +56,7 @@ async fn an_unanswered_connect_costs_little_time() {
     let origins = Origins::start(&ca).await;
     for limit in [usize::MAX, 1] {
         for url in origins.urls() {
-            let proxy = ScriptedProxy::builder()
-                .script(Fault::Hang)
-                .script(tunnel())
-                .start()
-                .await;
+            let proxy = silent_at_first().await;
             let client: TestClient = builder(through(proxy.url()), &ca)
                 .max_connections_per_key(limit)
                 .build()
@@ -81,11 +83,7 @@ async fn a_given_up_connect_is_not_waited_for() {
     let ca = Ca::new();
     let origins = Origins::start(&ca).await;
     for url in origins.urls() {
-        let proxy = ScriptedProxy::builder()
-            .script(Fault::Hang)
-            .script(tunnel())
-            .start()
-            .await;
+        let proxy = silent_at_first().await;
         let client = client(through(proxy.url()), &ca);
         let short = Duration::from_millis(300);
         assert!(timeout(short, send(&client, request(&url))).await.is_err());
@@ -175,11 +173,7 @@ async fn nobody_inherits_a_deadline() {
     let ca = Ca::new();
     let origins = Origins::start(&ca).await;
     for url in origins.urls() {
-        let proxy = ScriptedProxy::builder()
-            .script(Fault::Hang)
-            .script(tunnel())
-            .start()
-            .await;
+        let proxy = silent_at_first().await;
         let layer = ProxyLayer::new(through(proxy.url())).with_connect_timeout(Some(Duration::from_millis(800)));
         let client: TestClient = builder(unproxied(), &ca).layer(layer).build().unwrap();
         let first = tokio::spawn({
