@@ -280,9 +280,10 @@ impl Inner {
             let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
             let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
             let mut lease = lease.map_err(|error| repeats.error(error))?;
+            // A repeat is addressed anew.
+            let spare = Spare::of(&request, &lease);
             let addressed = target.address(&mut request, &route, lease.is_http2());
             addressed.map_err(invalid)?;
-            let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {
                     // The response has come: the copy of the request is not needed any more.

@@ -32,7 +32,7 @@ impl Pool {
     /// Returns a connection for this key. Waiters are served in order.
     /// The connect time-out covers all waits of a request, the earlier ones included.
     pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri, waited: &mut Duration) -> Answer {
-        let share = self.limits.max_per_key.map_or(0, |_| self.shares.of(&key, uri));
+        let share = self.limits.max_per_key.map_or(0, |_| key.share(uri));
         match self.take_or_wait(key, share) {
             Ok(lease) => Ok(lease),
             Err(waiting) => {

@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use http::{
@@ -12,6 +12,7 @@ use http::{
     uri::{self, Authority, PathAndQuery},
 };
 
+use super::line::Share;
 use crate::{
     host::{Host, HostPort},
     layer::Shared,
@@ -33,14 +34,19 @@ pub(in crate::client) struct Key {
     pub(in crate::client) http1_only: bool,
     /// The settings that decided the route. Keys with different settings are equal if the route and TLS are the same.
     pub(in crate::client) settings: Arc<Shared>,
+    /// The identity's hash. A request looks its key up several times, and the hash of a proxy's address takes time.
+    hash: u64,
 }
+
+/// Hashes with keys of this process, so that no stranger can choose names whose hashes are equal.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The parts of a key that are compared.
 type Identity<'k> = (&'k Route, Option<&'k Origin>, bool, Option<&'k TlsConfig>);
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
+        self.hash == other.hash && self.identity() == other.identity()
     }
 }
 
@@ -48,7 +54,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
+        state.write_u64(self.hash);
     }
 }
 
@@ -84,8 +90,10 @@ impl Eq for Origin {}
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.scheme, self.port).hash(state);
-        for byte in self.host().bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
+        let host = self.host();
+        match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => host.to_ascii_lowercase().hash(state),
+            false => host.hash(state),
         }
     }
 }
@@ -101,12 +109,24 @@ impl Key {
             Route::Forward(_) => None,
             Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
         };
-        Ok(Self {
+        let mut key = Self {
             route: route.clone(),
             http1_only: upgrade && origin.as_ref().is_some_and(Origin::is_tls),
             origin,
             settings: settings.clone(),
-        })
+            hash: 0,
+        };
+        key.hash = HASHES.hash_one(key.identity());
+        Ok(key)
+    }
+
+    /// Returns the share of a request with this key. Two origins with the same one, which is unlikely, are treated as
+    /// one.
+    pub(super) fn share(&self, uri: &Uri) -> Share {
+        match self.route {
+            Route::Forward(_) => HASHES.hash_one((uri.scheme(), uri.authority())).max(1),
+            Route::Direct | Route::Tunnel(_) => 0,
+        }
     }
 
     fn identity(&self) -> Identity<'_> {

@@ -51,7 +51,7 @@ use self::{
     connection::{Connection, Multiplexed, Removed},
     idle::{Idle, Stamp},
     key::Key,
-    line::{Line, Shares},
+    line::Line,
     retired::Retired,
 };
 use super::connect::TargetConnector;
@@ -68,7 +68,6 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     connector: TargetConnector,
     limits: Limits,
-    shares: Shares,
     state: Mutex<State>,
     /// Dropped with the pool, which ends its connection attempts and its reaper.
     alive: watch::Sender<()>,
@@ -147,7 +146,6 @@ impl Pool {
         Arc::new(Self {
             connector,
             limits,
-            shares: Shares::default(),
             state: Mutex::default(),
             alive: watch::Sender::new(()),
         })
