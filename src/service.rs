@@ -67,7 +67,7 @@ where
                 target,
                 extensions: request.extensions(),
                 // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
-                is_upgrade: false,
+                needs_tunnel: false,
             };
             let (route, _) = shared.config.route_request(None, &subject)?;
             Ok::<_, BoxError>(route)

@@ -3,14 +3,19 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    error::{BoxError, ConnectError},
+    error::{BoxError, ConnectError, find},
     purpose::PurposeError,
     target::TargetError,
 };
 
 /// A request that got no response.
 ///
-/// [`ConnectError::find`] finds the [`ConnectError`] that caused it, if there is one.
+/// ```
+/// # use tower_outbound_proxy::client::ClientError;
+/// fn worth_another_try(error: &ClientError, is_idempotent: bool) -> bool {
+///     error.is_transient() && (is_idempotent || error.is_before_request())
+/// }
+/// ```
 pub struct ClientError {
     failure: Arc<Failure>,
     /// True if the request had been sent before, and a repeat of it failed.
@@ -34,6 +39,7 @@ pub(super) enum Failure {
         limit: usize,
     },
     Aborted,
+    NoRuntime,
     Send {
         error: hyper::Error,
         processed: Processed,
@@ -113,6 +119,34 @@ impl ClientError {
         )
     }
 
+    /// Returns the failed connection: what the proxy answered, for instance.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<&ConnectError> {
+        ConnectError::find(self)
+    }
+
+    /// Returns true if the same request may succeed later: time ran out, no connection became free, one broke or could
+    /// not be opened for the moment.
+    ///
+    /// These failures are not transient: a request that cannot be sent, credentials that a proxy requires or rejects, any
+    /// other failure that [`ConnectError::is_transient`] calls permanent, a fault that TLS reports, a response that is
+    /// not HTTP, the request's own body, and a client without a runtime.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match &*self.failure {
+            Failure::Target(_) | Failure::Purpose(_) | Failure::NoRuntime => false,
+            Failure::Timeout | Failure::NoneFree { .. } | Failure::Aborted => true,
+            Failure::Connect(error) => error.is_transient(),
+            Failure::Handshake { error, .. } => match ConnectError::find(&**error) {
+                Some(error) => error.is_transient(),
+                None => find::<rustls::Error>(&**error).is_none(),
+            },
+            Failure::Send { error, processed } => {
+                *processed != Processed::Maybe || !(error.is_parse() || error.is_user())
+            }
+        }
+    }
+
     /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
     #[must_use]
     pub fn purpose_error(&self) -> Option<&PurposeError> {
@@ -142,6 +176,9 @@ impl fmt::Display for ClientError {
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
+            Failure::NoRuntime => f.write_str(
+                "no connection: the request was made outside of a tokio runtime (`ClientBuilder::runtime` sets one)",
+            ),
             Failure::NoneFree { waited, limit } => write!(
                 f,
                 "no connection: none of the {limit} that `max_connections_per_key` allows became free within {waited:?}"
@@ -175,7 +212,8 @@ impl StdError for ClientError {
             | Failure::Purpose(_)
             | Failure::Timeout
             | Failure::NoneFree { .. }
-            | Failure::Aborted => None,
+            | Failure::Aborted
+            | Failure::NoRuntime => None,
         }
     }
 }

@@ -320,7 +320,7 @@ impl Failure {
 }
 
 /// Walks the chain of sources. `io::Error::source` skips the error that it carries, so that error is checked first.
-fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

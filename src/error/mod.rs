@@ -29,6 +29,8 @@ mod denied;
 mod no_proxy_entry;
 mod setting_name;
 
+#[cfg(feature = "client")]
+pub(crate) use self::connect::find;
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},

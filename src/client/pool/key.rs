@@ -14,6 +14,7 @@ use http::{
 
 use super::line::Share;
 use crate::{
+    client::server_name::TlsServerName,
     host::{Host, HostPort},
     layer::Shared,
     route::Route,
@@ -32,17 +33,32 @@ pub(in crate::client) struct Key {
     pub(in crate::client) origin: Option<Origin>,
     /// True if TLS must not choose HTTP/2, which has no `Upgrade`.
     pub(in crate::client) http1_only: bool,
+    /// The name for TLS, if it is another than the origin's host.
+    pub(in crate::client) server_name: Option<TlsServerName>,
     /// The settings that decided the route. Keys with different settings are equal if the route and TLS are the same.
     pub(in crate::client) settings: Arc<Shared>,
     /// The identity's hash. A request looks its key up several times, and the hash of a proxy's address takes time.
     hash: u64,
 }
 
+/// The properties of a request and of its client that decide the version of HTTP.
+#[derive(Clone, Copy)]
+pub(in crate::client) struct Protocol {
+    pub(in crate::client) is_upgrade: bool,
+    pub(in crate::client) is_http2_only: bool,
+}
+
 /// Hashes with keys of this process, so that no stranger can choose names whose hashes are equal.
 static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The parts of a key that are compared.
-type Identity<'k> = (&'k Route, Option<&'k Origin>, bool, Option<&'k TlsConfig>);
+type Identity<'k> = (
+    &'k Route,
+    Option<&'k Origin>,
+    bool,
+    Option<&'k TlsServerName>,
+    Option<&'k TlsConfig>,
+);
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
@@ -102,7 +118,8 @@ impl Key {
     pub(in crate::client) fn new(
         route: &Route,
         uri: &Uri,
-        upgrade: bool,
+        protocol: Protocol,
+        server_name: Option<&TlsServerName>,
         settings: &Arc<Shared>,
     ) -> Result<Self, TargetError> {
         let origin = match route {
@@ -111,7 +128,10 @@ impl Key {
         };
         let mut key = Self {
             route: route.clone(),
-            http1_only: upgrade && origin.as_ref().is_some_and(Origin::is_tls),
+            http1_only: protocol.is_upgrade && (protocol.is_http2_only || origin.as_ref().is_some_and(Origin::is_tls)),
+            server_name: server_name
+                .filter(|_| origin.as_ref().is_some_and(Origin::is_tls))
+                .cloned(),
             origin,
             settings: settings.clone(),
             hash: 0,
@@ -130,7 +150,8 @@ impl Key {
     }
 
     fn identity(&self) -> Identity<'_> {
-        (&self.route, self.origin.as_ref(), self.http1_only, self.proxy_tls())
+        let (origin, server_name) = (self.origin.as_ref(), self.server_name.as_ref());
+        (&self.route, origin, self.http1_only, server_name, self.proxy_tls())
     }
 
     /// Returns the TLS settings for the proxy, if it speaks TLS.

@@ -167,6 +167,8 @@ impl Drop for Lease {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        let pool = self.pool.clone();
+        let _runtime = pool.enter();
         let is_unused = matches!(self.progress, Progress::Unused);
         match (&connection.sender, self.progress) {
             (Sender::Http1(_), Progress::Unused) => self.pool.checkin(&self.key, connection, true),
