@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Target(TargetError),
     Purpose(PurposeError),
     Connect(ConnectError),
+    /// The proxy asks for credentials.
+    Refused(ConnectError),
     /// TLS to the target, or the HTTP handshake with the peer.
     Handshake {
         what: &'static str,
@@ -110,7 +112,8 @@ impl ClientError {
         !self.was_sent && !may_be_processed
     }
 
-    /// Returns true if there was no connection to send the request on.
+    /// Returns true if there was no connection to the target to send the request on. This includes a proxy that refused
+    /// to forward the request without credentials.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         !matches!(
@@ -136,7 +139,7 @@ impl ClientError {
         match &*self.failure {
             Failure::Target(_) | Failure::Purpose(_) | Failure::NoRuntime => false,
             Failure::Timeout | Failure::NoneFree { .. } | Failure::Aborted => true,
-            Failure::Connect(error) => error.is_transient(),
+            Failure::Connect(error) | Failure::Refused(error) => error.is_transient(),
             Failure::Handshake { error, .. } => match ConnectError::find(&**error) {
                 Some(error) => error.is_transient(),
                 None => find::<rustls::Error>(&**error).is_none(),
@@ -173,6 +176,7 @@ impl fmt::Display for ClientError {
             Failure::Target(error) => error.fmt(f),
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
+            Failure::Refused(_) => f.write_str("the proxy did not forward the request"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
@@ -205,7 +209,7 @@ impl fmt::Debug for ClientError {
 impl StdError for ClientError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.failure {
-            Failure::Connect(error) => Some(error),
+            Failure::Connect(error) | Failure::Refused(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
             Failure::Target(_)

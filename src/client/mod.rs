@@ -80,11 +80,12 @@ use self::{
 };
 use crate::{
     config::ProxyConfig,
+    connector::deadline::Deadline,
     decide::Subject,
-    error::{BoxError, ConfigError},
+    error::{BODY_PATIENCE, BoxError, ConfigError, MAX_BODY},
     layer::Shared,
     route::Route,
-    service::prepare,
+    service::{Asking, prepare},
     target::{Target, TargetError},
     trace::RequestSpan,
 };
@@ -327,6 +328,7 @@ impl Inner {
             is_http2_only: self.is_http2_only,
         };
         let server_name = request.extensions().get::<TlsServerName>().cloned();
+        let asking = Asking::new(settings.auth_errors.unwrap_or(true), &route, target.uri());
         let mut repeats = Repeats::default();
         let mut waited = Duration::ZERO;
         loop {
@@ -341,6 +343,12 @@ impl Inner {
                 Ok(mut response) => {
                     // The response has come: the copy of the request is not needed any more.
                     drop(spare);
+                    if let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) {
+                        let (parts, body) = response.into_parts();
+                        let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
+                        let body = ClientBody::new(body, Some(lease)).first(MAX_BODY, patience).await;
+                        return Err(ClientError::new(Failure::Refused(asking.error(parts, &body))));
+                    }
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }

@@ -27,6 +27,7 @@ mod connect;
 mod connect_response;
 mod denied;
 mod no_proxy_entry;
+mod refusal;
 mod setting_name;
 
 #[cfg(feature = "client")]
@@ -42,8 +43,9 @@ pub use self::{
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
-    connect_response::{ResponseParts, X_SQUID_ERROR},
+    connect_response::ResponseParts,
     denied::DenyReason,
+    refusal::{BODY_PATIENCE, MAX_BODY, redact, refusal},
 };
 pub use crate::target::TargetError;
 
