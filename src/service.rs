@@ -37,7 +37,7 @@ use tower_service::Service;
 
 use crate::{
     decide::Subject,
-    error::BoxError,
+    error::{BoxError, ConnectError},
     host::HostPort,
     layer::Proxy,
     route::Route,
@@ -73,6 +73,7 @@ where
             Ok::<_, BoxError>(route)
         });
         match prepared {
+            Ok(Route::Unusable(error)) => ResponseFuture::failed(ConnectError::unusable(error).into()),
             Ok(route) => {
                 let told = shared.route_extension.then_some(route);
                 if let Some(route) = &told {
@@ -105,7 +106,7 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
                 }
             }
         }
-        Route::Direct | Route::Tunnel(_) => {
+        Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => {
             let headers = request.headers_mut();
             headers.remove(PROXY_CONNECTION);
             if headers.remove(header::PROXY_AUTHORIZATION).is_some() {

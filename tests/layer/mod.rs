@@ -9,6 +9,7 @@ mod heads;
 mod modules;
 mod order;
 mod proxy_tls;
+mod raw;
 mod request;
 mod secrets;
 mod statics;
