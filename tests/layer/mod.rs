@@ -11,5 +11,6 @@ mod order;
 mod proxy_tls;
 mod raw;
 mod request;
+mod request_target;
 mod secrets;
 mod statics;
