@@ -4,6 +4,10 @@
 //! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
 //! dialling.
 //!
+//! It fails a request with `Connection: upgrade` whose route is to forward, because a proxy does not pass an upgrade on;
+//! see [`ProxyLayer`](crate::ProxyLayer). For a service that writes a request's URI as it is given, it also writes the
+//! [request-target](crate::ProxyLayer::with_request_target_form).
+//!
 //! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
 //!
 //! ```
@@ -32,7 +36,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode, Uri, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -41,7 +45,8 @@ use crate::{
     decide::Subject,
     error::{BoxError, ConnectError, ResponseParts, Stage, redact, refusal},
     host::HostPort,
-    layer::Proxy,
+    layer::{Proxy, Shared},
+    request_target::RequestTarget,
     route::Route,
     target::{Target, TargetError, with_authority},
     trace,
@@ -64,17 +69,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &self.shared;
-        let prepared = prepare(&mut request, |request, target| {
-            let subject = Subject {
-                target,
-                extensions: request.extensions(),
-                // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
-                needs_tunnel: false,
-            };
-            let (route, _) = shared.config.route_request(None, &subject)?;
-            Ok::<_, BoxError>(route)
-        });
-        match prepared {
+        match prepare_for(shared, &mut request) {
             Ok(route) => {
                 let asking = Asking::new(shared.auth_errors.unwrap_or(false), &route, request.uri());
                 let told = shared.route_extension.then_some(route);
@@ -140,6 +135,42 @@ impl Asking {
     }
 }
 
+/// Chooses the route of a request, and prepares the request for it.
+fn prepare_for<B>(shared: &Shared, request: &mut Request<B>) -> Result<Route, BoxError> {
+    let route = prepare(request, |request, target| {
+        let subject = Subject {
+            target,
+            extensions: request.extensions(),
+            // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
+            needs_tunnel: false,
+        };
+        let (route, _) = shared.config.route_request(None, &subject)?;
+        match &route {
+            Route::Unusable(error) => Err(ConnectError::unusable(error.clone()).to(target.authority()).into()),
+            Route::Forward(proxy) if asks_for_upgrade(request.headers()) => Err(ConnectError::needs_tunnel()
+                .through(proxy)
+                .to(target.authority())
+                .into()),
+            _ => Ok::<_, BoxError>(route),
+        }
+    })?;
+    if shared.request_target_form && request.version() != Version::HTTP_2 {
+        RequestTarget::new(request)?.address_http1(request, &route)?;
+    }
+    Ok(route)
+}
+
+/// Returns true if the request asks for another protocol on its connection (RFC 9110 7.8).
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let is_option = |value: &HeaderValue| {
+        let options = value.to_str().unwrap_or_default().split(',');
+        options
+            .map(str::trim)
+            .any(|option| option.eq_ignore_ascii_case("upgrade"))
+    };
+    headers.contains_key(header::UPGRADE) && headers.get_all(header::CONNECTION).iter().any(is_option)
+}
+
 /// Prepares a request for the route that is chosen for it.
 pub(crate) fn prepare<B, E: From<TargetError>>(
     request: &mut Request<B>,
@@ -160,7 +191,7 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
                 }
             }
         }
-        Route::Direct | Route::Tunnel(_) => {
+        Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => {
             let headers = request.headers_mut();
             headers.remove(PROXY_CONNECTION);
             if headers.remove(header::PROXY_AUTHORIZATION).is_some() {

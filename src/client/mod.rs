@@ -41,7 +41,6 @@ mod pool;
 mod reload;
 mod repeat;
 mod request_body;
-mod request_target;
 mod server_name;
 
 use std::{
@@ -76,7 +75,6 @@ use self::{
     reload::Settings,
     repeat::{Repeats, Spare},
     request_body::RequestBody,
-    request_target::RequestTarget,
 };
 use crate::{
     config::ProxyConfig,
@@ -84,6 +82,7 @@ use crate::{
     decide::Subject,
     error::{BODY_PATIENCE, BoxError, ConfigError, MAX_BODY},
     layer::Shared,
+    request_target::RequestTarget,
     route::Route,
     service::{Asking, prepare},
     target::{Target, TargetError},

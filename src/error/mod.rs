@@ -29,6 +29,7 @@ mod denied;
 mod no_proxy_entry;
 mod refusal;
 mod setting_name;
+mod unusable;
 
 #[cfg(feature = "client")]
 pub(crate) use self::connect::find;
@@ -39,6 +40,7 @@ pub use self::{
     denied::DeniedError,
     no_proxy_entry::EntryError,
     setting_name::SettingName,
+    unusable::UnusableProxy,
 };
 pub(crate) use self::{
     config::Problem,

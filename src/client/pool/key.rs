@@ -124,7 +124,7 @@ impl Key {
     ) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
-            Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => Some(Origin::new(uri)?),
         };
         let mut key = Self {
             route: route.clone(),
@@ -145,7 +145,7 @@ impl Key {
     pub(super) fn share(&self, uri: &Uri) -> Share {
         match self.route {
             Route::Forward(_) => HASHES.hash_one((uri.scheme(), uri.authority())).max(1),
-            Route::Direct | Route::Tunnel(_) => 0,
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => 0,
         }
     }
 
