@@ -4,7 +4,8 @@
 //! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
 //! dialling.
 //!
-//! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
+//! A [`Destination`](crate::route::Destination) in the request's extensions takes precedence over the settings; see
+//! [`route`](crate::route).
 //!
 //! ```
 //! # use http::Request;
@@ -69,8 +70,7 @@ where
                 // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
                 is_upgrade: false,
             };
-            let (route, _) = shared.config.route_request(None, &subject)?;
-            Ok::<_, BoxError>(route)
+            shared.config.route_request(None, &subject).map(|(route, _)| route)
         });
         match prepared {
             Ok(route) => {

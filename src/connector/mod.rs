@@ -62,7 +62,7 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
-pub use crate::error::ConnectResponse;
+pub use crate::{error::ConnectResponse, route::Destination};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 use crate::{
@@ -91,19 +91,6 @@ impl<S: Connector> Service<Uri> for Proxy<S> {
         };
         self.call(Destination { uri, route })
     }
-}
-
-/// A target and the route to it.
-///
-/// It is for clients that choose a route per request, for instance in an outer layer (see [`route`](crate::route)), and
-/// that keep the connections of different routes apart. A connector that is called with a `Uri` decides by its
-/// settings.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The target: scheme and authority.
-    pub uri: Uri,
-    /// The route to it.
-    pub route: Route,
 }
 
 impl<S: Connector> Service<Destination> for Proxy<S> {
