@@ -10,11 +10,10 @@
 //! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does not.
 //!
 //! ```
-//! # use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 //! # use tower::{Layer, Service, ServiceExt};
-//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::Destination};
+//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::{Destination, HappyEyeballs}};
 //! # async fn run(proxy: ProxyLayer) -> Result<(), ConnectError> {
-//! let mut connector = proxy.layer(HttpConnector::new());
+//! let mut connector = proxy.layer(HappyEyeballs::default());
 //! let uri = http::Uri::from_static("http://example.com/");
 //! let stream = connector.call(Destination { uri, route: Route::Direct }).await?;
 //! assert_eq!(stream.route(), &Route::Direct);
@@ -39,6 +38,7 @@ mod tunnel;
 #[cfg(feature = "tls")]
 use std::io;
 use std::{
+    any::TypeId,
     fmt::Write as _,
     sync::Arc,
     task::{Context, Poll},
@@ -46,6 +46,7 @@ use std::{
 
 use http::Uri;
 use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
 pub(crate) use self::dial::DialTarget;
@@ -62,7 +63,6 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
-pub use crate::{error::ConnectResponse, route::Destination};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 use crate::{
@@ -74,6 +74,10 @@ use crate::{
     target::{Target, TargetError},
     trace,
 };
+pub use crate::{error::ConnectResponse, route::Destination};
+
+/// The stream of a connector that speaks nothing but TCP.
+type Tcp = <HttpConnector as Service<Uri>>::Response;
 
 impl<S: Connector> Service<Uri> for Proxy<S> {
     type Response = ProxyStream<S::Stream>;
@@ -115,9 +119,10 @@ impl<S: Connector> Proxy<S> {
     ) -> Result<ConnectFuture<S::Future, S::Stream>, TargetError> {
         let target = Target::try_from(&uri)?;
         let route = decide::safe(route, &target);
+        let awaited = Awaited::of(&target, &route, TypeId::of::<S::Stream>() == TypeId::of::<Tcp>());
         let Some(proxy) = route.proxy() else {
             let uri = target.uri_to_dial(&uri)?.unwrap_or(uri);
-            return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
+            return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri, awaited));
         };
         if target.port().is_none() {
             return Err(TargetError::new("no port, and the scheme has no default port"));
@@ -131,6 +136,7 @@ impl<S: Connector> Proxy<S> {
             authority,
             deadline: Deadline::after(self.shared.connect_timeout),
             route,
+            awaited,
         };
         let dial = self.inner.dial_proxy(connection.proxy.dial_uri().clone());
         let dial = async move { dial.await.map_err(|error| Failure::dial(error.into())) };
@@ -145,6 +151,7 @@ struct ProxyConnection {
     proxy: ProxyServer,
     authority: String,
     deadline: Deadline,
+    awaited: Awaited,
 }
 
 impl ProxyConnection {
@@ -152,7 +159,7 @@ impl ProxyConnection {
     where
         T: Read + Write + Unpin,
     {
-        self.steps(dial).await.map_err(|(stage, failure)| {
+        let stream = self.steps(dial).await.map_err(|(stage, failure)| {
             let error = ConnectError::new(stage, failure).through(&self.proxy);
             let error = match self.is_for_any_target() {
                 true => error,
@@ -160,7 +167,8 @@ impl ProxyConnection {
             };
             trace::connect_failed(&error);
             error
-        })
+        })?;
+        Ok(stream.awaiting(self.awaited))
     }
 
     /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
@@ -186,12 +194,7 @@ impl ProxyConnection {
                 };
                 let opened = tunnel::open(io, &request, self.deadline).await;
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
-                let stream = ProxyStream::tunnel(io, self.route.clone(), response, early);
-                Ok(stream.awaiting(Awaited::AsWritten(self.authority.as_str().into())))
-            }
-            // Within TLS to the proxy, the peer is known to speak it.
-            Route::Forward(_) if !self.proxy.is_tls() => {
-                Ok(ProxyStream::forward(io, self.route.clone()).awaiting(Awaited::Http))
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
             }
             Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
         }

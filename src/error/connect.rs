@@ -42,6 +42,8 @@ pub enum Stage {
     Tls,
     /// Asking the proxy for a tunnel, up to the first bytes of TLS in it. Nothing of the request itself was sent.
     Tunnel,
+    /// Writing the first bytes on the new connection. They are not what it is for, so none of them was sent.
+    FirstWrite,
 }
 
 /// The kind of failure of a [`ConnectError`].
@@ -81,6 +83,12 @@ pub enum ConnectErrorKind {
     /// The proxy opened the tunnel, and HTTP came through it in answer to TLS: the proxy answered in the target's place,
     /// for instance with a block page, or the target does not speak TLS on this port.
     NotTls,
+    /// The client wrote something other than TLS on a connection to an `https` or `wss` target. Nothing of it was sent.
+    /// The stack has no TLS connector around the layer; see [`ProxyLayer`](crate::ProxyLayer#tls-to-the-target-goes-outside).
+    Cleartext,
+    /// The client wrote HTTP/2 (gRPC, for instance) or TLS on a forward route, where a proxy takes requests of HTTP/1
+    /// only. Nothing of it was sent; see [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
+    NeedsTunnel,
     /// Dialling, TLS and CONNECT together exceeded the deadline.
     Timeout,
 }
@@ -91,6 +99,8 @@ pub(crate) enum Failure {
     Target(TargetError),
     Denied(DeniedError),
     Dial(BoxError),
+    /// The inner connector takes `http` only.
+    HttpOnly(BoxError),
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     Tls(io::Error),
     Io(io::Error),
@@ -102,6 +112,10 @@ pub(crate) enum Failure {
     InvalidHead(InvalidHead),
     /// HTTP came through the tunnel in answer to TLS.
     NotTls,
+    /// The client wrote something other than TLS to a target that TLS is to hide it from.
+    Cleartext,
+    /// The client wrote this protocol on a forward route.
+    NeedsTunnel(&'static str),
     Timeout(Duration),
 }
 
@@ -182,7 +196,7 @@ impl ConnectError {
             Failure::Denied(_) => Kind::Denied,
             Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
             Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
-            Failure::Dial(_) => Kind::Dial,
+            Failure::Dial(_) | Failure::HttpOnly(_) => Kind::Dial,
             Failure::Tls(_) => Kind::Tls,
             Failure::Io(_) => Kind::Io,
             Failure::Refused { response, .. } if response.is_auth() => Kind::AuthenticationRequired,
@@ -192,6 +206,8 @@ impl ConnectError {
             Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Field | InvalidHead::Tls) => Kind::NotHttp,
             Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
             Failure::NotTls => Kind::NotTls,
+            Failure::Cleartext => Kind::Cleartext,
+            Failure::NeedsTunnel(_) => Kind::NeedsTunnel,
             Failure::Timeout(_) => Kind::Timeout,
         }
     }
@@ -199,13 +215,13 @@ impl ConnectError {
     /// Returns true if the connection failed before any byte of the request was sent. Repeating the request is then
     /// safe, whatever its method is.
     ///
-    /// This holds for every error of this type: a connector runs before its client writes the request, and CONNECT
-    /// carries no part of the request. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
+    /// This holds for every error of this type: a connector runs before its client writes the request, CONNECT carries no
+    /// part of the request, and first bytes that are refused do not leave. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
     /// such promise. [`is_transient`](Self::is_transient) tells whether a retry can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
-            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel => true,
+            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel | Stage::FirstWrite => true,
         }
     }
 
@@ -214,11 +230,18 @@ impl ConnectError {
     ///
     /// These failures are not transient: a URI without a host, an address that a policy denies, a certificate that does
     /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
-    /// credentials can lock an account), a response that is not HTTP, and HTTP in the place of TLS.
+    /// credentials can lock an account), a response that is not HTTP, HTTP in the place of TLS, and a stack of connectors
+    /// that cannot work ([`Cleartext`](ConnectErrorKind::Cleartext), [`NeedsTunnel`](ConnectErrorKind::NeedsTunnel), a
+    /// connector for `http` alone).
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
-            Failure::Target(_) | Failure::Denied(_) | Failure::NotTls => false,
+            Failure::Target(_)
+            | Failure::Denied(_)
+            | Failure::HttpOnly(_)
+            | Failure::NotTls
+            | Failure::Cleartext
+            | Failure::NeedsTunnel(_) => false,
             Failure::Timeout(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
@@ -313,10 +336,18 @@ impl Failure {
             },
             Err(error) => match find::<DeniedError>(&*error) {
                 Some(denied) => Self::Denied(denied.clone()),
+                None if is_http_only(&*error) => Self::HttpOnly(error),
                 None => Self::Dial(error),
             },
         }
     }
+}
+
+/// Returns true for an `HttpConnector`'s refusal of every scheme but `http`, which `enforce_http(false)` ends. The error's
+/// type is private.
+fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .any(|error| error.to_string() == "invalid URL, scheme is not http")
 }
 
 /// Walks the chain of sources. `io::Error::source` skips the error that it carries, so that error is checked first.
@@ -357,6 +388,10 @@ impl fmt::Display for ConnectError {
             Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) if inner.proxy.is_some() => f.write_str("connecting to the proxy failed"),
             Failure::Dial(_) => f.write_str("connecting failed"),
+            Failure::HttpOnly(_) => f.write_str(
+                "the connector under the layer connects to `http` targets only: use `connector::HappyEyeballs::default()` \
+                 in its place, or call `enforce_http(false)` on the `HttpConnector`",
+            ),
             Failure::Tls(_) if self.is_certificate() => f.write_str("the certificate does not verify"),
             Failure::Tls(_) => write!(f, "the TLS handshake failed{TLS_HINT}"),
             Failure::Io(_) => f.write_str("the connection broke during CONNECT"),
@@ -396,11 +431,21 @@ impl fmt::Display for ConnectError {
                 "HTTP came through the tunnel in answer to TLS: the proxy answered in the target's place (with a block \
                  page?), or the target does not speak TLS on this port",
             ),
+            Failure::Cleartext => f.write_str(
+                "cleartext was written to an `https` or `wss` target, and nothing of it was sent: there is no TLS \
+                 connector around the layer (one inside, `Proxy<HttpsConnector<..>>`, does not count); use \
+                 `ProxyLayer::https_connector`, or put the TLS connector outside, `HttpsConnector<Proxy<..>>`",
+            ),
+            Failure::NeedsTunnel(protocol) => write!(
+                f,
+                "{protocol} was written on a forward route, and nothing of it was sent: a proxy forwards requests of \
+                 HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
+            ),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting to the proxy",
                     Stage::Tls => "the TLS handshake",
-                    Stage::Tunnel => "waiting for the response to CONNECT",
+                    Stage::Tunnel | Stage::FirstWrite => "waiting for the response to CONNECT",
                 };
                 write!(f, "{doing} took longer than {after:?}")?;
                 match inner.stage {
@@ -426,13 +471,15 @@ impl fmt::Debug for ConnectError {
 impl StdError for ConnectError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.failure {
-            Failure::Dial(error) => Some(&**error),
+            Failure::Dial(error) | Failure::HttpOnly(error) => Some(&**error),
             Failure::Tls(error) | Failure::Io(error) => Some(error),
             Failure::Target(_)
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)
             | Failure::NotTls
+            | Failure::Cleartext
+            | Failure::NeedsTunnel(_)
             | Failure::Timeout(_) => None,
         }
     }
