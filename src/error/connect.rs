@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
+#[cfg(feature = "tls")]
+use super::CertificateError;
 use super::{BoxError, ConnectResponse, DeniedError, TargetError};
 use crate::auth::Challenge;
 
@@ -60,7 +62,8 @@ pub enum ConnectErrorKind {
     Denied,
     /// The inner connector could not connect.
     Dial,
-    /// A certificate did not verify: the proxy's, or the target's in an inner connector.
+    /// A certificate did not verify: the proxy's, or the target's in an inner connector. `CertificateError::find` has the
+    /// issuer.
     Certificate,
     /// A TLS handshake failed for another reason.
     Tls,
@@ -273,6 +276,15 @@ impl ConnectError {
         false
     }
 
+    /// Returns the fault of the proxy's certificate.
+    #[cfg(feature = "tls")]
+    fn certificate(&self) -> Option<&CertificateError> {
+        match &self.0.failure {
+            Failure::Tls(error) => CertificateError::find(error),
+            _ => None,
+        }
+    }
+
     #[cfg(feature = "tls")]
     fn tls_error(&self) -> Option<&rustls::Error> {
         match &self.0.failure {
@@ -350,19 +362,30 @@ fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
         .any(|error| error.to_string() == "invalid URL, scheme is not http")
 }
 
-/// Walks the chain of sources. `io::Error::source` skips the error that it carries, so that error is checked first.
-fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+/// Walks the chain of sources.
+pub(super) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
+        next = carried(error).or_else(|| error.source());
     }
     None
+}
+
+/// Returns the error that another carries and that its `source` skips.
+fn carried<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    #[cfg(feature = "tls")]
+    if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = error.downcast_ref() {
+        return Some(&*other.0);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(certificate) = error.downcast_ref().and_then(ConnectError::certificate) {
+        return Some(certificate);
+    }
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(inner)
 }
 
 /// The usual cause of a TLS handshake that fails.
@@ -392,7 +415,11 @@ impl fmt::Display for ConnectError {
                 "the connector under the layer connects to `http` targets only: use `connector::HappyEyeballs::default()` \
                  in its place, or call `enforce_http(false)` on the `HttpConnector`",
             ),
-            Failure::Tls(_) if self.is_certificate() => f.write_str("the certificate does not verify"),
+            #[cfg(feature = "tls")]
+            Failure::Tls(_) if self.is_certificate() => match self.certificate() {
+                Some(certificate) => certificate.fmt(f),
+                None => f.write_str("the certificate does not verify"),
+            },
             Failure::Tls(_) => write!(f, "the TLS handshake failed{TLS_HINT}"),
             Failure::Io(_) => f.write_str("the connection broke during CONNECT"),
             Failure::Refused {
@@ -472,7 +499,15 @@ impl StdError for ConnectError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.failure {
             Failure::Dial(error) | Failure::HttpOnly(error) => Some(&**error),
-            Failure::Tls(error) | Failure::Io(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Failure::Tls(error) => match self.certificate() {
+                // Its text is a part of this error's.
+                Some(certificate) => certificate.source(),
+                None => Some(error),
+            },
+            #[cfg(not(feature = "tls"))]
+            Failure::Tls(error) => Some(error),
+            Failure::Io(error) => Some(error),
             Failure::Target(_)
             | Failure::Denied(_)
             | Failure::Refused { .. }

@@ -1,6 +1,7 @@
 //! The layer around a service and around a connector, and the promises of its types and errors. One file per promise.
 
 mod addresses;
+mod certificates;
 mod connector;
 mod errors;
 mod first_bytes;
