@@ -433,6 +433,11 @@ async fn fetch_names_the_roots_that_it_used() {
         let trusted = fetch(&args, &[("SSL_CERT_FILE", &both)]).await;
         assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
 
+        let empty = fetch(&args, &[("SSL_CERT_FILE", "/no.pem")]).await;
+        assert_eq!(empty.status.code(), Some(5), "{empty:?}");
+        let part = "the root certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be used";
+        assert!(stderr(&empty).contains(part), "{empty:?}");
+
         let system = fetch(&args, &[]).await;
         assert_eq!(system.status.code(), Some(60), "{system:?}");
         let text = stderr(&system);

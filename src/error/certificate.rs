@@ -199,19 +199,26 @@ impl Trust {
         }
     }
 
+    /// Returns true if variables name other roots than the operating system's.
+    pub(crate) fn is_of_variables(&self) -> bool {
+        self.system
+            .as_ref()
+            .is_some_and(|variables| variables.iter().any(Option::is_some))
+    }
+
     /// Says where to add a root.
     fn advice(&self) -> &'static str {
         match &self.system {
             None => "with `TlsConfigBuilder::add_root_pem`",
-            Some([None, None]) if READS_VARIABLES => {
-                "to the operating system's, name a file of roots in SSL_CERT_FILE, or call \
-                 `TlsConfigBuilder::add_root_pem`"
-            }
-            Some([None, None]) => "to the operating system's, or call `TlsConfigBuilder::add_root_pem`",
-            Some(_) => {
+            Some(_) if self.is_of_variables() => {
                 "there (the operating system's roots are not used while these variables are set), or call \
                  `TlsConfigBuilder::add_root_pem`"
             }
+            Some(_) if READS_VARIABLES => {
+                "to the operating system's, name a file of roots in SSL_CERT_FILE, or call \
+                 `TlsConfigBuilder::add_root_pem`"
+            }
+            Some(_) => "to the operating system's, or call `TlsConfigBuilder::add_root_pem`",
         }
     }
 }

@@ -216,6 +216,11 @@ impl TlsConfigBuilder {
                     verifier: Arc::new(verifier),
                     trust,
                 })),
+                Err(error) if trust.is_of_variables() => Err(ConfigError::tls(
+                    "the root certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be used (no other roots of the \
+                     operating system are, while they are set)",
+                    error,
+                )),
                 Err(error) => Err(ConfigError::tls(
                     "the operating system's root certificates cannot be used (is `ca-certificates` installed?)",
                     error,
