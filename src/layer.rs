@@ -67,6 +67,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// client half, a redirect would carry the first target's `Proxy-Authorization` to the next: tower-http's default policy
 /// removes it where a redirect leads to another origin, but its `Limited` alone, or a policy of your own, does not.
 ///
+/// # Upgrades (WebSocket)
+///
+/// A proxy that forwards drops `Upgrade` (RFC 9110 7.6.1), and the origin answers as if nobody had asked. The client half
+/// therefore fails a request with `Connection: upgrade` on a forward route, before it is sent, with
+/// [`ConnectErrorKind::NeedsTunnel`](crate::error::ConnectErrorKind::NeedsTunnel). (`Client` makes a tunnel for it.)
+/// Around hyper-util's client:
+///
+/// - Set [`with_always_tunnel`](ProxyLayer::with_always_tunnel), so that `http` and `ws` targets are tunnelled like
+///   `https` and `wss`. Not every proxy permits CONNECT to their ports.
+/// - Offer HTTP/1.1 alone in TLS to targets, as `ProxyLayer::https_connector` does: HTTP/2 has no `Upgrade`.
+///
+/// `hyper::upgrade::on` then returns the upgraded stream of the response.
+///
 /// # The connector inside
 ///
 /// [`HappyEyeballs::default`](crate::connector::HappyEyeballs) connects to targets and proxies as this crate does itself. An
@@ -87,6 +100,9 @@ pub(crate) struct Shared {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connect_headers: HeaderMap,
     pub(crate) route_extension: bool,
+    /// `None` for the default, which differs: see [`ProxyLayer::with_auth_errors`].
+    pub(crate) auth_errors: Option<bool>,
+    pub(crate) request_target_form: bool,
     /// Only a [`Client`](crate::Client) has a policy: other pools would mix up the connections of different routes.
     #[cfg(feature = "client")]
     pub(crate) purposes: Option<PurposePolicy>,
@@ -112,6 +128,8 @@ impl ProxyLayer {
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 connect_headers: HeaderMap::new(),
                 route_extension: true,
+                auth_errors: None,
+                request_target_form: false,
                 #[cfg(feature = "client")]
                 purposes: None,
             }),
@@ -157,6 +175,62 @@ impl ProxyLayer {
     #[must_use]
     pub fn with_route_extension(mut self, extension: bool) -> Self {
         Arc::make_mut(&mut self.shared).route_extension = extension;
+        self
+    }
+
+    /// Sets whether a forwarded request that a proxy answers with 407 (Proxy Authentication Required) fails with a
+    /// [`ConnectError`](crate::ConnectError), as a tunnel does: true by default in a [`Client`](crate::Client), false
+    /// around other clients, which return the response.
+    ///
+    /// A server that returns responses to its own callers would ask them for the proxy's password, and a retry layer
+    /// would try the wrong one again. The error names the proxy and what it asks for, the same for `http` and `https`.
+    /// Around other clients, its [`response`](crate::ConnectError::response) has no body.
+    #[must_use]
+    pub fn with_auth_errors(mut self, errors: bool) -> Self {
+        Arc::make_mut(&mut self.shared).auth_errors = Some(errors);
+        self
+    }
+
+    /// Sets whether the layer around an HTTP service writes the request-target in the form that the route requires, and
+    /// `Host` if it is missing (RFC 9112 3.2); false by default.
+    ///
+    /// It is for a service that writes the URI as it is given: hyper's `client::conn`, or one of your own. hyper-util's
+    /// client and `Client` write the target themselves, and hyper-util's needs the whole URI to connect.
+    ///
+    /// | request | direct, tunnel | forward |
+    /// |---|---|---|
+    /// | any | origin-form: `/path?query` | absolute-form: `http://host/path?query` |
+    /// | `OPTIONS` with the path `*` | asterisk-form: `*` | an error, because `http::Uri` is always written with a path |
+    /// | `CONNECT` | authority-form: `host:port` | authority-form |
+    ///
+    /// User information and the scheme's own port are removed from the URI. A `Host` of the caller's own stays; more than
+    /// one, or one that is not a host, is an error. A request whose version is HTTP/2 is left as it is, because it needs
+    /// scheme and authority.
+    ///
+    /// The service has a connection to the target, or to the proxy that forwards, for instance from the
+    /// [connector](crate::connector) half:
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::Request;
+    /// # use http_body_util::Empty;
+    /// # use hyper::client::conn::http1;
+    /// # use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+    /// # use tower_outbound_proxy::{ProxyLayer, connector::HappyEyeballs};
+    /// # async fn run() -> Result<(), BoxError> {
+    /// let proxy = ProxyLayer::from_env()?.with_request_target_form(true);
+    /// let request = Request::get("http://example.com/path").body(Empty::<Bytes>::new())?;
+    ///
+    /// let stream = proxy.layer(HappyEyeballs::default()).call(request.uri().clone()).await?;
+    /// let (mut sender, connection) = http1::handshake(stream).await?;
+    /// tokio::spawn(connection);
+    /// let response = proxy.layer(service_fn(|request| sender.send_request(request))).oneshot(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_request_target_form(mut self, write: bool) -> Self {
+        Arc::make_mut(&mut self.shared).request_target_form = write;
         self
     }
 
@@ -213,6 +287,7 @@ impl fmt::Debug for Shared {
             .field("connect_timeout", &self.connect_timeout)
             .field("connect_headers", &self.connect_headers.keys().collect::<Vec<_>>())
             .field("route_extension", &self.route_extension)
+            .field("request_target_form", &self.request_target_form)
             .finish_non_exhaustive()
     }
 }

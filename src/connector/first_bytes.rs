@@ -72,15 +72,17 @@ pub(super) enum Awaited {
 
 impl Awaited {
     /// Returns the protocol on a client's connection to a target by this route. On a direct route, only bytes that are
-    /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself.
+    /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself. A tunnel to a target of
+    /// any other scheme may carry any protocol.
     pub(super) fn of(target: &Target<'_>, route: &Route, is_tcp: bool) -> Self {
         let is_tls = matches!(target.scheme(), Scheme::Https | Scheme::Wss);
         let authority = || target.authority().to_string().into_boxed_str();
         match route {
             Route::Direct if is_tls && is_tcp => Self::TlsWritten(authority()),
-            Route::Direct => Self::Any,
+            Route::Direct | Route::Unusable(_) => Self::Any,
             Route::Forward(_) => Self::RequestWritten,
             Route::Tunnel(_) if is_tls => Self::TlsWritten(authority()),
+            Route::Tunnel(_) if target.scheme() == Scheme::Other => Self::Any,
             Route::Tunnel(_) => Self::AsWritten(authority()),
         }
     }
@@ -99,8 +101,8 @@ impl Awaited {
     pub(super) fn check_write(&self, first: &FirstWrite, proxy: Option<&ProxyServer>) -> io::Result<()> {
         let (failure, target) = match (self, first.bytes()) {
             (Self::TlsWritten(target), [byte, ..]) if *byte != HANDSHAKE => (Failure::Cleartext, Some(target)),
-            (Self::RequestWritten, [HANDSHAKE, ..]) => (Failure::NeedsTunnel("TLS"), None),
-            (Self::RequestWritten, bytes) if is_http2(bytes) => (Failure::NeedsTunnel("HTTP/2"), None),
+            (Self::RequestWritten, [HANDSHAKE, ..]) => (Failure::NotHttp1("TLS"), None),
+            (Self::RequestWritten, bytes) if is_http2(bytes) => (Failure::NotHttp1("HTTP/2"), None),
             _ => return Ok(()),
         };
         let mut error = ConnectError::new(Stage::FirstWrite, failure);

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 #[cfg(feature = "tls")]
 use super::CertificateError;
-use super::{BoxError, ConnectResponse, DeniedError, TargetError};
+use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxy};
 use crate::auth::Challenge;
 
 /// A connection that could not be made.
@@ -36,7 +36,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Reading the target from the URI. Nothing was dialled.
+    /// Reading the target from the URI, and deciding its route. Nothing was dialled.
     Target,
     /// Dialling, by the inner connector: the target on a direct route, otherwise the proxy.
     Dial,
@@ -46,6 +46,8 @@ pub enum Stage {
     Tunnel,
     /// Writing the first bytes on the new connection. They are not what it is for, so none of them was sent.
     FirstWrite,
+    /// Asking the proxy to forward a request, which it refused to do without credentials (407).
+    Forward,
 }
 
 /// The kind of failure of a [`ConnectError`].
@@ -57,6 +59,13 @@ pub enum Stage {
 pub enum ConnectErrorKind {
     /// The URI names no host to reach; [`target_error`](ConnectError::target_error) has the reason.
     Target,
+    /// The setting that should name the target's proxy cannot be used; see
+    /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
+    UnusableProxy,
+    /// The route is a proxy that forwards requests of HTTP/1, and does not pass on the upgrade that the request asks for,
+    /// or HTTP/2 (gRPC, for instance) or TLS that the client wrote. Nothing was sent; see
+    /// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
+    NeedsTunnel,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
     /// reason. Nothing was dialled.
     Denied,
@@ -89,9 +98,6 @@ pub enum ConnectErrorKind {
     /// The client wrote something other than TLS on a connection to an `https` or `wss` target. Nothing of it was sent.
     /// The stack has no TLS connector around the layer; see [`ProxyLayer`](crate::ProxyLayer#tls-to-the-target-goes-outside).
     Cleartext,
-    /// The client wrote HTTP/2 (gRPC, for instance) or TLS on a forward route, where a proxy takes requests of HTTP/1
-    /// only. Nothing of it was sent; see [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
-    NeedsTunnel,
     /// Dialling, TLS and CONNECT together exceeded the deadline.
     Timeout,
 }
@@ -100,6 +106,9 @@ pub enum ConnectErrorKind {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
+    UnusableProxy(UnusableProxy),
+    /// An upgrade on a forward route.
+    NeedsTunnel,
     Denied(DeniedError),
     Dial(BoxError),
     /// The inner connector takes `http` only.
@@ -118,7 +127,7 @@ pub(crate) enum Failure {
     /// The client wrote something other than TLS to a target that TLS is to hide it from.
     Cleartext,
     /// The client wrote this protocol on a forward route.
-    NeedsTunnel(&'static str),
+    NotHttp1(&'static str),
     Timeout(Duration),
 }
 
@@ -156,6 +165,14 @@ impl ConnectError {
 
     pub(crate) fn target(error: TargetError) -> Self {
         Self::new(Stage::Target, Failure::Target(error))
+    }
+
+    pub(crate) fn unusable(error: UnusableProxy) -> Self {
+        Self::new(Stage::Target, Failure::UnusableProxy(error))
+    }
+
+    pub(crate) fn needs_tunnel() -> Self {
+        Self::new(Stage::Target, Failure::NeedsTunnel)
     }
 
     pub(crate) fn denied_by(denied: DeniedError) -> Self {
@@ -196,6 +213,8 @@ impl ConnectError {
         use ConnectErrorKind as Kind;
         match &self.0.failure {
             Failure::Target(_) => Kind::Target,
+            Failure::UnusableProxy(_) => Kind::UnusableProxy,
+            Failure::NeedsTunnel | Failure::NotHttp1(_) => Kind::NeedsTunnel,
             Failure::Denied(_) => Kind::Denied,
             Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
             Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
@@ -210,7 +229,6 @@ impl ConnectError {
             Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
             Failure::NotTls => Kind::NotTls,
             Failure::Cleartext => Kind::Cleartext,
-            Failure::NeedsTunnel(_) => Kind::NeedsTunnel,
             Failure::Timeout(_) => Kind::Timeout,
         }
     }
@@ -219,19 +237,20 @@ impl ConnectError {
     /// safe, whatever its method is.
     ///
     /// This holds for every error of this type: a connector runs before its client writes the request, CONNECT carries no
-    /// part of the request, and first bytes that are refused do not leave. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
+    /// part of the request, a proxy that asks for credentials does not forward it, and first bytes that are refused do not
+    /// leave. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
     /// such promise. [`is_transient`](Self::is_transient) tells whether a retry can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
-            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel | Stage::FirstWrite => true,
+            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel | Stage::FirstWrite | Stage::Forward => true,
         }
     }
 
     /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// These failures are not transient: a URI without a host, an address that a policy denies, a certificate that does
+    /// These failures are not transient: a URI without a host, a setting that cannot be used, an upgrade that cannot be forwarded, an address that a policy denies, a certificate that does
     /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
     /// credentials can lock an account), a response that is not HTTP, HTTP in the place of TLS, and a stack of connectors
     /// that cannot work ([`Cleartext`](ConnectErrorKind::Cleartext), [`NeedsTunnel`](ConnectErrorKind::NeedsTunnel), a
@@ -240,11 +259,13 @@ impl ConnectError {
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
             Failure::Target(_)
+            | Failure::UnusableProxy(_)
+            | Failure::NeedsTunnel
+            | Failure::NotHttp1(_)
             | Failure::Denied(_)
             | Failure::HttpOnly(_)
             | Failure::NotTls
-            | Failure::Cleartext
-            | Failure::NeedsTunnel(_) => false,
+            | Failure::Cleartext => false,
             Failure::Timeout(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
@@ -363,7 +384,7 @@ fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Walks the chain of sources.
-pub(super) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
@@ -408,6 +429,11 @@ impl fmt::Display for ConnectError {
         }
         match &inner.failure {
             Failure::Target(_) => Ok(()),
+            Failure::UnusableProxy(error) => write!(f, "no connection, since the proxy cannot be used: {error}"),
+            Failure::NeedsTunnel => f.write_str(
+                "the request asks for an upgrade (to WebSocket, for instance), which a proxy that forwards does not pass \
+                 on: set `always_tunnel`, so that http targets are reached through a tunnel",
+            ),
             Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) if inner.proxy.is_some() => f.write_str("connecting to the proxy failed"),
             Failure::Dial(_) => f.write_str("connecting failed"),
@@ -427,7 +453,11 @@ impl fmt::Display for ConnectError {
                 challenges,
                 authorized,
             } => {
-                write!(f, "the tunnel was refused: {response}")?;
+                let refused = match inner.stage {
+                    Stage::Forward => "request",
+                    _ => "tunnel",
+                };
+                write!(f, "the {refused} was refused: {response}")?;
                 if response.is_auth() {
                     match challenges.split_first() {
                         None => f.write_str("; the proxy offers no authentication scheme")?,
@@ -463,7 +493,7 @@ impl fmt::Display for ConnectError {
                  connector around the layer (one inside, `Proxy<HttpsConnector<..>>`, does not count); use \
                  `ProxyLayer::https_connector`, or put the TLS connector outside, `HttpsConnector<Proxy<..>>`",
             ),
-            Failure::NeedsTunnel(protocol) => write!(
+            Failure::NotHttp1(protocol) => write!(
                 f,
                 "{protocol} was written on a forward route, and nothing of it was sent: a proxy forwards requests of \
                  HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
@@ -472,7 +502,7 @@ impl fmt::Display for ConnectError {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting to the proxy",
                     Stage::Tls => "the TLS handshake",
-                    Stage::Tunnel | Stage::FirstWrite => "waiting for the response to CONNECT",
+                    Stage::Tunnel | Stage::FirstWrite | Stage::Forward => "waiting for the response to CONNECT",
                 };
                 write!(f, "{doing} took longer than {after:?}")?;
                 match inner.stage {
@@ -509,12 +539,14 @@ impl StdError for ConnectError {
             Failure::Tls(error) => Some(error),
             Failure::Io(error) => Some(error),
             Failure::Target(_)
+            | Failure::UnusableProxy(_)
+            | Failure::NeedsTunnel
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)
             | Failure::NotTls
             | Failure::Cleartext
-            | Failure::NeedsTunnel(_)
+            | Failure::NotHttp1(_)
             | Failure::Timeout(_) => None,
         }
     }

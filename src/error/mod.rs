@@ -30,12 +30,16 @@ mod connect;
 mod connect_response;
 mod denied;
 mod no_proxy_entry;
+mod refusal;
 mod setting_name;
+mod unusable;
 
 #[cfg(feature = "tls")]
 pub use self::certificate::CertificateError;
 #[cfg(feature = "tls")]
 pub(crate) use self::certificate::{Fault, Trust};
+#[cfg(feature = "client")]
+pub(crate) use self::connect::find;
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},
@@ -43,12 +47,14 @@ pub use self::{
     denied::DeniedError,
     no_proxy_entry::EntryError,
     setting_name::SettingName,
+    unusable::UnusableProxy,
 };
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
-    connect_response::{ResponseParts, X_SQUID_ERROR},
+    connect_response::ResponseParts,
     denied::DenyReason,
+    refusal::{BODY_PATIENCE, MAX_BODY, redact, refusal},
 };
 pub use crate::target::TargetError;
 

@@ -49,13 +49,7 @@ async fn by_proxy(identity: &Identity, trust: &TlsConfig) -> String {
     );
     let text = error.to_string();
     let prefix = format!("proxy {}, to origin.test:443: ", proxy.url_with("user:***@"));
-    told(
-        &error,
-        &text
-            .strip_prefix(&prefix)
-            .unwrap_or_else(|| panic!("{text}"))
-            .to_owned(),
-    )
+    told(&error, text.strip_prefix(&prefix).unwrap_or_else(|| panic!("{text}")))
 }
 
 /// Checks what a program learns, and returns the text.
