@@ -70,7 +70,7 @@
 //!
 //! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. A
 //! tunnel that cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct
-//! connection, and no error, log or `Debug` output shows a password.
+//! connection or to cleartext, and no error, log or `Debug` output shows a password.
 //!
 //! # Features
 //!
