@@ -246,7 +246,7 @@ impl ProxyConnection {
         let handshake = async {
             let tls = match self.shared.config.tls() {
                 Some(tls) => tls.clone(),
-                // The settings name no `https://` proxy. This one came with a `Destination`.
+                // This proxy came with a `Destination`, or is for other schemes alone.
                 None => TlsConfig::platform().map_err(|error| Failure::Tls(io::Error::other(error)))?,
             };
             // This crate speaks HTTP/1.1 to proxies, so it offers nothing else.
