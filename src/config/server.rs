@@ -24,7 +24,8 @@ use crate::{
 /// | host | DNS name (Unicode becomes its A-label), IPv4, `[IPv6]` |
 /// | port | 1 to 65535; 1080 if there is none (see [`DefaultPort`]) |
 ///
-/// `Display` and `Debug` show the user name, never the password:
+/// `Display` and `Debug` show the user name, never the password, which only
+/// [`url_with_password`](Self::url_with_password) discloses:
 ///
 /// ```
 /// # use tower_outbound_proxy::ProxyServer;
@@ -129,6 +130,37 @@ impl ProxyServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.0.scheme.as_str(), self.authority())
+    }
+
+    /// Returns the address with the user name and the **password**, percent-encoded, for a library that takes a proxy's URL
+    /// in place of a connector.
+    ///
+    /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log.
+    /// [`FromStr`](#impl-FromStr-for-ProxyServer) reads the same server from it.
+    ///
+    /// ```
+    /// # use tower_outbound_proxy::ProxyServer;
+    /// let proxy: ProxyServer = "user:pass%40word@proxy.example".parse()?;
+    /// assert_eq!(proxy.url_with_password(), "http://user:pass%40word@proxy.example:1080");
+    /// assert_eq!(proxy.url_with_password().parse::<ProxyServer>()?, proxy);
+    /// # Ok::<_, tower_outbound_proxy::ConfigError>(())
+    /// ```
+    ///
+    /// | library | place of the URL | decides by target |
+    /// |---|---|---|
+    /// | reqwest | the closure of `Proxy::custom` | yes, with [`ProxyConfig::route`](crate::ProxyConfig::route) |
+    /// | ureq | `Proxy::new`, in `ConfigBuilder::proxy` | no: an agent for each route |
+    /// | AWS SDK | `ProxyConfig::all` of `aws-smithy-http-client` | no |
+    /// | kube | `Config::proxy_url` | no: a client has one API server |
+    ///
+    /// These libraries read the environment themselves unless they are given a proxy, or told to use none. The example
+    /// `examples/adapters/reqwest.rs` runs the first row. The AWS SDK and kube also take this crate's connector or
+    /// client, which is the better way: see `aws_s3.rs` and `kube.rs` there.
+    #[must_use]
+    pub fn url_with_password(&self) -> String {
+        let userinfo = self.credentials().map(Credentials::to_userinfo);
+        let (userinfo, at) = userinfo.as_deref().map_or(("", ""), |userinfo| (userinfo, "@"));
+        format!("{}://{userinfo}{at}{}", self.0.scheme.as_str(), self.authority())
     }
 
     fn authority(&self) -> HostPort<'_> {
