@@ -12,11 +12,11 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::time::timeout;
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
 use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, connector::Destination};
 use tower_outbound_proxy_lab::{ForwardProxy, Origin, connector};
 
@@ -53,12 +53,10 @@ async fn main() -> Result<(), BoxError> {
 
     let settings = config.clone();
     let decide = move |request| decide(settings.clone(), request);
-    let layer = ProxyLayer::new(config);
-    let dial = layer.layer(connector());
+    let layer = ProxyLayer::new(config).with_request_target_form(true);
     let service = ServiceBuilder::new()
         .layer(AsyncFilterLayer::new(decide))
-        .layer(layer)
-        .service(service_fn(move |request| send(dial.clone(), request)));
+        .service(service_fn(move |request| send(layer.clone(), request)));
 
     for (host, through_proxy) in [("intranet.test", 0), ("public.test", 1)] {
         let before = proxy.requests().len();
@@ -84,26 +82,15 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A minimal client. It opens a connection for each request, by the request's own route.
-async fn send<C>(mut dial: C, mut request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError>
-where
-    C: Service<Destination, Error: Into<BoxError>>,
-    C::Response: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
+/// A minimal client. It opens a connection for each request, by the request's own route. The layer around the connection
+/// writes the request-target and the credentials that the route requires.
+async fn send(layer: ProxyLayer, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError> {
     let uri = request.uri().clone();
-    let route = request
-        .extensions()
-        .get::<Route>()
-        .cloned()
-        .ok_or("no route was decided")?;
-    let host = uri.authority().ok_or("no host")?.as_str();
-    request.headers_mut().insert(header::HOST, HeaderValue::from_str(host)?);
-    if !matches!(route, Route::Forward(_)) {
-        // Only a proxy gets the whole URI.
-        *request.uri_mut() = Uri::from(uri.path_and_query().cloned().ok_or("no path")?);
-    }
-    let io = dial.ready().await.map_err(Into::into)?.call(Destination { uri, route });
-    let (mut sender, connection) = http1::handshake(io.await.map_err(Into::into)?).await?;
+    let route = request.extensions().get::<Route>().cloned();
+    let route = route.ok_or("no route was decided")?;
+    let io = layer.layer(connector()).oneshot(Destination { uri, route }).await?;
+    let (mut sender, connection) = http1::handshake(io).await?;
     tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
+    let connection = service_fn(|request| sender.send_request(request));
+    layer.layer(connection).oneshot(request).await
 }

@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connect_headers: HeaderMap,
     pub(crate) route_extension: bool,
+    pub(crate) request_target_form: bool,
     /// Only a [`Client`](crate::Client) has a policy: other pools would mix up the connections of different routes.
     #[cfg(feature = "client")]
     pub(crate) purposes: Option<PurposePolicy>,
@@ -105,6 +106,7 @@ impl ProxyLayer {
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 connect_headers: HeaderMap::new(),
                 route_extension: true,
+                request_target_form: false,
                 #[cfg(feature = "client")]
                 purposes: None,
             }),
@@ -150,6 +152,49 @@ impl ProxyLayer {
     #[must_use]
     pub fn with_route_extension(mut self, extension: bool) -> Self {
         Arc::make_mut(&mut self.shared).route_extension = extension;
+        self
+    }
+
+    /// Sets whether the layer around an HTTP service writes the request-target in the form that the route requires, and
+    /// `Host` if it is missing (RFC 9112 3.2); false by default.
+    ///
+    /// It is for a service that writes the URI as it is given: hyper's `client::conn`, or one of your own. hyper-util's
+    /// client and `Client` write the target themselves, and hyper-util's needs the whole URI to connect.
+    ///
+    /// | request | direct, tunnel | forward |
+    /// |---|---|---|
+    /// | any | origin-form: `/path?query` | absolute-form: `http://host/path?query` |
+    /// | `OPTIONS` with the path `*` | asterisk-form: `*` | an error, because `http::Uri` is always written with a path |
+    /// | `CONNECT` | authority-form: `host:port` | authority-form |
+    ///
+    /// User information and the scheme's own port are removed from the URI. A `Host` of the caller's own stays; more than
+    /// one, or one that is not a host, is an error. A request whose version is HTTP/2 is left as it is, because it needs
+    /// scheme and authority.
+    ///
+    /// The service has a connection to the target, or to the proxy that forwards, for instance from the
+    /// [connector](crate::connector) half:
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::Request;
+    /// # use http_body_util::Empty;
+    /// # use hyper::client::conn::http1;
+    /// # use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+    /// # use tower_outbound_proxy::{ProxyLayer, connector::HappyEyeballs};
+    /// # async fn run() -> Result<(), BoxError> {
+    /// let proxy = ProxyLayer::from_env()?.with_request_target_form(true);
+    /// let request = Request::get("http://example.com/path").body(Empty::<Bytes>::new())?;
+    ///
+    /// let stream = proxy.layer(HappyEyeballs::default()).call(request.uri().clone()).await?;
+    /// let (mut sender, connection) = http1::handshake(stream).await?;
+    /// tokio::spawn(connection);
+    /// let response = proxy.layer(service_fn(|request| sender.send_request(request))).oneshot(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_request_target_form(mut self, write: bool) -> Self {
+        Arc::make_mut(&mut self.shared).request_target_form = write;
         self
     }
 
@@ -206,6 +251,7 @@ impl fmt::Debug for Shared {
             .field("connect_timeout", &self.connect_timeout)
             .field("connect_headers", &self.connect_headers.keys().collect::<Vec<_>>())
             .field("route_extension", &self.route_extension)
+            .field("request_target_form", &self.request_target_form)
             .finish_non_exhaustive()
     }
 }

@@ -118,6 +118,7 @@ mod layer;
 pub mod no_proxy;
 pub mod purpose;
 mod redact;
+mod request_target;
 pub mod route;
 pub mod service;
 pub mod settings;

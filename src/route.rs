@@ -47,6 +47,7 @@ use std::fmt;
 
 use crate::{
     config::{ProxyServer, SettingName},
+    error::UnusableProxy,
     no_proxy::Entry,
     target::Scheme,
 };
@@ -65,26 +66,31 @@ pub enum Route {
     /// The request goes through a tunnel that the proxy opens on CONNECT (RFC 9110 9.3.6). Only the CONNECT carries the
     /// credentials.
     Tunnel(ProxyServer),
+    /// No connection is made, because the setting that should name the target's proxy cannot be used. Only
+    /// `ALL_PROXY` has this effect, for targets of other schemes than `http`, `https`, `ws` and `wss`, and only if it
+    /// applies to no others: a wrong setting is otherwise an error when it is read.
+    Unusable(UnusableProxy),
 }
 
 impl Route {
-    /// Returns the route's proxy, if there is one.
+    /// Returns the route's proxy, if there is one. [`Direct`](Self::Direct) and [`Unusable`](Self::Unusable) have none.
     #[must_use]
     pub fn proxy(&self) -> Option<&ProxyServer> {
         match self {
-            Self::Direct => None,
+            Self::Direct | Self::Unusable(_) => None,
             Self::Forward(proxy) | Self::Tunnel(proxy) => Some(proxy),
         }
     }
 }
 
-/// Writes `direct`, `forward through http://user:***@proxy:3128` or `tunnel through …`.
+/// Writes `direct`, `forward through http://user:***@proxy:3128`, `tunnel through …`, or `none: ` and the reason.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct => f.write_str("direct"),
             Self::Forward(proxy) => write!(f, "forward through {proxy}"),
             Self::Tunnel(proxy) => write!(f, "tunnel through {proxy}"),
+            Self::Unusable(error) => write!(f, "none: {error}"),
         }
     }
 }
@@ -205,7 +211,7 @@ pub enum Reason<'c> {
         /// The target's scheme.
         scheme: Scheme,
     },
-    /// Proxies do not apply to the target's scheme.
+    /// The dialect has no proxy for schemes other than `http`, `https`, `ws` and `wss`, and code sets none.
     Scheme,
     /// The application's policy is [`ProxyUse::Never`](crate::purpose::ProxyUse::Never) for the request's purpose.
     Never,
@@ -242,8 +248,11 @@ impl fmt::Display for Reason<'_> {
             Self::Loopback => {
                 f.write_str("the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)")
             }
+            Self::Unset { scheme: Scheme::Other } => {
+                f.write_str("no proxy is set for schemes other than http, https, ws and wss (ALL_PROXY sets one)")
+            }
             Self::Unset { scheme } => write!(f, "no proxy is set for {} targets", scheme.as_str()),
-            Self::Scheme => f.write_str("a proxy applies to http, https, ws and wss targets only"),
+            Self::Scheme => f.write_str("in this dialect a proxy applies to http, https, ws and wss targets only"),
             Self::Never => f.write_str("the policy says never for this purpose"),
             Self::Always { setting } => write!(f, "the policy says always for this purpose, and {setting} is set"),
             Self::OwnProxy => f.write_str("the policy names a proxy for this purpose, and nothing exempts the target"),

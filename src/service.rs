@@ -4,6 +4,9 @@
 //! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
 //! dialling.
 //!
+//! For a service that writes a request's URI as it is given, it also writes the
+//! [request-target](crate::ProxyLayer::with_request_target_form).
+//!
 //! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
 //!
 //! ```
@@ -31,15 +34,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, Request, Response, Uri, header};
+use http::{HeaderName, Request, Response, Uri, Version, header};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
     decide::Subject,
-    error::BoxError,
+    error::{BoxError, ConnectError},
     host::HostPort,
-    layer::Proxy,
+    layer::{Proxy, Shared},
+    request_target::RequestTarget,
     route::Route,
     target::{Target, TargetError, with_authority},
     trace,
@@ -62,17 +66,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &self.shared;
-        let prepared = prepare(&mut request, |request, target| {
-            let subject = Subject {
-                target,
-                extensions: request.extensions(),
-                // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
-                is_upgrade: false,
-            };
-            let (route, _) = shared.config.route_request(None, &subject)?;
-            Ok::<_, BoxError>(route)
-        });
-        match prepared {
+        match prepare_for(shared, &mut request) {
             Ok(route) => {
                 let told = shared.route_extension.then_some(route);
                 if let Some(route) = &told {
@@ -83,6 +77,27 @@ where
             Err(error) => ResponseFuture::failed(error),
         }
     }
+}
+
+/// Chooses the route of a request, and prepares the request for it.
+fn prepare_for<B>(shared: &Shared, request: &mut Request<B>) -> Result<Route, BoxError> {
+    let route = prepare(request, |request, target| {
+        let subject = Subject {
+            target,
+            extensions: request.extensions(),
+            // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
+            is_upgrade: false,
+        };
+        let (route, _) = shared.config.route_request(None, &subject)?;
+        match &route {
+            Route::Unusable(error) => Err(ConnectError::unusable(error.clone()).to(target.authority()).into()),
+            _ => Ok::<_, BoxError>(route),
+        }
+    })?;
+    if shared.request_target_form && request.version() != Version::HTTP_2 {
+        RequestTarget::new(request)?.address_http1(request, &route)?;
+    }
+    Ok(route)
 }
 
 /// Prepares a request for the route that is chosen for it.
@@ -105,7 +120,7 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
                 }
             }
         }
-        Route::Direct | Route::Tunnel(_) => {
+        Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => {
             let headers = request.headers_mut();
             headers.remove(PROXY_CONNECTION);
             if headers.remove(header::PROXY_AUTHORIZATION).is_some() {

@@ -54,7 +54,7 @@ pub enum Scheme {
     Ws,
     /// `wss`: WebSocket over TLS.
     Wss,
-    /// Any other scheme. Its targets are always reached directly.
+    /// Any other scheme (`postgres`, `tcp`). Only the proxy of `ALL_PROXY` is for its targets, and always by a tunnel.
     Other,
 }
 
@@ -176,6 +176,23 @@ impl<'a> Target<'a> {
             upper_case: false,
             ..*self
         }
+    }
+
+    /// Creates a target of any other scheme. The host may be an IPv6 address without brackets, and contain Unicode.
+    pub(crate) fn of_host_port(host: &str, port: u16) -> Result<Target<'static>, TargetError> {
+        let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+        let host = match is_bare_ipv6 {
+            true => format!("[{host}]"),
+            false => ascii_host(host)?,
+        };
+        if port == 0 {
+            return Err(TargetError::new("the port is 0"));
+        }
+        let target = Target::new(Scheme::Other, Cow::Owned(host), Some(port));
+        target.map_err(|error| match is_bare_ipv6 {
+            true => TargetError::new("the host contains a `:` and is not an IPv6 address"),
+            false => error,
+        })
     }
 
     /// Creates a target from a host alone, as a resolver receives it.
@@ -319,16 +336,19 @@ impl FromStr for Target<'static> {
         let scheme = scheme.ok_or(TargetError::new("no scheme (expected an absolute URL)"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
-        let host = if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
-            host.to_owned()
-        } else {
-            let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
-            idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL)
-                .map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?
-                .into_owned()
-        };
-        Self::new(Scheme::new(scheme), Cow::Owned(host), port)
+        Self::new(Scheme::new(scheme), Cow::Owned(ascii_host(host)?), port)
     }
+}
+
+/// Returns the host with A-labels in place of Unicode.
+fn ascii_host(host: &str) -> Result<String, TargetError> {
+    if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
+        return Ok(host.to_owned());
+    }
+    let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
+    let ascii = idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL);
+    let ascii = ascii.map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?;
+    Ok(ascii.into_owned())
 }
 
 /// A URI that does not identify a target.

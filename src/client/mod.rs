@@ -41,7 +41,6 @@ mod pool;
 mod reload;
 mod repeat;
 mod request_body;
-mod request_target;
 
 use std::{
     fmt,
@@ -71,13 +70,13 @@ use self::{
     reload::Settings,
     repeat::{Repeats, Spare},
     request_body::RequestBody,
-    request_target::RequestTarget,
 };
 use crate::{
     config::ProxyConfig,
     decide::Subject,
     error::{BoxError, ConfigError},
     layer::Shared,
+    request_target::RequestTarget,
     route::Route,
     service::prepare,
     target::{Target, TargetError},

@@ -44,7 +44,7 @@ use crate::no_proxy::{Bypass, NoProxy};
 use crate::tls::TlsConfig;
 pub use crate::{
     dialect::{DefaultPort, Dialect},
-    error::{ConfigError, SettingName},
+    error::{ConfigError, SettingName, UnusableProxy},
 };
 
 /// The proxies, and the targets that are reached directly.
@@ -54,6 +54,8 @@ pub use crate::{
 pub struct ProxyConfig {
     pub(crate) http: Option<Setting<ProxyServer>>,
     pub(crate) https: Option<Setting<ProxyServer>>,
+    /// The proxy for targets of other schemes. If it is used for no other target, a wrong value is no error at once.
+    pub(crate) all: Option<Result<Setting<ProxyServer>, UnusableProxy>>,
     pub(crate) no_proxy: Setting<NoProxy>,
     pub(crate) bypass: Option<Predicate>,
     pub(crate) rules: Vec<Rule>,
@@ -150,6 +152,14 @@ impl ProxyConfig {
         self.https.as_ref().map(|setting| &setting.value)
     }
 
+    /// Returns the proxy for targets of all other schemes (`postgres`, `tcp`), and for `http` and `https` if these have
+    /// none of their own. `None` if it is not set or cannot be used.
+    #[must_use]
+    pub fn all(&self) -> Option<&ProxyServer> {
+        let setting = self.all.as_ref()?.as_ref().ok();
+        setting.map(|setting| &setting.value)
+    }
+
     /// Returns the list of targets that are reached directly.
     #[must_use]
     pub fn no_proxy(&self) -> &NoProxy {
@@ -185,7 +195,7 @@ impl ProxyConfig {
     /// Returns every proxy that the settings name.
     #[cfg(feature = "client")]
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
-        let settings = [self.http(), self.https()].into_iter().flatten();
+        let settings = [self.http(), self.https(), self.all()].into_iter().flatten();
         let proxies = settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()));
         #[cfg(feature = "serde")]
         let proxies = proxies.chain(self.by_domain.proxies().iter().map(|domains| &domains.proxy));
@@ -219,11 +229,26 @@ impl ProxyConfig {
         if let Some(name) = self.first_tls_proxy() {
             let tls = TlsConfig::platform().map_err(|error| error.in_setting(&name))?;
             self.tls = Some(tls);
+        } else if let Some(Ok(setting)) = self
+            .all
+            .as_ref()
+            .filter(|_| self.all().is_some_and(ProxyServer::is_tls))
+        {
+            match TlsConfig::platform() {
+                Ok(tls) => self.tls = Some(tls),
+                Err(error) => {
+                    let unusable = UnusableProxy::new(&error.in_setting(&setting.name));
+                    self.warnings.push(Warning::UnusableProxy {
+                        error: unusable.clone(),
+                    });
+                    self.all = Some(Err(unusable));
+                }
+            }
         }
         Ok(self)
     }
 
-    /// Returns the setting that names the first `https://` proxy.
+    /// Returns the setting that names the first `https://` proxy, apart from one for other schemes alone.
     fn first_tls_proxy(&self) -> Option<SettingName> {
         let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
         if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {

@@ -4,6 +4,7 @@
 //! with the proxy's address. It then speaks TLS to the proxy and opens a tunnel with CONNECT, as the route requires.
 //!
 //! - A client that takes connectors passes a `Uri`, and the settings decide its route.
+//! - A program that speaks another protocol than HTTP calls [`Proxy::tunnel`].
 //! - A client that decides routes itself passes a [`Destination`].
 //! - The connection is a [`ProxyStream`], which knows its route and the proxy's response.
 //! - A [`Split`] of two connectors dials targets with one and proxies with the other.
@@ -21,6 +22,29 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Any protocol
+//!
+//! [`Proxy::tunnel`] connects to a host and port for a protocol that is not HTTP: Postgres, redis, SMTP, ssh, NATS. The
+//! route follows the settings (`NO_PROXY`, `ALL_PROXY`), and a proxy is asked for a tunnel. The stream is one of tokio's,
+//! for any library that takes a stream.
+//!
+//! ```
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # use tower::{BoxError, Layer};
+//! # use tower_outbound_proxy::{ProxyLayer, connector::HappyEyeballs};
+//! # async fn run() -> Result<(), BoxError> {
+//! let mut proxy = ProxyLayer::from_env()?.layer(HappyEyeballs::default());
+//! let mut redis = proxy.tunnel("cache.example", 6379).await?;
+//! redis.write_all(b"PING\r\n").await?;
+//! let mut pong = [0; 7];
+//! redis.read_exact(&mut pong).await?;
+//! assert_eq!(&pong, b"+PONG\r\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A URI of any other scheme (`tcp://host:port`) is the same for a client that calls the connector with URIs.
 
 pub(crate) mod deadline;
 mod dial;
@@ -31,6 +55,7 @@ mod happy_eyeballs;
 mod https;
 mod inner;
 mod race;
+mod raw;
 mod stream;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -71,7 +96,7 @@ use crate::{
     error::{ConnectError, Failure, Stage},
     layer::{Proxy, Shared},
     route::Route,
-    target::{Target, TargetError},
+    target::{Scheme, Target, TargetError},
     trace,
 };
 
@@ -116,24 +141,36 @@ impl<S: Connector> Service<Destination> for Proxy<S> {
     }
 
     fn call(&mut self, destination: Destination) -> Self::Future {
-        self.connect(destination)
-            .unwrap_or_else(|error| ConnectFuture::failed(ConnectError::target(error)))
+        let Destination { uri, route } = destination;
+        let connecting = match Target::try_from(&uri) {
+            Ok(target) => self.connect(&target, uri.clone(), route),
+            Err(error) => Err(ConnectError::target(error)),
+        };
+        connecting.unwrap_or_else(ConnectFuture::failed)
     }
 }
 
 impl<S: Connector> Proxy<S> {
+    /// Connects to a target, which a direct connector knows by this URI.
     fn connect(
         &mut self,
-        Destination { uri, route }: Destination,
-    ) -> Result<ConnectFuture<S::Future, S::Stream>, TargetError> {
-        let target = Target::try_from(&uri)?;
-        let route = decide::safe(route, &target);
-        let Some(proxy) = route.proxy() else {
-            let uri = target.uri_to_dial(&uri)?.unwrap_or(uri);
-            return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
+        target: &Target<'_>,
+        uri: Uri,
+        route: Route,
+    ) -> Result<ConnectFuture<S::Future, S::Stream>, ConnectError> {
+        let route = decide::safe(route, target);
+        let proxy = match &route {
+            Route::Direct => {
+                let uri = target.uri_to_dial(&uri).map_err(ConnectError::target)?.unwrap_or(uri);
+                return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
+            }
+            Route::Forward(proxy) | Route::Tunnel(proxy) => proxy,
+            Route::Unusable(error) => return Err(ConnectError::unusable(error.clone()).to(target.authority())),
         };
         if target.port().is_none() {
-            return Err(TargetError::new("no port, and the scheme has no default port"));
+            let error =
+                TargetError::new("no port to ask the proxy for (name it in the URI: its scheme has no default)");
+            return Err(ConnectError::target(error));
         }
         let mut authority = String::with_capacity(target.written().len() + "[]:65535".len());
         // Writing to a string cannot fail.
@@ -142,6 +179,7 @@ impl<S: Connector> Proxy<S> {
             shared: self.shared.clone(),
             proxy: proxy.clone(),
             authority,
+            is_raw: target.scheme() == Scheme::Other,
             deadline: Deadline::after(self.shared.connect_timeout),
             route,
         };
@@ -157,6 +195,8 @@ struct ProxyConnection {
     route: Route,
     proxy: ProxyServer,
     authority: String,
+    /// True for a tunnel that may carry any protocol.
+    is_raw: bool,
     deadline: Deadline,
 }
 
@@ -200,13 +240,16 @@ impl ProxyConnection {
                 let opened = tunnel::open(io, &request, self.deadline).await;
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
                 let stream = ProxyStream::tunnel(io, self.route.clone(), response, early);
-                Ok(stream.awaiting(Awaited::AsWritten(self.authority.as_str().into())))
+                Ok(stream.awaiting(match self.is_raw {
+                    true => Awaited::Any,
+                    false => Awaited::AsWritten(self.authority.as_str().into()),
+                }))
             }
             // Within TLS to the proxy, the peer is known to speak it.
             Route::Forward(_) if !self.proxy.is_tls() => {
                 Ok(ProxyStream::forward(io, self.route.clone()).awaiting(Awaited::Http))
             }
-            Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
+            Route::Forward(_) | Route::Direct | Route::Unusable(_) => Ok(ProxyStream::forward(io, self.route.clone())),
         }
     }
 

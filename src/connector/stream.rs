@@ -22,6 +22,8 @@ use crate::{error::ConnectResponse, route::Route};
 /// Its metadata ([`Connection::connected`]) consists of the inner connection's, the [`Route`] and, for a tunnel, the
 /// proxy's [`ConnectResponse`]. hyper-util's client puts the last two into the extensions of every response. On a
 /// forward route, the metadata tells hyper to send absolute-form.
+///
+/// It is a stream of hyper's ([`hyper::rt::Read`]) and of tokio's ([`tokio::io::AsyncRead`]).
 pub struct ProxyStream<T> {
     io: Io<T>,
     /// The tunnel's first bytes, which the proxy sent right after its response head.
@@ -88,11 +90,28 @@ impl<T> ProxyStream<T> {
     }
 }
 
+impl<T> ProxyStream<T> {
+    /// Unwraps the inner connector's stream, and the bytes that were already received from the tunnel and come before
+    /// all others.
+    ///
+    /// # Errors
+    ///
+    /// Returns the stream as it is if the connection to the proxy is encrypted. The inner stream then carries that TLS
+    /// and not the tunnel.
+    pub fn into_inner(self) -> Result<(T, Bytes), Self> {
+        match self.io {
+            Io::Plain(stream) => Ok((stream, self.early)),
+            #[cfg(feature = "tls")]
+            Io::Tls(_) => Err(self),
+        }
+    }
+}
+
 impl<T: Connection> Connection for ProxyStream<T> {
     fn connected(&self) -> Connected {
         let connected = self.get_ref().connected();
         match &self.route {
-            Route::Direct => connected.extra(self.route.clone()),
+            Route::Direct | Route::Unusable(_) => connected.extra(self.route.clone()),
             Route::Forward(_) => connected.proxy(true).extra(self.route.clone()),
             Route::Tunnel(_) => {
                 let connected = connected.extra(self.route.clone());

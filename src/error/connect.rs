@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
-use super::{BoxError, ConnectResponse, DeniedError, TargetError};
+use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxy};
 use crate::auth::Challenge;
 
 /// A connection that could not be made.
@@ -34,7 +34,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Reading the target from the URI. Nothing was dialled.
+    /// Reading the target from the URI, and deciding its route. Nothing was dialled.
     Target,
     /// Dialling, by the inner connector: the target on a direct route, otherwise the proxy.
     Dial,
@@ -53,6 +53,9 @@ pub enum Stage {
 pub enum ConnectErrorKind {
     /// The URI names no host to reach; [`target_error`](ConnectError::target_error) has the reason.
     Target,
+    /// The setting that should name the target's proxy cannot be used; see
+    /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
+    UnusableProxy,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
     /// reason. Nothing was dialled.
     Denied,
@@ -89,6 +92,7 @@ pub enum ConnectErrorKind {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
+    UnusableProxy(UnusableProxy),
     Denied(DeniedError),
     Dial(BoxError),
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
@@ -141,6 +145,10 @@ impl ConnectError {
         Self::new(Stage::Target, Failure::Target(error))
     }
 
+    pub(crate) fn unusable(error: UnusableProxy) -> Self {
+        Self::new(Stage::Target, Failure::UnusableProxy(error))
+    }
+
     pub(crate) fn denied_by(denied: DeniedError) -> Self {
         Self::new(Stage::Dial, Failure::Denied(denied))
     }
@@ -179,6 +187,7 @@ impl ConnectError {
         use ConnectErrorKind as Kind;
         match &self.0.failure {
             Failure::Target(_) => Kind::Target,
+            Failure::UnusableProxy(_) => Kind::UnusableProxy,
             Failure::Denied(_) => Kind::Denied,
             Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
             Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
@@ -212,13 +221,13 @@ impl ConnectError {
     /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// These failures are not transient: a URI without a host, an address that a policy denies, a certificate that does
+    /// These failures are not transient: a URI without a host, a setting that cannot be used, an address that a policy denies, a certificate that does
     /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
     /// credentials can lock an account), a response that is not HTTP, and HTTP in the place of TLS.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
-            Failure::Target(_) | Failure::Denied(_) | Failure::NotTls => false,
+            Failure::Target(_) | Failure::UnusableProxy(_) | Failure::Denied(_) | Failure::NotTls => false,
             Failure::Timeout(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
@@ -354,6 +363,7 @@ impl fmt::Display for ConnectError {
         }
         match &inner.failure {
             Failure::Target(_) => Ok(()),
+            Failure::UnusableProxy(error) => write!(f, "no connection, since the proxy cannot be used: {error}"),
             Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) if inner.proxy.is_some() => f.write_str("connecting to the proxy failed"),
             Failure::Dial(_) => f.write_str("connecting failed"),
@@ -429,6 +439,7 @@ impl StdError for ConnectError {
             Failure::Dial(error) => Some(&**error),
             Failure::Tls(error) | Failure::Io(error) => Some(error),
             Failure::Target(_)
+            | Failure::UnusableProxy(_)
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)

@@ -28,6 +28,7 @@ mod connect_response;
 mod denied;
 mod no_proxy_entry;
 mod setting_name;
+mod unusable;
 
 pub use self::{
     config::ConfigError,
@@ -36,6 +37,7 @@ pub use self::{
     denied::DeniedError,
     no_proxy_entry::EntryError,
     setting_name::SettingName,
+    unusable::UnusableProxy,
 };
 pub(crate) use self::{
     config::Problem,

@@ -60,7 +60,12 @@ fn each_scheme_has_its_variable() {
             "{vars:?}"
         );
         assert_eq!(route(&config, "wss://x.test/"), https, "{vars:?}");
-        assert_eq!(route(&config, "ftp://x.test/"), "direct", "{vars:?}");
+        let other = if vars.contains(&a) {
+            "tunnel http://a:1080"
+        } else {
+            "direct"
+        };
+        assert_eq!(route(&config, "ftp://x.test/"), other, "{vars:?}");
     }
 }
 

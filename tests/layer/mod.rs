@@ -9,6 +9,8 @@ mod heads;
 mod modules;
 mod order;
 mod proxy_tls;
+mod raw;
 mod request;
+mod request_target;
 mod secrets;
 mod statics;

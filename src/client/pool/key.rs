@@ -99,7 +99,7 @@ impl Key {
     ) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
-            Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => Some(Origin::new(uri)?),
         };
         Ok(Self {
             route: route.clone(),

@@ -51,7 +51,7 @@ impl Shares {
     pub(super) fn of(&self, key: &Key, uri: &Uri) -> Share {
         match key.route {
             Route::Forward(_) => self.0.hash_one((uri.scheme(), uri.authority())).max(1),
-            Route::Direct | Route::Tunnel(_) => 0,
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => 0,
         }
     }
 }
