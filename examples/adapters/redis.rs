@@ -7,7 +7,6 @@
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example redis
 //! ```
 
-use hyper_util::rt::TokioIo;
 use redis::{AsyncCommands, AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, aio::MultiplexedConnection};
 use tower::{BoxError, Layer};
 use tower_outbound_proxy::{Proxy, ProxyLayer, connector::Connector};
@@ -16,14 +15,14 @@ use tower_outbound_proxy_lab::connector;
 
 /// Connects by a URL such as `redis://:password@host:port/`. (A server passes
 /// `proxy_layer.layer(HappyEyeballs::default())`.)
-async fn connect<D: Connector>(proxy: Proxy<D>, url: &str) -> Result<MultiplexedConnection, BoxError> {
+async fn connect<D: Connector>(mut proxy: Proxy<D>, url: &str) -> Result<MultiplexedConnection, BoxError> {
     let info = url.into_connection_info()?;
     let ConnectionAddr::Tcp(host, port) = info.addr() else {
         return Err("only redis:// is shown here".into());
     };
-    let stream = tower::ServiceExt::oneshot(proxy, format!("https://{host}:{port}/").parse::<http::Uri>()?).await?;
+    let stream = proxy.tunnel(host, *port).await?;
     let options = AsyncConnectionConfig::new();
-    let connecting = MultiplexedConnection::new_with_config(info.redis_settings(), TokioIo::new(stream), options);
+    let connecting = MultiplexedConnection::new_with_config(info.redis_settings(), stream, options);
     let (connection, driver) = connecting.await?;
     tokio::spawn(driver);
     Ok(connection)

@@ -14,7 +14,7 @@ use tower_outbound_proxy::{ProxyConfig, ProxyServer};
 use tower_outbound_proxy_adapters::Outbound;
 use tower_outbound_proxy_lab::{Ca, Origin};
 
-/// Makes reqwest ask `config` for the proxy of each request.
+/// Makes reqwest ask `config` for the proxy of each request, in place of the environment.
 fn proxy(config: ProxyConfig) -> reqwest::Proxy {
     reqwest::Proxy::custom(move |url| match url.as_str().parse() {
         Ok(target) => config.route(&target).proxy().map(ProxyServer::url_with_password),

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use http::{StatusCode, Uri, header};
-use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -32,13 +31,13 @@ use tower_outbound_proxy::{
 use tower_outbound_proxy_adapters::Outbound;
 use tower_outbound_proxy_lab::{Ca, connector};
 
-type Socket<D> = WebSocketStream<MaybeTlsStream<TokioIo<ProxyStream<<D as Dial>::Stream>>>>;
+type Socket<D> = WebSocketStream<MaybeTlsStream<ProxyStream<<D as Dial>::Stream>>>;
 
 /// Opens a WebSocket. (A server passes `proxy_layer.layer(HappyEyeballs::default())`.)
 async fn open<D: Dial>(proxy: Proxy<D>, tls: Arc<ClientConfig>, url: &str) -> Result<Socket<D>, BoxError> {
     let stream = proxy.oneshot(url.parse::<Uri>()?).await?;
     let tls = Some(Connector::Rustls(tls));
-    let (socket, _) = client_async_tls_with_config(url, TokioIo::new(stream), None, tls).await?;
+    let (socket, _) = client_async_tls_with_config(url, stream, None, tls).await?;
     Ok(socket)
 }
 

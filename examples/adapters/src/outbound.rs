@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tower::BoxError;
 use tower_outbound_proxy::ProxyConfig;
 use tower_outbound_proxy_lab::{
-    ForwardProxy,
+    ForwardProxy, Request,
     servers::{RealProxy, Setup},
 };
 
@@ -78,51 +78,42 @@ impl Outbound {
     /// Other requests than these, or the password elsewhere than once in the head of each request.
     pub async fn expect<S: Into<String>>(&self, expected: impl IntoIterator<Item = S>) -> Result<(), BoxError> {
         let expected: BTreeSet<String> = expected.into_iter().map(Into::into).collect();
-        let complete = async {
-            while !expected.is_subset(&self.requests().into_iter().collect())
-                || self.passwords() != self.requests().len()
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let deadline = Instant::now() + PATIENCE;
+        let (seen, requests, passwords) = loop {
+            let (requests, passwords) = self.record();
+            let (count, seen) = (requests.len(), BTreeSet::from_iter(requests));
+            let complete = expected.is_subset(&seen) && count == passwords;
+            if complete || Instant::now() > deadline {
+                break (seen, count, passwords);
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        // If it is incomplete, the comparison says what is missing.
-        let _ = tokio::time::timeout(PATIENCE, complete).await;
-
-        let requests = self.requests();
-        let seen: BTreeSet<String> = requests.iter().cloned().collect();
         for request in &seen {
             println!("the proxy saw: {request}");
         }
         if seen != expected {
             return Err(format!("the proxy saw {seen:?} instead of {expected:?}").into());
         }
-        match self.passwords() {
-            passwords if passwords == requests.len() => Ok(()),
-            passwords => Err(format!("{} requests had {passwords} passwords", requests.len()).into()),
+        if requests != passwords {
+            return Err(format!("{requests} requests had {passwords} passwords").into());
         }
+        Ok(())
     }
 
-    /// Returns how often the password was received, inside of tunnels as well.
-    fn passwords(&self) -> usize {
-        match self {
-            Self::Lab(proxy) => String::from_utf8_lossy(&proxy.raw().concat()).matches(TOKEN).count(),
-            // Squid lets in nobody without it, and does not tell what was in a tunnel.
-            Self::Squid(_) => self.requests().len(),
-        }
-    }
-
-    fn requests(&self) -> Vec<String> {
+    /// Returns the requests so far, and how often the password was received, inside of tunnels as well.
+    fn record(&self) -> (Vec<String>, usize) {
         match self {
             Self::Lab(proxy) => {
-                let requests = proxy.requests();
-                requests
-                    .iter()
-                    .map(|one| format!("{} {}", one.method, one.target))
-                    .collect()
+                let passwords = String::from_utf8_lossy(&proxy.raw().concat()).matches(TOKEN).count();
+                let line = |request: &Request| format!("{} {}", request.method, request.target);
+                (proxy.requests().iter().map(line).collect(), passwords)
             }
+            // It let in nobody without the password, and does not tell what was in a tunnel.
             Self::Squid(proxy) => {
                 let line = |line: &String| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-                proxy.requests().iter().map(line).collect()
+                let requests: Vec<_> = proxy.requests().iter().map(line).collect();
+                let passwords = requests.len();
+                (requests, passwords)
             }
         }
     }
