@@ -62,6 +62,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Retry and redirect layers belong around the client half, so that each attempt gets its own decision. Inside the
 /// client half, a redirect would carry the first target's `Proxy-Authorization` to the next.
 ///
+/// # Upgrades (WebSocket)
+///
+/// A proxy that forwards drops `Upgrade` (RFC 9110 7.6.1), and the origin answers as if nobody had asked. The client half
+/// therefore fails a request with `Connection: upgrade` on a forward route, before it is sent, with
+/// [`ConnectErrorKind::NeedsTunnel`](crate::error::ConnectErrorKind::NeedsTunnel). (`Client` makes a tunnel for it.)
+/// Around hyper-util's client:
+///
+/// - Set [`with_always_tunnel`](ProxyLayer::with_always_tunnel), so that `http` and `ws` targets are tunnelled like
+///   `https` and `wss`. Not every proxy permits CONNECT to their ports.
+/// - Offer HTTP/1.1 alone in TLS to targets, as `ProxyLayer::https_connector` does: HTTP/2 has no `Upgrade`.
+///
+/// `hyper::upgrade::on` then returns the upgraded stream of the response.
+///
 /// # Names with several addresses
 ///
 /// An `HttpConnector` waits for each address of a family without a limit, so that one that never answers hides the

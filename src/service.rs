@@ -4,7 +4,8 @@
 //! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
 //! dialling.
 //!
-//! For a service that writes a request's URI as it is given, it also writes the
+//! It fails a request with `Connection: upgrade` whose route is to forward, because a proxy does not pass an upgrade on;
+//! see [`ProxyLayer`](crate::ProxyLayer). For a service that writes a request's URI as it is given, it also writes the
 //! [request-target](crate::ProxyLayer::with_request_target_form).
 //!
 //! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
@@ -34,7 +35,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, Request, Response, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -91,6 +92,10 @@ fn prepare_for<B>(shared: &Shared, request: &mut Request<B>) -> Result<Route, Bo
         let (route, _) = shared.config.route_request(None, &subject)?;
         match &route {
             Route::Unusable(error) => Err(ConnectError::unusable(error.clone()).to(target.authority()).into()),
+            Route::Forward(proxy) if asks_for_upgrade(request.headers()) => Err(ConnectError::needs_tunnel()
+                .through(proxy)
+                .to(target.authority())
+                .into()),
             _ => Ok::<_, BoxError>(route),
         }
     })?;
@@ -98,6 +103,17 @@ fn prepare_for<B>(shared: &Shared, request: &mut Request<B>) -> Result<Route, Bo
         RequestTarget::new(request)?.address_http1(request, &route)?;
     }
     Ok(route)
+}
+
+/// Returns true if the request asks for another protocol on its connection (RFC 9110 7.8).
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let is_option = |value: &HeaderValue| {
+        let options = value.to_str().unwrap_or_default().split(',');
+        options
+            .map(str::trim)
+            .any(|option| option.eq_ignore_ascii_case("upgrade"))
+    };
+    headers.contains_key(header::UPGRADE) && headers.get_all(header::CONNECTION).iter().any(is_option)
 }
 
 /// Prepares a request for the route that is chosen for it.

@@ -56,6 +56,8 @@ pub enum ConnectErrorKind {
     /// The setting that should name the target's proxy cannot be used; see
     /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
     UnusableProxy,
+    /// The request asks for an upgrade, and its route is a proxy that forwards and does not pass it on. Nothing was sent.
+    NeedsTunnel,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
     /// reason. Nothing was dialled.
     Denied,
@@ -93,6 +95,8 @@ pub enum ConnectErrorKind {
 pub(crate) enum Failure {
     Target(TargetError),
     UnusableProxy(UnusableProxy),
+    /// An upgrade on a forward route.
+    NeedsTunnel,
     Denied(DeniedError),
     Dial(BoxError),
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
@@ -149,6 +153,10 @@ impl ConnectError {
         Self::new(Stage::Target, Failure::UnusableProxy(error))
     }
 
+    pub(crate) fn needs_tunnel() -> Self {
+        Self::new(Stage::Target, Failure::NeedsTunnel)
+    }
+
     pub(crate) fn denied_by(denied: DeniedError) -> Self {
         Self::new(Stage::Dial, Failure::Denied(denied))
     }
@@ -188,6 +196,7 @@ impl ConnectError {
         match &self.0.failure {
             Failure::Target(_) => Kind::Target,
             Failure::UnusableProxy(_) => Kind::UnusableProxy,
+            Failure::NeedsTunnel => Kind::NeedsTunnel,
             Failure::Denied(_) => Kind::Denied,
             Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
             Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
@@ -221,13 +230,17 @@ impl ConnectError {
     /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// These failures are not transient: a URI without a host, a setting that cannot be used, an address that a policy denies, a certificate that does
+    /// These failures are not transient: a URI without a host, a setting that cannot be used, an upgrade that cannot be forwarded, an address that a policy denies, a certificate that does
     /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
     /// credentials can lock an account), a response that is not HTTP, and HTTP in the place of TLS.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
-            Failure::Target(_) | Failure::UnusableProxy(_) | Failure::Denied(_) | Failure::NotTls => false,
+            Failure::Target(_)
+            | Failure::UnusableProxy(_)
+            | Failure::NeedsTunnel
+            | Failure::Denied(_)
+            | Failure::NotTls => false,
             Failure::Timeout(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
@@ -364,6 +377,10 @@ impl fmt::Display for ConnectError {
         match &inner.failure {
             Failure::Target(_) => Ok(()),
             Failure::UnusableProxy(error) => write!(f, "no connection, since the proxy cannot be used: {error}"),
+            Failure::NeedsTunnel => f.write_str(
+                "the request asks for an upgrade (to WebSocket, for instance), which a proxy that forwards does not pass \
+                 on: set `always_tunnel`, so that http targets are reached through a tunnel",
+            ),
             Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) if inner.proxy.is_some() => f.write_str("connecting to the proxy failed"),
             Failure::Dial(_) => f.write_str("connecting failed"),
@@ -440,6 +457,7 @@ impl StdError for ConnectError {
             Failure::Tls(error) | Failure::Io(error) => Some(error),
             Failure::Target(_)
             | Failure::UnusableProxy(_)
+            | Failure::NeedsTunnel
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,6 +76,27 @@ async fn the_target_has_the_form_that_the_other_end_reads() {
         let got = heard(url, |_| Route::Direct, as_it_is).await;
         assert_eq!(got, [format!("GET {line} HTTP/1.1"), "a.test".to_owned()], "{url}");
     }
+}
+
+/// `OPTIONS *` (RFC 9112 3.2.4). A proxy would have to be asked with a URI without a path.
+#[tokio::test]
+async fn the_whole_server_can_be_asked_for_its_options_unless_a_proxy_forwards() {
+    let whole = |request: &mut Request<Full<Bytes>>| {
+        *request.method_mut() = Method::OPTIONS;
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static("*"));
+        *request.uri_mut() = Uri::from_parts(parts).unwrap();
+    };
+    let got = heard("http://a.test", |_| Route::Direct, whole).await;
+    assert_eq!(got, ["OPTIONS * HTTP/1.1", "a.test"]);
+    let server = ScriptedProxy::start([Step::send(OK)]).await;
+    let mut request = request("http://a.test");
+    whole(&mut request);
+    request.extensions_mut().insert(forward(&server.url()));
+    let error = send(&client(unproxied(), &Ca::new()), request).await.unwrap_err();
+    assert!(error.to_string().contains("`OPTIONS *` cannot be forwarded"), "{error}");
+    assert!(error.is_before_request());
+    assert_eq!(server.requests().len(), 0);
 }
 
 /// The caller's own `Host` is kept, once; its version is the connection's to say.

@@ -14,3 +14,4 @@ mod request;
 mod request_target;
 mod secrets;
 mod statics;
+mod upgrade;

@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
-use std::net::SocketAddr;
-
 use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_outbound_proxy::{
@@ -20,39 +18,7 @@ use tower_outbound_proxy::{
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Kind, Log, connector, within};
 use tracing::Level;
 
-use crate::common::{Handing, OK, Wire, connect, everything, layer};
-
-const GREETING: &str = "220 mail.test ESMTP\r\n";
-
-/// Starts a server that speaks first, answers one line in capital letters and closes.
-async fn shouting() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                client.write_all(GREETING.as_bytes()).await.unwrap();
-                let mut line = vec![0; 6];
-                client.read_exact(&mut line).await.unwrap();
-                line.make_ascii_uppercase();
-                client.write_all(&line).await.unwrap();
-            });
-        }
-    });
-    addr
-}
-
-/// Speaks with [`shouting`], as a library that takes any stream of tokio's does.
-async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
-    within(async {
-        let mut heard = vec![0; GREETING.len()];
-        stream.read_exact(&mut heard).await.unwrap();
-        stream.write_all(b"quit\r\n").await.unwrap();
-        stream.read_to_end(&mut heard).await.unwrap();
-        String::from_utf8(heard).unwrap()
-    })
-    .await
-}
+use crate::common::{GREETING, Handing, OK, Wire, connect, everything, layer, shouting, speak};
 
 fn all(proxy: &ForwardProxy) -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::from_vars([("ALL_PROXY", proxy.url_with("user:pass@"))]).unwrap())
