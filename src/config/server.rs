@@ -146,16 +146,16 @@ impl ProxyServer {
     /// # Ok::<_, tower_outbound_proxy::ConfigError>(())
     /// ```
     ///
-    /// | library | place of the URL | decides by target |
-    /// |---|---|---|
-    /// | reqwest | the closure of `Proxy::custom` | yes, with [`ProxyConfig::route`](crate::ProxyConfig::route) |
-    /// | ureq | `Proxy::new`, in `ConfigBuilder::proxy` | no: an agent for each route |
-    /// | AWS SDK | `ProxyConfig::all` of `aws-smithy-http-client` | no |
-    /// | kube | `Config::proxy_url` | no: a client has one API server |
+    /// | library | place of the URL | read from the environment without it | proxy by target |
+    /// |---|---|---|---|
+    /// | reqwest | the closure of `Proxy::custom` | yes | yes, with [`ProxyConfig::route`](crate::ProxyConfig::route) |
+    /// | ureq | `Proxy::new`, in `ConfigBuilder::proxy` | yes | no: an agent for each route |
+    /// | AWS SDK | `ProxyConfig::all` of `aws-smithy-http-client` | no | no: a client for each route |
+    /// | kube | `Config::proxy_url` | yes, with a kubeconfig | no: a client has one API server |
     ///
-    /// These libraries read the environment themselves unless they are given a proxy, or told to use none. The example
-    /// `examples/adapters/reqwest.rs` runs the first row. The AWS SDK and kube also take this crate's connector or
-    /// client, which is the better way: see `aws_s3.rs` and `kube.rs` there.
+    /// As of reqwest 0.13, ureq 3.5, aws-smithy-http-client 1.5 and kube 5.0. The example
+    /// `examples/adapters/reqwest.rs` runs the first row. The AWS SDK and kube also take this crate's client or
+    /// connector, and with it all of its rules: see `aws_s3.rs` and `kube.rs` there.
     #[must_use]
     pub fn url_with_password(&self) -> String {
         let userinfo = self.credentials().map(Credentials::to_userinfo);
