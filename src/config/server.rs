@@ -146,12 +146,12 @@ impl ProxyServer {
     /// # Ok::<_, tower_outbound_proxy::ConfigError>(())
     /// ```
     ///
-    /// | library | place of the URL | read from the environment without it | proxy by target |
+    /// | library | place of the URL | without it, reads the environment | proxy by target |
     /// |---|---|---|---|
     /// | reqwest | the closure of `Proxy::custom` | yes | yes, with [`ProxyConfig::route`](crate::ProxyConfig::route) |
     /// | ureq | `Proxy::new`, in `ConfigBuilder::proxy` | yes | no: an agent for each route |
     /// | AWS SDK | `ProxyConfig::all` of `aws-smithy-http-client` | no | no: a client for each route |
-    /// | kube | `Config::proxy_url` | yes, with a kubeconfig | no: a client has one API server |
+    /// | kube, feature `http-proxy` | `Config::proxy_url` | yes, with a kubeconfig | no: a client has one API server |
     ///
     /// As of reqwest 0.13, ureq 3.5, aws-smithy-http-client 1.5 and kube 5.0. The example
     /// `examples/adapters/reqwest.rs` runs the first row. The AWS SDK and kube also take this crate's client or
