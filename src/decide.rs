@@ -30,8 +30,9 @@ struct Set<'c> {
 pub(crate) struct Subject<'r> {
     pub(crate) target: &'r Target<'r>,
     pub(crate) extensions: &'r Extensions,
-    /// True if the request asks for another protocol (RFC 9110 7.8). A forwarding proxy does not pass this on.
-    pub(crate) is_upgrade: bool,
+    /// True if the request cannot be forwarded: it asks for another protocol (RFC 9110 7.8), which a proxy does not pass
+    /// on, or it uses HTTP/2.
+    pub(crate) needs_tunnel: bool,
 }
 
 impl ProxyConfig {
@@ -54,7 +55,7 @@ impl ProxyConfig {
             (None, None) => (self.route_connection(target), None),
         };
         Ok(match route {
-            Route::Forward(proxy) if subject.is_upgrade => (Route::Tunnel(proxy), purpose),
+            Route::Forward(proxy) if subject.needs_tunnel => (Route::Tunnel(proxy), purpose),
             route => (safe(route, target), purpose),
         })
     }

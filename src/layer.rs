@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connect_headers: HeaderMap,
     pub(crate) route_extension: bool,
+    /// `None` for the default, which differs: see [`ProxyLayer::with_auth_errors`].
+    pub(crate) auth_errors: Option<bool>,
     pub(crate) request_target_form: bool,
     /// Only a [`Client`](crate::Client) has a policy: other pools would mix up the connections of different routes.
     #[cfg(feature = "client")]
@@ -119,6 +121,7 @@ impl ProxyLayer {
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 connect_headers: HeaderMap::new(),
                 route_extension: true,
+                auth_errors: None,
                 request_target_form: false,
                 #[cfg(feature = "client")]
                 purposes: None,
@@ -165,6 +168,19 @@ impl ProxyLayer {
     #[must_use]
     pub fn with_route_extension(mut self, extension: bool) -> Self {
         Arc::make_mut(&mut self.shared).route_extension = extension;
+        self
+    }
+
+    /// Sets whether a forwarded request that a proxy answers with 407 (Proxy Authentication Required) fails with a
+    /// [`ConnectError`](crate::ConnectError), as a tunnel does: true by default in a [`Client`](crate::Client), false
+    /// around other clients, which return the response.
+    ///
+    /// A server that returns responses to its own callers would ask them for the proxy's password, and a retry layer
+    /// would try the wrong one again. The error names the proxy and what it asks for, the same for `http` and `https`.
+    /// Around other clients, its [`response`](crate::ConnectError::response) has no body.
+    #[must_use]
+    pub fn with_auth_errors(mut self, errors: bool) -> Self {
+        Arc::make_mut(&mut self.shared).auth_errors = Some(errors);
         self
     }
 

@@ -47,6 +47,7 @@ impl TlsConfig {
             roots: Vec::new(),
             platform: true,
             identity: None,
+            alpn: Vec::new(),
             verifies: true,
         }
     }
@@ -120,6 +121,7 @@ pub struct TlsConfigBuilder {
     roots: Vec<Vec<u8>>,
     platform: bool,
     identity: Option<(Vec<u8>, Vec<u8>)>,
+    alpn: Vec<Vec<u8>>,
     verifies: bool,
 }
 
@@ -140,6 +142,13 @@ impl TlsConfigBuilder {
     /// certificate.
     pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// Sets the protocols that are offered to targets (ALPN, RFC 7301), in order of preference: `["http/1.1"]` for no
+    /// HTTP/2. An empty list, the default, leaves the choice to the client. Connections to proxies ignore it.
+    pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.alpn = protocols.into_iter().map(Into::into).collect();
         self
     }
 
@@ -169,7 +178,7 @@ impl TlsConfigBuilder {
             .map_err(|e| ConfigError::tls("the cryptography provider lacks a TLS version", e))?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(roots, provider)?);
-        let config = match self.identity {
+        let mut config = match self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let chain = certificates(&chain, "the client certificate is not a PEM certificate")?;
@@ -181,6 +190,7 @@ impl TlsConfigBuilder {
                     .map_err(|e| ConfigError::tls("the client certificate and its key do not match", e))?
             }
         };
+        config.alpn_protocols = self.alpn;
         Ok(TlsConfig {
             config: Arc::new(config),
             verifies: self.verifies,

@@ -2,6 +2,8 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
+use tokio::runtime::Handle;
+
 use super::{
     Client, Inner,
     connect::{ClientConnector, TargetConnector},
@@ -34,6 +36,7 @@ pub struct ClientBuilder<C = HappyEyeballs> {
     limits: Limits,
     http2: Http2Settings,
     purposes: Option<PurposePolicy>,
+    runtime: Option<Handle>,
 }
 
 /// The source of the settings.
@@ -58,6 +61,7 @@ impl ClientBuilder {
             },
             http2: Http2Settings::default(),
             purposes: None,
+            runtime: None,
         }
     }
 
@@ -158,6 +162,24 @@ impl<C> ClientBuilder<C> {
         self
     }
 
+    /// Sets HTTP/2 for all requests: with prior knowledge where there is no TLS (RFC 9113 3.3), as gRPC uses it, and as
+    /// the only offer in TLS. A request that would be forwarded goes through a tunnel instead, as with
+    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because CONNECT and forwarding are HTTP/1.1.
+    /// An `Upgrade` request still uses HTTP/1.1. Off by default.
+    pub fn http2_only(mut self, only: bool) -> Self {
+        self.http2.is_only = only;
+        self
+    }
+
+    /// Sets the runtime of connections and timers; by default, it is the one in which a request is made.
+    ///
+    /// It is for callers that are no tokio tasks, such as those of another executor or of
+    /// `futures::executor::block_on`. Its timer and its I/O have to be enabled.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Sets a policy for the purposes of requests. It takes precedence over the settings, and a [`Route`](crate::Route) in a
     /// request's extensions takes precedence over it.
     pub fn purposes(mut self, policy: PurposePolicy) -> Self {
@@ -178,6 +200,7 @@ impl<C> ClientBuilder<C> {
             limits: self.limits,
             http2: self.http2,
             purposes: self.purposes,
+            runtime: self.runtime,
         }
     }
 
@@ -227,7 +250,11 @@ impl<C> ClientBuilder<C> {
             }
         };
         Ok(Client {
-            inner: Arc::new(Inner::new(settings, Pool::new(connector, self.limits))),
+            inner: Arc::new(Inner::new(
+                settings,
+                self.http2.is_only,
+                Pool::new(connector, self.limits, self.runtime),
+            )),
             body: PhantomData,
         })
     }

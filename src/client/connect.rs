@@ -72,6 +72,7 @@ trait Connect {
     /// Spawns the task that connects and reports to the pool. Spawning here needs no box for the future.
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
+    fn is_http2_only(&self) -> bool;
 }
 
 struct Stack<C> {
@@ -92,8 +93,11 @@ impl TargetConnector {
     pub(super) fn new(inner: impl ClientConnector, tls: Option<TlsConfig>, http2: Http2Settings) -> Self {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         let alpn = chosen
-            .filter(|chosen| !chosen.is_empty())
-            .unwrap_or_else(|| vec![b"h2".to_vec(), b"http/1.1".to_vec()]);
+            .filter(|chosen| !chosen.is_empty() && !http2.is_only)
+            .unwrap_or_else(|| match http2.is_only {
+                true => vec![b"h2".to_vec()],
+                false => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            });
         Self(Arc::new(Stack {
             inner,
             target: TargetSettings { tls, alpn, http2 },
@@ -107,9 +111,9 @@ impl TargetConnector {
 
     /// Returns true if the peer can choose HTTP/2.
     pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
-        !key.http1_only
-            && key.origin.as_ref().is_some_and(Origin::is_tls)
-            && self.0.alpn().iter().any(|protocol| protocol == b"h2")
+        let is_tls = key.origin.as_ref().is_some_and(Origin::is_tls);
+        let is_offered = || self.0.alpn().iter().any(|protocol| protocol == b"h2");
+        !key.http1_only && (self.0.is_http2_only() || (is_tls && is_offered()))
     }
 }
 
@@ -138,6 +142,10 @@ impl<C: ClientConnector> Connect for Stack<C> {
 
     fn alpn(&self) -> &[Vec<u8>] {
         &self.target.alpn
+    }
+
+    fn is_http2_only(&self) -> bool {
+        self.target.http2.is_only
     }
 }
 
@@ -180,38 +188,47 @@ where
 {
     let connected = stream.connected();
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
-        let link = Link::new(connected, false);
-        let (sender, connection) = http1_over(Watched::new(TokioIo::new(stream), link.clone())).await?;
-        let driver = ConnectionDriver::Plain(connection);
+        let is_http2 = target.http2.is_only && !key.http1_only;
+        let link = Link::new(connected, is_http2);
+        let stream = Watched::new(TokioIo::new(stream), link.clone());
+        let (sender, driver) = match is_http2 {
+            false => {
+                let (sender, connection) = http1_over(stream).await?;
+                (sender, ConnectionDriver::Plain(connection))
+            }
+            true => {
+                let (sender, connection) = http2_over(stream, target.http2, &link).await?;
+                (sender, ConnectionDriver::PlainHttp2(connection))
+            }
+        };
         return Ok(Established { sender, link, driver });
     };
     let tls = match target.tls {
         Some(tls) => tls,
         None => TlsConfig::platform().map_err(|error| failed("TLS to the target cannot be set up", error))?,
     };
-    let stream = tls::handshake(stream, &origin.tls_host(), &tls, target.alpn)
+    let host = match &key.server_name {
+        Some(name) => name.host(),
+        None => origin.tls_host(),
+    };
+    let stream = tls::handshake(stream, &host, &tls, target.alpn)
         .await
         .map_err(|error| failed("the TLS handshake with the target failed", error))?
         .into_inner();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let link = Link::new(connected, is_http2);
     let stream = Watched::new(stream, link.clone());
-    if !is_http2 {
-        let (sender, connection) = http1_over(stream).await?;
-        let driver = ConnectionDriver::Tls(connection);
-        return Ok(Established { sender, link, driver });
-    }
-    let (sender, connection) = target
-        .http2
-        .builder(link.clone())
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed("HTTP/2 handshake failed", error))?;
-    Ok(Established {
-        sender: Sender::Http2(sender),
-        link,
-        driver: ConnectionDriver::Http2(connection),
-    })
+    let (sender, driver) = match is_http2 {
+        false => {
+            let (sender, connection) = http1_over(stream).await?;
+            (sender, ConnectionDriver::Tls(connection))
+        }
+        true => {
+            let (sender, connection) = http2_over(stream, target.http2, &link).await?;
+            (sender, ConnectionDriver::Http2(connection))
+        }
+    };
+    Ok(Established { sender, link, driver })
 }
 
 /// A plain connection to a forwarding proxy, or to the target over a direct connection or a tunnel.
@@ -227,6 +244,7 @@ where
     T: Read + Write + Unpin + Send + 'static,
 {
     Plain(http1::Connection<PlainIo<T>, RequestBody>),
+    PlainHttp2(http2::Connection<PlainIo<T>>),
     Tls(http1::Connection<TlsIo<T>, RequestBody>),
     Http2(http2::Connection<TlsIo<T>>),
 }
@@ -239,6 +257,7 @@ where
     fn spawn(self, open: OpenConnection) -> AbortHandle {
         let task = match self {
             Self::Plain(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
+            Self::PlainHttp2(connection) => tokio::spawn(http2::run(connection, open)),
             Self::Tls(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
             Self::Http2(connection) => tokio::spawn(http2::run(connection, open)),
         };
@@ -287,4 +306,20 @@ where
         .await
         .map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
     Ok((Sender::Http1(sender), connection))
+}
+
+async fn http2_over<T>(
+    io: T,
+    settings: Http2Settings,
+    link: &Arc<Link>,
+) -> Result<(Sender, http2::Connection<TokioIo<T>>), ClientError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = settings
+        .builder(link.clone())
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| failed("HTTP/2 handshake failed", error))?;
+    Ok((Sender::Http2(sender), connection))
 }

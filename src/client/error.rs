@@ -3,14 +3,19 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    error::{BoxError, ConnectError},
+    error::{BoxError, ConnectError, find},
     purpose::PurposeError,
     target::TargetError,
 };
 
 /// A request that got no response.
 ///
-/// [`ConnectError::find`] finds the [`ConnectError`] that caused it, if there is one.
+/// ```
+/// # use tower_outbound_proxy::client::ClientError;
+/// fn worth_another_try(error: &ClientError, is_idempotent: bool) -> bool {
+///     error.is_transient() && (is_idempotent || error.is_before_request())
+/// }
+/// ```
 pub struct ClientError {
     failure: Arc<Failure>,
     /// True if the request had been sent before, and a repeat of it failed.
@@ -22,6 +27,8 @@ pub(super) enum Failure {
     Target(TargetError),
     Purpose(PurposeError),
     Connect(ConnectError),
+    /// The proxy asks for credentials.
+    Refused(ConnectError),
     /// TLS to the target, or the HTTP handshake with the peer.
     Handshake {
         what: &'static str,
@@ -34,6 +41,7 @@ pub(super) enum Failure {
         limit: usize,
     },
     Aborted,
+    NoRuntime,
     Send {
         error: hyper::Error,
         processed: Processed,
@@ -104,13 +112,42 @@ impl ClientError {
         !self.was_sent && !may_be_processed
     }
 
-    /// Returns true if there was no connection to send the request on.
+    /// Returns true if there was no connection to the target to send the request on. This includes a proxy that refused
+    /// to forward the request without credentials.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         !matches!(
             &*self.failure,
             Failure::Send { .. } | Failure::Target(_) | Failure::Purpose(_)
         )
+    }
+
+    /// Returns the failed connection: what the proxy answered, for instance.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<&ConnectError> {
+        ConnectError::find(self)
+    }
+
+    /// Returns true if the same request may succeed later: time ran out, no connection became free, one broke or could
+    /// not be opened for the moment.
+    ///
+    /// These failures are not transient: a request that cannot be sent, credentials that a proxy requires or rejects, any
+    /// other failure that [`ConnectError::is_transient`] calls permanent, a fault that TLS reports, a response that is
+    /// not HTTP, the request's own body, and a client without a runtime.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match &*self.failure {
+            Failure::Target(_) | Failure::Purpose(_) | Failure::NoRuntime => false,
+            Failure::Timeout | Failure::NoneFree { .. } | Failure::Aborted => true,
+            Failure::Connect(error) | Failure::Refused(error) => error.is_transient(),
+            Failure::Handshake { error, .. } => match ConnectError::find(&**error) {
+                Some(error) => error.is_transient(),
+                None => find::<rustls::Error>(&**error).is_none(),
+            },
+            Failure::Send { error, processed } => {
+                *processed != Processed::Maybe || !(error.is_parse() || error.is_user())
+            }
+        }
     }
 
     /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
@@ -139,9 +176,13 @@ impl fmt::Display for ClientError {
             Failure::Target(error) => error.fmt(f),
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
+            Failure::Refused(_) => f.write_str("the proxy did not forward the request"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
+            Failure::NoRuntime => f.write_str(
+                "no connection: the request was made outside of a tokio runtime (`ClientBuilder::runtime` sets one)",
+            ),
             Failure::NoneFree { waited, limit } => write!(
                 f,
                 "no connection: none of the {limit} that `max_connections_per_key` allows became free within {waited:?}"
@@ -168,14 +209,15 @@ impl fmt::Debug for ClientError {
 impl StdError for ClientError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.failure {
-            Failure::Connect(error) => Some(error),
+            Failure::Connect(error) | Failure::Refused(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
             Failure::Target(_)
             | Failure::Purpose(_)
             | Failure::Timeout
             | Failure::NoneFree { .. }
-            | Failure::Aborted => None,
+            | Failure::Aborted
+            | Failure::NoRuntime => None,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Http2Settings {
     pub(super) keep_alive_timeout: Duration,
     pub(super) stream_window: u32,
     pub(super) connection_window: u32,
+    /// True if all connections speak HTTP/2, without asking the peer.
+    pub(super) is_only: bool,
 }
 
 impl Default for Http2Settings {
@@ -46,6 +48,7 @@ impl Default for Http2Settings {
             stream_window: 2 << 20,
             // Go's. With a small one, a few responses that nobody reads stop all others on the connection.
             connection_window: 1 << 30,
+            is_only: false,
         }
     }
 }

@@ -41,6 +41,7 @@ mod pool;
 mod reload;
 mod repeat;
 mod request_body;
+mod server_name;
 
 use std::{
     fmt,
@@ -63,22 +64,27 @@ pub use self::{
     error::ClientError,
     pool::{KeyStats, PoolStats},
     reload::ConfigHandle,
+    server_name::TlsServerName,
 };
 use self::{
     error::Failure,
-    pool::{Pool, key::Key},
+    pool::{
+        Pool,
+        key::{Key, Protocol},
+    },
     reload::Settings,
     repeat::{Repeats, Spare},
     request_body::RequestBody,
 };
 use crate::{
     config::ProxyConfig,
+    connector::deadline::Deadline,
     decide::Subject,
-    error::{BoxError, ConfigError},
+    error::{BODY_PATIENCE, BoxError, ConfigError, MAX_BODY},
     layer::Shared,
     request_target::RequestTarget,
     route::Route,
-    service::prepare,
+    service::{Asking, prepare},
     target::{Target, TargetError},
     trace::RequestSpan,
 };
@@ -127,7 +133,8 @@ use crate::{
 /// A request with a body is sent again if at most one frame of the body was taken, as from a body in memory.
 /// [`ClientError::is_before_request`] tells if the caller can safely send it again.
 ///
-/// Cloning is cheap, and clones share the pool. A client needs a tokio runtime whose timer is enabled.
+/// Cloning is cheap, and clones share the pool. Requests are made in a tokio runtime whose timer and I/O are enabled,
+/// which runs their connections. Elsewhere they fail, unless [`ClientBuilder::runtime`] sets a runtime.
 pub struct Client<B> {
     inner: Arc<Inner>,
     body: PhantomData<fn(B)>,
@@ -135,6 +142,7 @@ pub struct Client<B> {
 
 struct Inner {
     settings: Settings,
+    is_http2_only: bool,
     pool: Arc<Pool>,
 }
 
@@ -154,6 +162,36 @@ impl<B> Client<B> {
     /// A setting that cannot be used.
     pub fn from_env() -> Result<Self, ConfigError> {
         Client::builder().build()
+    }
+
+    /// Sends a request, without a `&mut self` and `poll_ready`, which always returns ready.
+    pub fn send(&self, request: Request<B>) -> ResponseFuture
+    where
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        ResponseFuture {
+            future: Some(self.inner.clone().start(request.map(RequestBody::new))),
+            pool: self.inner.pool.clone(),
+        }
+    }
+
+    /// Returns a client for requests with another type of body. It shares the pool and the settings.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http_body_util::{Empty, Full};
+    /// # use tower_outbound_proxy::{Client, ProxyConfig};
+    /// # let config = ProxyConfig::builder().build()?;
+    /// let client: Client<Full<Bytes>> = Client::builder().config(config).build()?;
+    /// let for_gets: Client<Empty<Bytes>> = client.with_body_type();
+    /// # Ok::<_, tower_outbound_proxy::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_body_type<T>(&self) -> Client<T> {
+        Client {
+            inner: self.inner.clone(),
+            body: PhantomData,
+        }
     }
 
     /// Returns the settings for new requests.
@@ -207,10 +245,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let request = request.map(RequestBody::new);
-        ResponseFuture {
-            future: self.inner.clone().start(request),
-        }
+        self.send(request)
     }
 }
 
@@ -218,7 +253,9 @@ where
 /// connection can be used again.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
-    future: Responding,
+    /// `None` once it is dropped.
+    future: Option<Responding>,
+    pool: Arc<Pool>,
 }
 
 type Responding = Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>;
@@ -226,8 +263,20 @@ type Responding = Pin<Box<dyn Future<Output = Result<Response<ClientBody>, Clien
 impl Future for ResponseFuture {
     type Output = Result<Response<ClientBody>, ClientError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { future, pool } = self.get_mut();
+        let _runtime = pool.enter();
+        match future {
+            Some(future) => future.as_mut().poll(cx),
+            None => unreachable!("it is taken by `drop` alone"),
+        }
+    }
+}
+
+impl Drop for ResponseFuture {
+    fn drop(&mut self) {
+        let _runtime = self.pool.enter();
+        self.future = None;
     }
 }
 
@@ -246,16 +295,17 @@ struct Decided {
 }
 
 impl Inner {
-    fn new(settings: Shared, pool: Arc<Pool>) -> Self {
+    fn new(settings: Shared, is_http2_only: bool, pool: Arc<Pool>) -> Self {
         Self {
             settings: Settings::new(settings),
+            is_http2_only,
             pool,
         }
     }
 
     /// Decides the route, and sends the request in a span that records it.
     fn start(self: Arc<Self>, request: Request<RequestBody>) -> Responding {
-        let decided = match Decided::new(request, self.settings.current()) {
+        let decided = match Decided::new(request, self.is_http2_only, self.settings.current()) {
             Ok(decided) => decided,
             Err(failure) => return Box::pin(ready(Err(ClientError::new(failure)))),
         };
@@ -272,20 +322,32 @@ impl Inner {
         } = decided;
         let invalid = |error| ClientError::new(Failure::Target(error));
         let target = RequestTarget::new(&request).map_err(invalid)?;
-        let upgrade = request.headers().contains_key(header::UPGRADE);
+        let protocol = Protocol {
+            is_upgrade: request.headers().contains_key(header::UPGRADE),
+            is_http2_only: self.is_http2_only,
+        };
+        let server_name = request.extensions().get::<TlsServerName>().cloned();
+        let asking = Asking::new(settings.auth_errors.unwrap_or(true), &route, target.uri());
         let mut repeats = Repeats::default();
         let mut waited = Duration::ZERO;
         loop {
-            let key = Key::new(&route, target.uri(), upgrade, &settings).map_err(invalid)?;
+            let key = Key::new(&route, target.uri(), protocol, server_name.as_ref(), &settings).map_err(invalid)?;
             let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
             let mut lease = lease.map_err(|error| repeats.error(error))?;
+            // A repeat is addressed anew.
+            let spare = Spare::of(&request, &lease);
             let addressed = target.address(&mut request, &route, lease.is_http2());
             addressed.map_err(invalid)?;
-            let spare = Spare::of(&request, &lease);
             match lease.send(request).await {
                 Ok(mut response) => {
                     // The response has come: the copy of the request is not needed any more.
                     drop(spare);
+                    if let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) {
+                        let (parts, body) = response.into_parts();
+                        let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
+                        let body = ClientBody::new(body, Some(lease)).first(MAX_BODY, patience).await;
+                        return Err(ClientError::new(Failure::Refused(asking.error(parts, &body))));
+                    }
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }
@@ -303,7 +365,7 @@ impl Inner {
 }
 
 impl Decided {
-    fn new(mut request: Request<RequestBody>, settings: Arc<Shared>) -> Result<Self, Failure> {
+    fn new(mut request: Request<RequestBody>, is_http2_only: bool, settings: Arc<Shared>) -> Result<Self, Failure> {
         if request.method() == Method::CONNECT {
             return Err(Failure::Target(TargetError::new(
                 "the client makes its own CONNECT requests",
@@ -314,7 +376,7 @@ impl Decided {
             let subject = Subject {
                 target,
                 extensions: request.extensions(),
-                is_upgrade: request.headers().contains_key(header::UPGRADE),
+                needs_tunnel: is_http2_only || request.headers().contains_key(header::UPGRADE),
             };
             let (route, of) = settings.config.route_request(settings.purposes.as_ref(), &subject)?;
             purpose = of;

@@ -8,7 +8,7 @@
 //!
 //! A body can be sent again if at most one frame of it was taken, as from a body in memory.
 
-use std::{error::Error as StdError, io};
+use std::io;
 
 use h2::Reason;
 use http::Request;
@@ -18,6 +18,7 @@ use super::{
     pool::{Lease, SendError},
     request_body::RequestBody,
 };
+use crate::error::find;
 
 /// Repeats after promises of the server. A server that promises more often is not working.
 const MOST_PROMISES: u8 = 3;
@@ -115,15 +116,4 @@ fn is_refused(error: &hyper::Error) -> bool {
 /// Returns true if an HTTP/2 connection ended under the request.
 fn is_lost(error: &hyper::Error) -> bool {
     find::<io::Error>(error).is_some() || error.is_timeout()
-}
-
-fn find<T: StdError + 'static>(error: &hyper::Error) -> Option<&T> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        cause = error.source();
-    }
-    None
 }

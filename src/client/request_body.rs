@@ -17,123 +17,112 @@ use crate::error::BoxError;
 /// hyper takes a request and does not give it back once it has begun to send it. This body keeps what was taken from
 /// the caller's body, as long as that is a single frame at most, so that [`again`](Self::again) can send it once more.
 /// A body in memory is a single frame.
-pub(super) struct RequestBody(Option<Handle>);
+///
+/// It is as small as it can be, because each of hyper's connections has room for 32 requests.
+pub(super) struct RequestBody(Option<Arc<Mutex<Sending>>>);
 
-/// One sender's hold on a body.
-struct Handle {
-    body: Arc<Mutex<Shared>>,
-    /// The sender that this handle belongs to.
-    sender: u32,
-    is_at_start: bool,
-}
-
-struct Shared {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>,
+/// One time that a body is sent.
+struct Sending {
+    /// The caller's body, unless it is sent another time or not at all.
+    body: Option<CallersBody>,
     /// The only frame taken so far.
     first: Option<Bytes>,
+    /// True until `first` has been sent this time.
+    is_at_start: bool,
     /// True if more was taken than `first`.
     is_lost: bool,
-    /// The only sender that can still take frames.
-    sender: u32,
-    /// The task of a sender that waits for a frame.
+    /// The task that waits for a frame.
     waiting: Option<Waker>,
 }
+
+type CallersBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 impl RequestBody {
     pub(super) fn new<B>(body: B) -> Self
     where
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        if body.is_end_stream() {
-            return Self(None);
+        match body.is_end_stream() {
+            true => Self(None),
+            false => Self::sending(Box::pin(IntoBytes { body }), None),
         }
-        Self(Some(Handle {
-            body: Arc::new(Mutex::new(Shared {
-                body: Box::pin(IntoBytes { body }),
-                first: None,
-                is_lost: false,
-                sender: 0,
-                waiting: None,
-            })),
-            sender: 0,
+    }
+
+    fn sending(body: CallersBody, first: Option<Bytes>) -> Self {
+        Self(Some(Arc::new(Mutex::new(Sending {
+            body: Some(body),
+            first,
             is_at_start: true,
-        }))
+            is_lost: false,
+            waiting: None,
+        }))))
     }
 
     /// Returns a second handle on the body, for [`again`](Self::again).
     pub(super) fn spare(&self) -> Self {
-        Self(self.0.as_ref().map(|handle| Handle {
-            body: handle.body.clone(),
-            ..*handle
-        }))
+        Self(self.0.clone())
     }
 
-    /// Returns the body from its start, if nothing of it has been lost. Other handles take no more from it.
+    /// Returns the body from its start, if nothing of it has been lost. It is not sent any more from other handles.
     pub(super) fn again(self) -> Option<Self> {
-        let Some(mut handle) = self.0 else {
+        let Some(sending) = &self.0 else {
             return Some(self);
         };
-        {
-            let mut shared = lock(&handle.body);
-            if shared.is_lost {
-                return None;
-            }
-            handle.sender = shared.next_sender();
+        let mut sending = lock(sending);
+        if sending.is_lost {
+            return None;
         }
-        handle.is_at_start = true;
-        Some(Self(Some(handle)))
+        let body = sending.end()?;
+        Some(Self::sending(body, sending.first.take()))
     }
 
     /// Returns true if this is the only handle: what sent the body has dropped it.
     pub(super) fn is_finished(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|handle| Arc::strong_count(&handle.body) == 1)
+        self.0.as_ref().is_none_or(|sending| Arc::strong_count(sending) == 1)
     }
 
-    /// Ends the body with an error for the sender that this handle belongs to.
+    /// Ends the body with an error for what sends it.
     pub(super) fn stop(&self) {
-        let waiting = self.0.as_ref().and_then(|handle| {
-            let mut shared = lock(&handle.body);
-            if shared.sender != handle.sender {
-                return None;
-            }
-            shared.next_sender();
-            shared.waiting.take()
-        });
-        waiting.into_iter().for_each(Waker::wake);
+        // The caller's body is dropped without the lock.
+        let _body = self.0.as_ref().and_then(|sending| lock(sending).end());
     }
 }
 
-impl Shared {
-    fn next_sender(&mut self) -> u32 {
-        self.sender += 1;
-        self.sender
+impl Sending {
+    fn end(&mut self) -> Option<CallersBody> {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+        self.body.take()
+    }
+
+    /// Returns the frame that is to be sent again.
+    fn first(&self) -> Option<&Bytes> {
+        self.first.as_ref().filter(|_| self.is_at_start)
     }
 }
 
-fn lock(body: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    body.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(sending: &Mutex<Sending>) -> MutexGuard<'_, Sending> {
+    sending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(handle) = &mut self.0 else {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(sending) = &self.0 else {
             return Poll::Ready(None);
         };
-        let shared = &mut *lock(&handle.body);
-        if shared.sender != handle.sender {
+        let sending = &mut *lock(sending);
+        let Some(body) = &mut sending.body else {
             return Poll::Ready(Some(Err("the request is not sent any more on this connection".into())));
+        };
+        if std::mem::replace(&mut sending.is_at_start, false) {
+            if let Some(first) = &sending.first {
+                return Poll::Ready(Some(Ok(Frame::data(first.clone()))));
+            }
         }
-        let is_at_start = std::mem::replace(&mut handle.is_at_start, false);
-        if let Some(first) = shared.first.as_ref().filter(|_| is_at_start) {
-            return Poll::Ready(Some(Ok(Frame::data(first.clone()))));
-        }
-        let Poll::Ready(frame) = shared.body.as_mut().poll_frame(cx) else {
-            shared.waiting = Some(cx.waker().clone());
+        let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+            sending.waiting = Some(cx.waker().clone());
             return Poll::Pending;
         };
         let data = match &frame {
@@ -141,28 +130,31 @@ impl Body for RequestBody {
             Some(Ok(frame)) => frame.data_ref(),
             Some(Err(_)) => None,
         };
-        match (data, &shared.first, shared.is_lost) {
-            (Some(data), None, false) => shared.first = Some(data.clone()),
-            _ => (shared.first, shared.is_lost) = (None, true),
+        match (data, &sending.first, sending.is_lost) {
+            (Some(data), None, false) => sending.first = Some(data.clone()),
+            _ => (sending.first, sending.is_lost) = (None, true),
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|handle| {
-            let shared = lock(&handle.body);
-            let is_before_first = handle.is_at_start && shared.first.is_some();
-            !is_before_first && shared.body.is_end_stream()
+        self.0.as_ref().is_none_or(|sending| {
+            let sending = lock(sending);
+            let body = sending.body.as_ref();
+            sending.first().is_none() && body.is_some_and(|body| body.is_end_stream())
         })
     }
 
     fn size_hint(&self) -> SizeHint {
-        let Some(handle) = &self.0 else {
+        let Some(sending) = &self.0 else {
             return SizeHint::with_exact(0);
         };
-        let shared = lock(&handle.body);
-        let mut hint = shared.body.size_hint();
-        if let Some(first) = shared.first.as_ref().filter(|_| handle.is_at_start) {
+        let sending = lock(sending);
+        let mut hint = sending
+            .body
+            .as_ref()
+            .map_or_else(SizeHint::new, |body| body.size_hint());
+        if let Some(first) = sending.first() {
             let length = first.len() as u64;
             if let Some(upper) = hint.upper() {
                 hint.set_upper(upper + length);

@@ -42,6 +42,8 @@ pub enum Stage {
     Tls,
     /// Asking the proxy for a tunnel, up to the first bytes of TLS in it. Nothing of the request itself was sent.
     Tunnel,
+    /// Asking the proxy to forward a request, which it refused to do without credentials (407).
+    Forward,
 }
 
 /// The kind of failure of a [`ConnectError`].
@@ -217,13 +219,13 @@ impl ConnectError {
     /// Returns true if the connection failed before any byte of the request was sent. Repeating the request is then
     /// safe, whatever its method is.
     ///
-    /// This holds for every error of this type: a connector runs before its client writes the request, and CONNECT
-    /// carries no part of the request. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
+    /// This holds for every error of this type: a connector runs before its client writes the request, CONNECT carries no
+    /// part of the request, and a proxy that asks for credentials does not forward it. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
     /// such promise. [`is_transient`](Self::is_transient) tells whether a retry can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
-            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel => true,
+            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel | Stage::Forward => true,
         }
     }
 
@@ -342,7 +344,7 @@ impl Failure {
 }
 
 /// Walks the chain of sources. `io::Error::source` skips the error that it carries, so that error is checked first.
-fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
@@ -392,7 +394,11 @@ impl fmt::Display for ConnectError {
                 challenges,
                 authorized,
             } => {
-                write!(f, "the tunnel was refused: {response}")?;
+                let refused = match inner.stage {
+                    Stage::Forward => "request",
+                    _ => "tunnel",
+                };
+                write!(f, "the {refused} was refused: {response}")?;
                 if response.is_auth() {
                     match challenges.split_first() {
                         None => f.write_str("; the proxy offers no authentication scheme")?,
@@ -427,7 +433,7 @@ impl fmt::Display for ConnectError {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting to the proxy",
                     Stage::Tls => "the TLS handshake",
-                    Stage::Tunnel => "waiting for the response to CONNECT",
+                    Stage::Tunnel | Stage::Forward => "waiting for the response to CONNECT",
                 };
                 write!(f, "{doing} took longer than {after:?}")?;
                 match inner.stage {

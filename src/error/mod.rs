@@ -27,9 +27,12 @@ mod connect;
 mod connect_response;
 mod denied;
 mod no_proxy_entry;
+mod refusal;
 mod setting_name;
 mod unusable;
 
+#[cfg(feature = "client")]
+pub(crate) use self::connect::find;
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},
@@ -42,8 +45,9 @@ pub use self::{
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
-    connect_response::{ResponseParts, X_SQUID_ERROR},
+    connect_response::ResponseParts,
     denied::DenyReason,
+    refusal::{BODY_PATIENCE, MAX_BODY, redact, refusal},
 };
 pub use crate::target::TargetError;
 

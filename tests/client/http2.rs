@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,7 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, within};
 
 use super::{
-    client, eventually, fetch, fetch_at_once, get, now, opened, read, request, send, so_far, through, unproxied,
+    TestClient, builder, client, eventually, fetch, fetch_at_once, get, now, opened, read, request, send, so_far,
+    through, unproxied,
 };
 
 #[tokio::test]
@@ -46,6 +47,43 @@ async fn requests_share_one_connection() {
             unreachable!()
         };
         assert_eq!((heard.version, heard.header("host")), (Version::HTTP_2, None));
+    }
+}
+
+/// As gRPC does on `http` targets. Nothing is forwarded, since that is HTTP/1.1.
+#[tokio::test]
+async fn prior_knowledge_needs_no_tls() {
+    let ca = Ca::new();
+    for proxied in [false, true] {
+        let plain = Origin::http().await;
+        let tls = Origin::https(&ca, &["a.test"], &["h2"]).await;
+        let proxy = ForwardProxy::builder().start().await;
+        let config = if proxied { through(proxy.url()) } else { unproxied() };
+        let client: TestClient = builder(config, &ca).http2_only(true).build().unwrap();
+        for origin in [&plain, &tls] {
+            let url = format!("{}://a.test:{}", origin.scheme(), origin.port());
+            fetch_at_once(&client, &format!("{url}/slow/20"), 20).await;
+            let response = get(&client, &url).await;
+            assert_eq!(response.version(), Version::HTTP_2);
+            read(response).await;
+            assert_eq!(opened(origin), 1);
+        }
+        assert_eq!(opened(&proxy), if proxied { 2 } else { 0 });
+        assert!(proxy.requests().iter().all(|request| request.method == "CONNECT"));
+        assert_eq!(now(&client), [2, 2, 0, 0]);
+        // An upgrade has no meaning in HTTP/2.
+        let mut upgrade = request(&format!("http://a.test:{}/upgrade", plain.port()));
+        upgrade
+            .headers_mut()
+            .insert("connection", HeaderValue::from_static("upgrade"));
+        upgrade
+            .headers_mut()
+            .insert("upgrade", HeaderValue::from_static("echo"));
+        let response = send(&client, upgrade).await.unwrap();
+        assert_eq!(
+            (response.version(), response.status().as_u16()),
+            (Version::HTTP_11, 101)
+        );
     }
 }
 

@@ -15,6 +15,7 @@ mod middleware;
 mod multiplexing;
 mod pool;
 mod purpose;
+mod refusal;
 mod repeat;
 mod replace;
 mod request;

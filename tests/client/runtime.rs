@@ -1,15 +1,17 @@
 //! Runtimes end before or after their clients: nothing hangs, and no task is left behind.
 
 use std::{
-    sync::mpsc,
-    task::{Context, Waker},
+    pin::{Pin, pin},
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
 
+use http_body_util::BodyExt;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
-use tower_outbound_proxy::ProxyLayer;
+use tower_outbound_proxy::{ProxyLayer, client::ClientBuilder};
 use tower_outbound_proxy_lab::{Ca, Fault, Origin, ScriptedProxy, within};
 
 use super::{TestClient, builder, client, eventually, fetch, get, now, request, through, unproxied};
@@ -169,6 +171,75 @@ fn a_client_that_is_dropped_leaves_no_task() {
         runtime.block_on(eventually(|| alive(&runtime) == before));
         for listening in [&*plain, &*http1, &*http2, &*hanging] {
             runtime.block_on(within(listening.idle()));
+        }
+    }
+}
+
+/// On an executor that is not tokio's: with a runtime of the client's own, and an error without.
+#[test]
+fn requests_from_elsewhere() {
+    let servers = runtime(1);
+    let ca = Ca::new();
+    let (plain, http2, hanging) = servers.block_on(async {
+        (
+            Origin::http().await,
+            Origin::https(&ca, &["a.test"], &["h2"]).await,
+            ScriptedProxy::start(Fault::Hang).await,
+        )
+    });
+    without_hanging(move || {
+        let without = client(unproxied(), &ca);
+        let error = futures_executor(without.send(request(&plain.url("/")))).unwrap_err();
+        assert!(error.is_before_request() && error.is_connect() && !error.is_transient());
+        assert_eq!(
+            error.to_string(),
+            "no connection: the request was made outside of a tokio runtime (`ClientBuilder::runtime` sets one)"
+        );
+        let connections = runtime(1);
+        let layer = ProxyLayer::new(through(hanging.url())).with_connect_timeout(Some(Duration::from_millis(100)));
+        let with = |builder: ClientBuilder<_>| builder.runtime(connections.handle().clone());
+        let client: TestClient = with(builder(unproxied(), &ca))
+            .max_connections_per_key(1)
+            .build()
+            .unwrap();
+        let proxied: TestClient = with(builder(unproxied(), &ca).layer(layer)).build().unwrap();
+        for origin in [&plain, &http2] {
+            for path in ["/", "/slow/20", "/bytes/100000", "/"] {
+                let response = futures_executor(client.send(request(&origin.url(path)))).unwrap();
+                futures_executor(response.into_body().collect()).unwrap();
+            }
+            // Bodies and requests are given up elsewhere, too.
+            drop(futures_executor(client.send(request(&origin.url("/bytes/9000000")))).unwrap());
+            let mut given_up = client.send(request(&origin.url("/slow/60000")));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut given_up).poll(&mut cx).is_pending());
+            drop(given_up);
+            let response = futures_executor(client.send(request(&origin.url("/")))).unwrap();
+            futures_executor(response.into_body().collect()).unwrap();
+        }
+        let error = futures_executor(proxied.send(request("https://a.test/"))).unwrap_err();
+        assert!(error.is_timeout() && error.is_transient(), "{error:?}");
+        drop((client, proxied));
+        for origin in [&plain, &http2] {
+            servers.block_on(within(origin.idle()));
+        }
+    });
+}
+
+/// The smallest executor: it knows nothing of tokio.
+fn futures_executor<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
         }
     }
 }

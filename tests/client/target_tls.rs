@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Version;
 use rustls::ClientConfig;
-use tower_outbound_proxy::{ConfigError, ConnectError, TlsConfig};
+use tower_outbound_proxy::{ConfigError, ConnectError, TlsConfig, client::TlsServerName};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, within};
 
 use super::{TestClient, builder, client, fetch, get, now, opened, read, request, send, through, trusting, unproxied};
@@ -35,6 +35,60 @@ async fn alpn_chooses_the_protocol_on_every_route() {
             assert_eq!((tls.alpn.as_deref(), tls.sni.as_deref()), (chosen, Some("a.test")));
             assert!(!tls.client_certificate);
         }
+    }
+}
+
+#[tokio::test]
+async fn tls_settings_choose_the_offer() {
+    let ca = Ca::new();
+    let origin = Origin::https(&ca, &["a.test"], &["h2", "http/1.1"]).await;
+    let tls = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots();
+    for (alpn, version) in [
+        (&["http/1.1"][..], Version::HTTP_11),
+        (&["http/1.1", "h2"], Version::HTTP_2),
+        (&[], Version::HTTP_2),
+    ] {
+        let tls = tls.clone().alpn(alpn.iter().copied()).build().unwrap();
+        let client: TestClient = builder(unproxied(), &ca).target_tls(tls).build().unwrap();
+        assert_eq!(get(&client, &origin.url("/")).await.version(), version, "{alpn:?}");
+    }
+}
+
+/// A target that is reached by another name than its certificate's.
+#[tokio::test]
+async fn a_request_names_its_certificate() {
+    let ca = Ca::new();
+    let proxy = ForwardProxy::builder().start().await;
+    for config in [unproxied(), through(proxy.url())] {
+        let origin = Origin::https(&ca, &["shop.test", "192.0.2.7"], &["h2", "http/1.1"]).await;
+        let client = client(config, &ca);
+        let url = origin
+            .url("/")
+            .replace("shop.test", "inside.test")
+            .replace("localhost", "inside.test");
+        let with_name = |name: Option<&str>| {
+            let mut request = request(&url);
+            if let Some(name) = name {
+                request.extensions_mut().insert(TlsServerName::new(name).unwrap());
+            }
+            request
+        };
+        for (name, sni) in [("Shop.test.", Some("shop.test")), ("192.0.2.7", None)] {
+            let before = opened(&origin);
+            for _ in 0..2 {
+                read(send(&client, with_name(Some(name))).await.unwrap()).await;
+            }
+            assert_eq!(opened(&origin), before + 1, "{name}");
+            assert_eq!(origin.connection(before).tls().unwrap().sni.as_deref(), sni);
+        }
+        // Another name is another connection, and has to be in the certificate.
+        for name in [None, Some("other.test")] {
+            let error = send(&client, with_name(name)).await.unwrap_err();
+            assert!(error.is_before_request() && !error.is_transient(), "{error:?}");
+        }
+    }
+    for name in ["", "a b", "http://a.test", "a.test:443"] {
+        TlsServerName::new(name).unwrap_err();
     }
 }
 

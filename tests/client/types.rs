@@ -47,6 +47,19 @@ async fn a_client_can_be_boxed() {
     read(response).await;
 }
 
+/// One pool, whatever the bodies are.
+#[tokio::test]
+async fn clients_for_other_bodies_share_the_pool() {
+    let origin = Origin::http().await;
+    let client: TestClient = super::client(unproxied(), &Ca::new());
+    let url = origin.url("/");
+    read(within(client.send(request(&url))).await.unwrap()).await;
+    let empty: Client<Empty<Bytes>> = client.with_body_type();
+    let get = Request::get(&url).body(Empty::new()).unwrap();
+    read(within(empty.send(get)).await.unwrap()).await;
+    assert_eq!((origin.connections_opened(), empty.stats()), (1, client.stats()));
+}
+
 const PASSWORD: &str = "s3cret/w@rd";
 const ENCODED: &str = "s3cret%2Fw%40rd";
 /// `user:s3cret/w@rd`

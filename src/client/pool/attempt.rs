@@ -118,8 +118,6 @@ pub(in crate::client) struct OpenConnection {
     pub(super) pool: Weak<Pool>,
     pub(super) key: Arc<Key>,
     pub(in crate::client) link: Arc<Link>,
-    /// Dropped at the end of an HTTP/1.1 connection, which ends every wait on it.
-    pub(super) ending: Option<oneshot::Sender<()>>,
 }
 
 impl OpenConnection {
@@ -145,7 +143,7 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        drop(self.ending.take());
+        self.link.set_over();
         if let Some(pool) = self.pool.upgrade() {
             pool.closed(&self.key, &self.link);
         }

@@ -23,7 +23,13 @@ pub(super) type AttemptId = u64;
 
 #[derive(Default)]
 pub(super) struct Attempts {
-    next: AttemptId,
+    last: AttemptId,
+    /// Most keys have no attempts and no trouble most of the time, and need no memory for them.
+    busy: Option<Box<Busy>>,
+}
+
+#[derive(Default)]
+struct Busy {
     fresh: BTreeMap<AttemptId, Pending>,
     slow: BTreeMap<AttemptId, Pending>,
     /// The start of the first attempt since the last success.
@@ -42,81 +48,77 @@ pub(super) struct Pending {
 
 impl Attempts {
     pub(super) fn len(&self) -> usize {
-        self.fresh.len() + self.slow.len()
+        self.busy.as_ref().map_or(0, |busy| busy.fresh.len() + busy.slow.len())
     }
 
     /// Returns the number of attempts that waiters count on.
     pub(super) fn fresh(&self) -> usize {
-        self.fresh.len()
+        self.busy.as_ref().map_or(0, |busy| busy.fresh.len())
     }
 
     /// Returns the number of attempts to make at a time for waiters that share one connection: one, and twice as many
     /// after each setback.
     pub(super) fn at_once(&self) -> usize {
-        1 << self.setbacks.min(16)
+        1 << self.busy.as_ref().map_or(0, |busy| busy.setbacks.min(16))
     }
 
     pub(super) fn start(&mut self, now: Instant) -> (AttemptId, oneshot::Receiver<()>) {
         let (_stop, stopped) = oneshot::channel();
-        self.next += 1;
-        self.since.get_or_insert(now);
-        self.fresh.insert(self.next, Pending { started: now, _stop });
-        (self.next, stopped)
+        self.last += 1;
+        let last = self.last;
+        self.change(|busy| {
+            busy.since.get_or_insert(now);
+            busy.fresh.insert(last, Pending { started: now, _stop });
+        });
+        (last, stopped)
     }
 
     /// Removes an attempt, unless it was ended already.
     pub(super) fn remove(&mut self, id: AttemptId) -> Option<Pending> {
-        let removed = self.fresh.remove(&id).or_else(|| self.slow.remove(&id));
-        self.rest();
-        removed
-    }
-
-    /// Forgets everything but failures, if there are no attempts.
-    fn rest(&mut self) {
-        if self.len() == 0 {
-            (self.since, self.fresh, self.slow) = (None, BTreeMap::new(), BTreeMap::new());
-        }
+        self.change(|busy| busy.fresh.remove(&id).or_else(|| busy.slow.remove(&id)))
     }
 
     /// Records a success.
     pub(super) fn succeeded(&mut self) {
-        (self.since, self.setbacks, self.timed_out) = (None, 0, None);
+        self.change(|busy| (busy.since, busy.setbacks, busy.timed_out) = (None, 0, None));
     }
 
     /// Records a failure.
     pub(super) fn failed(&mut self, error: &ClientError) {
-        self.setbacks += 1;
-        if error.is_timeout() {
-            self.timed_out = Some(error.share());
-        }
+        self.change(|busy| {
+            busy.setbacks += 1;
+            if error.is_timeout() {
+                busy.timed_out = Some(error.share());
+            }
+        });
     }
 
     pub(super) fn timed_out(&self) -> Option<&ClientError> {
-        self.timed_out.as_ref()
+        self.busy.as_ref()?.timed_out.as_ref()
     }
 
     /// Makes attempts slow whose patience is over, and ends those that no waiter has a use for.
     pub(super) fn age(&mut self, now: Instant, waiters: usize, removed: &mut Vec<Removed>) {
-        while let Some(first) = self.fresh.first_entry() {
-            let started = first.get().started;
-            let troubled = self.since.map_or(Duration::ZERO, |since| started - since);
-            if started + troubled.clamp(PATIENCE, MOST_PATIENCE) > now {
-                break;
+        self.change(|busy| {
+            while let Some(first) = busy.fresh.first_entry() {
+                let started = first.get().started;
+                let troubled = busy.since.map_or(Duration::ZERO, |since| started - since);
+                if started + troubled.clamp(PATIENCE, MOST_PATIENCE) > now {
+                    break;
+                }
+                let (id, pending) = first.remove_entry();
+                busy.slow.insert(id, pending);
+                busy.setbacks += 1;
             }
-            let (id, pending) = first.remove_entry();
-            self.slow.insert(id, pending);
-            self.setbacks += 1;
-        }
-        while self.slow.len() > waiters {
-            self.end_youngest(removed);
-        }
-        self.rest();
+            while busy.slow.len() > waiters {
+                busy.end_youngest(removed);
+            }
+        });
     }
 
     /// Ends the youngest slow attempt.
     pub(super) fn end_youngest(&mut self, removed: &mut Vec<Removed>) {
-        let youngest = self.slow.pop_last();
-        removed.extend(youngest.map(|(_, pending)| Removed::Attempt(pending)));
+        self.change(|busy| busy.end_youngest(removed));
     }
 
     /// Ends an attempt after its patience if nobody waits. Returns false if it has ended.
@@ -124,6 +126,27 @@ impl Attempts {
         if waiters == 0 {
             removed.extend(self.remove(id).map(Removed::Attempt));
         }
-        self.fresh.contains_key(&id) || self.slow.contains_key(&id)
+        let busy = self.busy.as_ref();
+        busy.is_some_and(|busy| busy.fresh.contains_key(&id) || busy.slow.contains_key(&id))
+    }
+
+    /// Changes the attempts. Without any, all but the setbacks is forgotten.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Busy) -> T) -> T {
+        let busy = self.busy.get_or_insert_default();
+        let result = change(busy);
+        if busy.fresh.is_empty() && busy.slow.is_empty() {
+            busy.since = None;
+            if busy.setbacks == 0 {
+                self.busy = None;
+            }
+        }
+        result
+    }
+}
+
+impl Busy {
+    fn end_youngest(&mut self, removed: &mut Vec<Removed>) {
+        let youngest = self.slow.pop_last();
+        removed.extend(youngest.map(|(_, pending)| Removed::Attempt(pending)));
     }
 }

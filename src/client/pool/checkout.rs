@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     time::{Instant, timeout_at},
 };
@@ -32,7 +33,10 @@ impl Pool {
     /// Returns a connection for this key. Waiters are served in order.
     /// The connect time-out covers all waits of a request, the earlier ones included.
     pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri, waited: &mut Duration) -> Answer {
-        let share = self.limits.max_per_key.map_or(0, |_| self.shares.of(&key, uri));
+        if Handle::try_current().is_err() {
+            return Err(ClientError::new(Failure::NoRuntime));
+        }
+        let share = self.limits.max_per_key.map_or(0, |_| key.share(uri));
         match self.take_or_wait(key, share) {
             Ok(lease) => Ok(lease),
             Err(waiting) => {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hyper::client::conn::{http1, http2};
-use tokio::{runtime::Handle, sync::oneshot, time::sleep};
+use tokio::{runtime::Handle, time::sleep};
 
 use super::{attempts::Pending, line::Share, link::Link};
 use crate::client::request_body::RequestBody;
@@ -23,8 +23,6 @@ pub(in crate::client) enum Sender {
 pub(super) struct Connection {
     pub(super) sender: Sender,
     pub(super) link: Arc<Link>,
-    /// Resolves when the task of an HTTP/1.1 connection has ended.
-    pub(super) ended: Option<oneshot::Receiver<()>>,
     pub(super) has_served: bool,
     /// The share that it counts for while it is in use.
     pub(super) share: Share,
@@ -54,9 +52,7 @@ impl Connection {
             self.link.unblocked().await;
             return true;
         }
-        if let Some(ended) = &mut self.ended {
-            let _ = ended.await;
-        }
+        self.link.over().await;
         false
     }
 }
@@ -92,7 +88,6 @@ impl Multiplexed {
         Connection {
             sender: Sender::Http2(self.sender.clone()),
             link: self.link.clone(),
-            ended: None,
             has_served: std::mem::replace(&mut self.has_served, true),
             share: 0,
         }

@@ -146,6 +146,10 @@ impl Pool {
         if connection.is_closed() || self.is_unwanted(entry, common, key) {
             return removed.push(Removed::Http1(connection));
         }
+        if entry.idle.is_empty() {
+            // Most keys have no more than one.
+            entry.idle.reserve_exact(1);
+        }
         entry
             .idle
             .push_back((common.idle.add(key, &connection.link), connection));

@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use http::{
@@ -12,7 +12,9 @@ use http::{
     uri::{self, Authority, PathAndQuery},
 };
 
+use super::line::Share;
 use crate::{
+    client::server_name::TlsServerName,
     host::{Host, HostPort},
     layer::Shared,
     route::Route,
@@ -31,16 +33,36 @@ pub(in crate::client) struct Key {
     pub(in crate::client) origin: Option<Origin>,
     /// True if TLS must not choose HTTP/2, which has no `Upgrade`.
     pub(in crate::client) http1_only: bool,
+    /// The name for TLS, if it is another than the origin's host.
+    pub(in crate::client) server_name: Option<TlsServerName>,
     /// The settings that decided the route. Keys with different settings are equal if the route and TLS are the same.
     pub(in crate::client) settings: Arc<Shared>,
+    /// The identity's hash. A request looks its key up several times, and the hash of a proxy's address takes time.
+    hash: u64,
 }
 
+/// The properties of a request and of its client that decide the version of HTTP.
+#[derive(Clone, Copy)]
+pub(in crate::client) struct Protocol {
+    pub(in crate::client) is_upgrade: bool,
+    pub(in crate::client) is_http2_only: bool,
+}
+
+/// Hashes with keys of this process, so that no stranger can choose names whose hashes are equal.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// The parts of a key that are compared.
-type Identity<'k> = (&'k Route, Option<&'k Origin>, bool, Option<&'k TlsConfig>);
+type Identity<'k> = (
+    &'k Route,
+    Option<&'k Origin>,
+    bool,
+    Option<&'k TlsServerName>,
+    Option<&'k TlsConfig>,
+);
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
+        self.hash == other.hash && self.identity() == other.identity()
     }
 }
 
@@ -48,7 +70,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
+        state.write_u64(self.hash);
     }
 }
 
@@ -84,8 +106,10 @@ impl Eq for Origin {}
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.scheme, self.port).hash(state);
-        for byte in self.host().bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
+        let host = self.host();
+        match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => host.to_ascii_lowercase().hash(state),
+            false => host.hash(state),
         }
     }
 }
@@ -94,23 +118,40 @@ impl Key {
     pub(in crate::client) fn new(
         route: &Route,
         uri: &Uri,
-        upgrade: bool,
+        protocol: Protocol,
+        server_name: Option<&TlsServerName>,
         settings: &Arc<Shared>,
     ) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
             Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => Some(Origin::new(uri)?),
         };
-        Ok(Self {
+        let mut key = Self {
             route: route.clone(),
-            http1_only: upgrade && origin.as_ref().is_some_and(Origin::is_tls),
+            http1_only: protocol.is_upgrade && (protocol.is_http2_only || origin.as_ref().is_some_and(Origin::is_tls)),
+            server_name: server_name
+                .filter(|_| origin.as_ref().is_some_and(Origin::is_tls))
+                .cloned(),
             origin,
             settings: settings.clone(),
-        })
+            hash: 0,
+        };
+        key.hash = HASHES.hash_one(key.identity());
+        Ok(key)
+    }
+
+    /// Returns the share of a request with this key. Two origins with the same one, which is unlikely, are treated as
+    /// one.
+    pub(super) fn share(&self, uri: &Uri) -> Share {
+        match self.route {
+            Route::Forward(_) => HASHES.hash_one((uri.scheme(), uri.authority())).max(1),
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => 0,
+        }
     }
 
     fn identity(&self) -> Identity<'_> {
-        (&self.route, self.origin.as_ref(), self.http1_only, self.proxy_tls())
+        let (origin, server_name) = (self.origin.as_ref(), self.server_name.as_ref());
+        (&self.route, origin, self.http1_only, server_name, self.proxy_tls())
     }
 
     /// Returns the TLS settings for the proxy, if it speaks TLS.

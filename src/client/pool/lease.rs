@@ -13,7 +13,6 @@ use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
     time::{Instant, sleep, timeout},
 };
 
@@ -112,8 +111,7 @@ impl Lease {
         let result = match &mut connection.sender {
             Sender::Http1(sender) => {
                 let mut response = pin!(sender.try_send_request(request));
-                let ended = connection.ended.as_mut();
-                match before_end(response.as_mut(), ended).await {
+                match before(pin!(link.over()), response.as_mut()).await {
                     Some(result) => result,
                     None => {
                         connection.sender = Sender::Spent;
@@ -155,19 +153,11 @@ impl Lease {
     }
 }
 
-/// Waits for a response, or for the end of the connection's task.
-async fn before_end<R>(
-    mut response: Pin<&mut impl Future<Output = R>>,
-    mut ended: Option<&mut oneshot::Receiver<()>>,
-) -> Option<R> {
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = response.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
-        }
-        match &mut ended {
-            Some(ended) => Pin::new(&mut **ended).poll(cx).map(|_| None),
-            None => Poll::Pending,
-        }
+/// Waits for a response, or for the end of the connection's task, which comes first.
+async fn before<R>(mut over: Pin<&mut impl Future>, mut response: Pin<&mut impl Future<Output = R>>) -> Option<R> {
+    poll_fn(|cx| match response.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => over.as_mut().poll(cx).map(|_| None),
     })
     .await
 }
@@ -177,6 +167,8 @@ impl Drop for Lease {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        let pool = self.pool.clone();
+        let _runtime = pool.enter();
         let is_unused = matches!(self.progress, Progress::Unused);
         match (&connection.sender, self.progress) {
             (Sender::Http1(_), Progress::Unused) => self.pool.checkin(&self.key, connection, true),

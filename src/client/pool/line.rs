@@ -5,16 +5,12 @@
 //! switches): it can have half of them, the next origin half of the others. Of the origins that wait, the one with the
 //! fewest in use comes first, then the one that waits longest.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::{BuildHasher, RandomState},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use http::Uri;
 use tokio::sync::oneshot;
 
-use super::{key::Key, lease::Lease};
-use crate::{client::error::ClientError, route::Route};
+use super::lease::Lease;
+use crate::client::error::ClientError;
 
 pub(super) type Answer = Result<Lease, ClientError>;
 
@@ -29,6 +25,13 @@ pub(super) type Ticket = (Share, u64);
 #[derive(Default)]
 pub(super) struct Line {
     last: u64,
+    /// Most keys have no line most of the time, and need no memory for it.
+    busy: Option<Box<Busy>>,
+}
+
+/// A line that is not at rest.
+#[derive(Default)]
+struct Busy {
     waiting: usize,
     in_use: usize,
     shares: HashMap<Share, State>,
@@ -42,33 +45,19 @@ struct State {
     waiters: BTreeMap<u64, oneshot::Sender<Answer>>,
 }
 
-/// Makes shares from origins.
-#[derive(Default)]
-pub(super) struct Shares(RandomState);
-
-impl Shares {
-    /// Returns the share of a request. Two origins with the same one, which is unlikely, are treated as one.
-    pub(super) fn of(&self, key: &Key, uri: &Uri) -> Share {
-        match key.route {
-            Route::Forward(_) => self.0.hash_one((uri.scheme(), uri.authority())).max(1),
-            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => 0,
-        }
-    }
-}
-
 impl Line {
     /// Returns the number of waiters.
     pub(super) fn len(&self) -> usize {
-        self.waiting
+        self.busy.as_ref().map_or(0, |busy| busy.waiting)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting == 0
+        self.len() == 0
     }
 
     /// Returns true if nobody waits, and nothing is counted as in use.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.shares.is_empty()
+        self.busy.is_none()
     }
 
     /// Adds a waiter.
@@ -77,64 +66,58 @@ impl Line {
         self.last += 1;
         let last = self.last;
         self.change(share, |state| state.waiters.insert(last, waiter));
-        self.waiting += 1;
         ((share, last), answer)
     }
 
     /// Removes a waiter, unless it has been served. Returns it, to be dropped without the lock, since that wakes it.
     pub(super) fn leave(&mut self, (share, number): Ticket) -> Option<oneshot::Sender<Answer>> {
-        let left = self.change(share, |state| state.waiters.remove(&number));
-        self.waiting -= usize::from(left.is_some());
-        left
+        self.change(share, |state| state.waiters.remove(&number))
     }
 
     /// Removes the first waiter that may have a further connection of `limit`.
     pub(super) fn pop(&mut self, limit: Option<usize>) -> Option<(Share, oneshot::Sender<Answer>)> {
-        let (_, number, share) = *self.order.first()?;
+        let (_, number, share) = *self.first()?;
         if !self.may_use(share, limit) {
             return None;
         }
         let waiter = self.change(share, |state| state.waiters.remove(&number))?;
-        self.waiting -= 1;
         Some((share, waiter))
     }
 
     /// Returns true if a share may use a further connection of `limit`.
     pub(super) fn may_use(&self, share: Share, limit: Option<usize>) -> bool {
-        let (Some(limit), true) = (limit, share > 0) else {
+        let (Some(limit), true, Some(busy)) = (limit, share > 0, &self.busy) else {
             return true;
         };
-        let in_use = self.shares.get(&share).map_or(0, |state| state.in_use);
-        in_use < limit.saturating_sub(self.in_use)
+        let in_use = busy.shares.get(&share).map_or(0, |state| state.in_use);
+        in_use < limit.saturating_sub(busy.in_use)
     }
 
     /// Returns true if the first waiter may use a further connection of `limit`.
     pub(super) fn is_ready(&self, limit: Option<usize>) -> bool {
-        self.order
-            .first()
-            .is_some_and(|(_, _, share)| self.may_use(*share, limit))
+        self.first().is_some_and(|(_, _, share)| self.may_use(*share, limit))
     }
 
     /// Returns the number of further connections of `limit` that waiters may use; a few more if several origins wait.
     pub(super) fn useful(&self, limit: Option<usize>) -> usize {
-        let (Some(limit), Some(&(in_use, _, share))) = (limit, self.order.first()) else {
-            return self.waiting;
+        let Some(busy) = &self.busy else { return 0 };
+        let (Some(limit), Some(&(in_use, _, share))) = (limit, self.first()) else {
+            return busy.waiting;
         };
         if share == 0 {
-            return self.waiting;
+            return busy.waiting;
         }
-        let may_have = limit.saturating_sub(self.in_use + in_use).div_ceil(2);
-        let first = self.shares.get(&share).map_or(0, |state| state.waiters.len());
+        let may_have = limit.saturating_sub(busy.in_use + in_use).div_ceil(2);
+        let first = busy.shares.get(&share).map_or(0, |state| state.waiters.len());
         match may_have {
             0 => 0,
-            _ => first.min(may_have) + (self.waiting - first),
+            _ => first.min(may_have) + (busy.waiting - first),
         }
     }
 
     /// Counts a connection as in use.
     pub(super) fn begin(&mut self, share: Share) {
         if share > 0 {
-            self.in_use += 1;
             self.change(share, |state| state.in_use += 1);
         }
     }
@@ -142,26 +125,31 @@ impl Line {
     /// Ends what [`begin`](Self::begin) began.
     pub(super) fn end(&mut self, share: Share) {
         if share > 0 {
-            self.in_use -= 1;
             self.change(share, |state| state.in_use -= 1);
         }
     }
 
-    /// Changes a share, and keeps the order.
+    fn first(&self) -> Option<&(usize, u64, Share)> {
+        self.busy.as_ref()?.order.first()
+    }
+
+    /// Changes a share, and keeps the counts and the order.
     fn change<T>(&mut self, share: Share, change: impl FnOnce(&mut State) -> T) -> T {
-        let state = self.shares.entry(share).or_default();
-        let before = state.place();
+        let busy = self.busy.get_or_insert_default();
+        let state = busy.shares.entry(share).or_default();
+        let (before, waiting, in_use) = (state.place(), state.waiters.len(), state.in_use);
         let result = change(state);
         let after = state.place();
+        busy.waiting = busy.waiting + state.waiters.len() - waiting;
+        busy.in_use = busy.in_use + state.in_use - in_use;
         if before != after {
-            before.map(|(in_use, first)| self.order.remove(&(in_use, first, share)));
-            after.map(|(in_use, first)| self.order.insert((in_use, first, share)));
+            before.map(|(in_use, first)| busy.order.remove(&(in_use, first, share)));
+            after.map(|(in_use, first)| busy.order.insert((in_use, first, share)));
         }
         if state.in_use == 0 && after.is_none() {
-            self.shares.remove(&share);
-            if self.shares.is_empty() {
-                // Most keys have no line most of the time, and need no memory for it.
-                (self.shares, self.order) = (HashMap::new(), BTreeSet::new());
+            busy.shares.remove(&share);
+            if busy.shares.is_empty() {
+                self.busy = None;
             }
         }
         result

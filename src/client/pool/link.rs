@@ -4,7 +4,7 @@
 use std::{
     fmt,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -51,6 +51,10 @@ pub(in crate::client) struct Link {
     draining: AtomicBool,
     /// True when the stream has been dropped.
     ended: AtomicBool,
+    /// True when the connection's task has ended.
+    over: AtomicBool,
+    /// Wakes the request that waits for that.
+    set_over: Notify,
     /// Wakes the connection's task if something of the above may have changed.
     changed: Notify,
     task: OnceLock<AbortHandle>,
@@ -72,6 +76,8 @@ impl Link {
             blocked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            set_over: Notify::new(),
             changed: Notify::new(),
             task: OnceLock::new(),
             stamp: AtomicU64::new(0),
@@ -167,6 +173,22 @@ impl Link {
         while !self.ended.load(Ordering::Acquire) {
             self.changed().await;
         }
+    }
+
+    /// Waits until the connection's task has ended. Nothing of the waiting task stays behind: an idle connection would
+    /// keep the memory of the last task that used it.
+    pub(super) async fn over(&self) {
+        let mut set_over = pin!(self.set_over.notified());
+        set_over.as_mut().enable();
+        if !self.over.load(Ordering::Acquire) {
+            set_over.await;
+        }
+    }
+
+    /// Records that the connection's task has ended, which ends every wait on it.
+    pub(super) fn set_over(&self) {
+        self.over.store(true, Ordering::Release);
+        self.set_over.notify_waiters();
     }
 
     pub(super) fn stamp(&self) -> Stamp {

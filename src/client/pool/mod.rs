@@ -37,7 +37,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{
+    runtime::{EnterGuard, Handle},
+    sync::watch,
+};
 
 pub use self::stats::{KeyStats, PoolStats};
 pub(super) use self::{
@@ -51,7 +54,7 @@ use self::{
     connection::{Connection, Multiplexed, Removed},
     idle::{Idle, Stamp},
     key::Key,
-    line::{Line, Shares},
+    line::Line,
     retired::Retired,
 };
 use super::connect::TargetConnector;
@@ -68,7 +71,8 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     connector: TargetConnector,
     limits: Limits,
-    shares: Shares,
+    /// The runtime of connections and timers; without one, each request uses its own.
+    runtime: Option<Handle>,
     state: Mutex<State>,
     /// Dropped with the pool, which ends its connection attempts and its reaper.
     alive: watch::Sender<()>,
@@ -143,14 +147,19 @@ impl Entry {
 }
 
 impl Pool {
-    pub(super) fn new(connector: TargetConnector, limits: Limits) -> Arc<Self> {
+    pub(super) fn new(connector: TargetConnector, limits: Limits, runtime: Option<Handle>) -> Arc<Self> {
         Arc::new(Self {
             connector,
             limits,
-            shares: Shares::default(),
+            runtime,
             state: Mutex::default(),
             alive: watch::Sender::new(()),
         })
+    }
+
+    /// Enters the pool's runtime, if it has one of its own.
+    pub(super) fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.runtime.as_ref().map(Handle::enter)
     }
 
     pub(super) fn stats(&self) -> PoolStats {

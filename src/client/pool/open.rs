@@ -87,12 +87,10 @@ impl Pool {
     pub(super) fn opened<D: Driver>(self: &Arc<Self>, key: &Arc<Key>, id: AttemptId, established: Established<D>) {
         let Established { sender, link, driver } = established;
         let is_http2 = matches!(sender, Sender::Http2(_));
-        let (ending, ended) = oneshot::channel();
         let open = OpenConnection {
             pool: Arc::downgrade(self),
             key: key.clone(),
             link: link.clone(),
-            ending: (!is_http2).then_some(ending),
         };
         let added = self.change(key, |entry, common, removed| {
             let known = entry.attempts.remove(id).map(Removed::Attempt);
@@ -126,7 +124,6 @@ impl Pool {
                     let new = Connection {
                         sender,
                         link: link.clone(),
-                        ended: Some(ended),
                         has_served: false,
                         share: 0,
                     };
