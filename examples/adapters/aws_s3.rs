@@ -1,6 +1,7 @@
 //! The AWS SDK through a proxy: `aws-sdk-s3` puts an object and gets it.
 //!
-//! The SDK takes any [`HttpConnector`] as its HTTP client, and this crate's [`Client`] becomes one in a few lines.
+//! The SDK takes any [`HttpConnector`] as its HTTP client, and this crate's [`Client`] becomes one in a few lines. Of the
+//! SDK's time limits, those of an operation and an attempt apply; the connection's are the client's own.
 //!
 //! ```text
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example aws_s3
@@ -17,7 +18,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
-    orchestrator::HttpRequest,
+    orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
 use aws_smithy_types::body::SdkBody;
@@ -25,13 +26,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tower::{BoxError, ServiceExt};
+use tower::BoxError;
 use tower_outbound_proxy::{Client, TlsConfig};
 use tower_outbound_proxy_adapters::{Outbound, serve};
 use tower_outbound_proxy_lab::{Ca, connector};
 
 /// [`Client`] as the SDK's HTTP client: `config.http_client(http_client_fn(…))`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Proxied(Client<SdkBody>);
 
 impl HttpConnector for Proxied {
@@ -41,14 +42,13 @@ impl HttpConnector for Proxied {
             let request = request
                 .try_into_http1x()
                 .map_err(|error| ConnectorError::user(error.into()))?;
-            let response = client
-                .oneshot(request)
-                .await
-                .map_err(|error| ConnectorError::io(error.into()))?;
-            let response = response.map(SdkBody::from_body_1_x);
-            response
-                .try_into()
-                .map_err(|error: aws_smithy_runtime_api::http::HttpError| ConnectorError::other(error.into(), None))
+            let response = client.send(request).await.map_err(|error| match error.is_transient() {
+                // The SDK tries again after these.
+                true => ConnectorError::io(error.into()),
+                false => ConnectorError::other(error.into(), None),
+            })?;
+            let response = HttpResponse::try_from(response.map(SdkBody::from_body_1_x));
+            response.map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }

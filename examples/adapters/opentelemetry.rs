@@ -1,7 +1,7 @@
 //! OpenTelemetry through a proxy: spans exported by OTLP over HTTP.
 //!
-//! The exporter takes any [`HttpClient`], and this crate's [`Client`] becomes one in a few lines. Its batches leave from
-//! a thread of its own, outside of tokio, so the adapter sends them on the runtime that it was made in.
+//! The exporter takes any [`HttpClient`], and this crate's [`Client`] becomes one in a few lines. It sends batches from a
+//! thread of its own, outside of tokio, so the client is told its runtime.
 //!
 //! ```text
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example opentelemetry
@@ -21,7 +21,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message;
 use tokio::runtime::Handle;
-use tower::{BoxError, ServiceExt};
+use tower::BoxError;
 use tower_outbound_proxy::{Client, TlsConfig};
 use tower_outbound_proxy_adapters::Outbound;
 use tower_outbound_proxy_lab::connector;
@@ -29,21 +29,13 @@ use tower_outbound_proxy_lab::{Ca, Origin};
 
 /// [`Client`] as the exporter's HTTP client: `exporter.with_http_client(…)`.
 #[derive(Debug)]
-struct Proxied {
-    client: Client<Full<Bytes>>,
-    runtime: Handle,
-}
+struct Proxied(Client<Full<Bytes>>);
 
 #[async_trait]
 impl HttpClient for Proxied {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
-        let exchange = async move {
-            let response = client.oneshot(request.map(Full::new)).await?;
-            let (head, body) = response.into_parts();
-            Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
-        };
-        self.runtime.spawn(exchange).await?
+        let (head, body) = self.0.send(request.map(Full::new)).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 }
 
@@ -61,13 +53,11 @@ async fn main() -> Result<(), BoxError> {
         .config(outbound.config()?)
         .target_tls(trust)
         .connector(connector())
+        .runtime(Handle::current())
         .build()?;
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Proxied {
-            client,
-            runtime: Handle::current(),
-        })
+        .with_http_client(Proxied(client))
         .with_endpoint(format!("https://collector.test:{}/v1/traces", collector.port()))
         .build()?;
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
