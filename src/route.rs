@@ -51,6 +51,8 @@ use crate::{
     no_proxy::Entry,
     target::Scheme,
 };
+#[cfg(feature = "client")]
+use crate::{target::Target, trace::Peer};
 
 /// The route to a target.
 ///
@@ -70,6 +72,34 @@ pub enum Route {
     /// `ALL_PROXY` has this effect, for targets of other schemes than `http`, `https`, `ws` and `wss`, and only if it
     /// applies to no others: a wrong setting is otherwise an error when it is read.
     Unusable(UnusableProxy),
+}
+
+#[cfg(feature = "client")]
+impl Route {
+    /// Returns the attributes of figures about this route. A connection that serves any target has none of its own.
+    pub(crate) fn peer(&self, target: Option<&Target<'_>>) -> Peer {
+        let proxy = self.proxy().map(|proxy| (proxy.host(), proxy.port()));
+        let host = |target: &Target<'_>| match target.name() {
+            Some(name) => name.to_owned(),
+            None => target.ip().map(|ip| ip.to_string()).unwrap_or_default(),
+        };
+        Peer {
+            scheme: target.map(|target| target.scheme().as_str()),
+            host: match (target, &proxy) {
+                (Some(target), _) => host(target),
+                (None, Some((proxy, _))) => proxy.clone(),
+                (None, None) => String::new(),
+            },
+            port: target.map_or_else(|| proxy.as_ref().map(|(_, port)| *port), |target| target.port()),
+            proxy,
+            route: match self {
+                Self::Direct => "direct",
+                Self::Forward(_) => "forward",
+                Self::Tunnel(_) => "tunnel",
+                Self::Unusable(_) => "unusable",
+            },
+        }
+    }
 }
 
 impl Route {

@@ -170,6 +170,24 @@ impl ClientError {
     }
 }
 
+impl ClientError {
+    /// Returns the kind of error, for figures.
+    pub(super) fn name(&self) -> String {
+        let name = match &*self.failure {
+            Failure::Connect(error) | Failure::Refused(error) => return format!("{:?}", error.kind()),
+            Failure::Target(_) => "Target",
+            Failure::Purpose(_) => "Purpose",
+            Failure::Handshake { .. } => "Handshake",
+            Failure::Timeout => "Timeout",
+            Failure::NoneFree { .. } => "NoneFree",
+            Failure::Aborted => "Aborted",
+            Failure::NoRuntime => "NoRuntime",
+            Failure::Send { .. } => "Send",
+        };
+        name.to_owned()
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.failure {

@@ -26,6 +26,26 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Figures
+//!
+//! For a dashboard, by OpenTelemetry's names:
+//!
+//! | metric | source |
+//! |---|---|
+//! | `http.client.request.duration`, to the head of the response, in seconds | an event |
+//! | `http.client.request.time_in_queue`, to the connection, which may have to be opened | an event |
+//! | `http.client.connection.duration` | an event |
+//! | `http.client.open_connections`, by `http.connection.state`: `idle`, `active` | [`stats`](Client::stats): `idle`, and `open - idle` |
+//!
+//! The events (feature `tracing`) have the level `TRACE` and the target `tower_outbound_proxy::metrics`. The field with the
+//! value is named `histogram.` and the metric, as `tracing_opentelemetry::MetricsLayer` reads it, and the other fields are
+//! its attributes: `server.address` and `server.port` are the target's, `network.peer.address` and `network.peer.port` the
+//! proxy's, and `proxy.route` is `direct`, `forward` or `tunnel`. `error.type` is a status from 400, a
+//! [`ConnectErrorKind`](crate::error::ConnectErrorKind), or `cancelled`.
+//!
+//! Events rather than a metrics library, because those are before their 1.0: each of their releases would be a breaking one
+//! of this crate. The gauge is read rather than counted, so that it is exact.
 
 // `hyper_util::client::pool` is not used. Its `cache` has no limits, no idle time-out and no ordered waiters. Its
 // `singleton` panics when a stale handle resets a newer connection. Its `negotiate` calls a service that it did not
@@ -86,7 +106,7 @@ use crate::{
     route::Route,
     service::{Asking, prepare},
     target::{Target, TargetError},
-    trace::RequestSpan,
+    trace::{RequestFigures, RequestSpan},
 };
 
 /// An HTTP client that obeys the outbound proxy settings, with a pool of connections keyed by route.
@@ -309,11 +329,18 @@ impl Inner {
             Ok(decided) => decided,
             Err(failure) => return Box::pin(ready(Err(ClientError::new(failure)))),
         };
-        let span = decided.span();
-        Box::pin(span.run(async move { self.send(decided).await }))
+        let (span, mut figures) = (decided.span(), decided.figures());
+        Box::pin(span.run(async move {
+            let result = self.send(decided, &mut figures).await;
+            figures.end(match &result {
+                Ok(response) => Ok((response.status(), response.version())),
+                Err(error) => Err(error.name()),
+            });
+            result
+        }))
     }
 
-    async fn send(&self, decided: Decided) -> Result<Response<ClientBody>, ClientError> {
+    async fn send(&self, decided: Decided, figures: &mut RequestFigures) -> Result<Response<ClientBody>, ClientError> {
         let Decided {
             mut request,
             route,
@@ -334,6 +361,7 @@ impl Inner {
             let key = Key::new(&route, target.uri(), protocol, server_name.as_ref(), &settings).map_err(invalid)?;
             let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
             let mut lease = lease.map_err(|error| repeats.error(error))?;
+            figures.dequeued();
             // A repeat is addressed anew.
             let spare = Spare::of(&request, &lease);
             let addressed = target.address(&mut request, &route, lease.is_http2());
@@ -387,6 +415,13 @@ impl Decided {
             route,
             purpose,
             settings,
+        })
+    }
+
+    fn figures(&self) -> RequestFigures {
+        RequestFigures::new(self.request.method(), || {
+            let target = Target::try_from(self.request.uri()).ok()?;
+            Some(self.route.peer(Some(&target)))
         })
     }
 

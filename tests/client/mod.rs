@@ -4,6 +4,7 @@
 
 mod bodies;
 mod cancel;
+mod figures;
 mod heads;
 mod host;
 mod http2;

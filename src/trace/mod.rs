@@ -11,12 +11,20 @@
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
 //! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
 //!
+//! `figures.rs` has the events for dashboards.
+//!
 //! All values are safe to show: none contains a password.
 
 // Without the feature, the arguments are unused.
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
+#[cfg(feature = "client")]
+mod figures;
+
 use std::fmt::Display;
+
+#[cfg(feature = "client")]
+pub(crate) use self::figures::{Peer, RequestFigures, are_wanted, connection_closed};
 
 /// Logs a warning about settings that take effect.
 pub(crate) fn warning(warning: &impl Display) {
