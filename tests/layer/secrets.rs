@@ -60,6 +60,8 @@ fn no_public_type_shows_a_password() {
     let server: ProxyServer = address.parse().unwrap();
     assert_debug_clean(&server, "ProxyServer");
     assert_clean(&format!("{server} {} {}", server.url(), server.host()), "ProxyServer");
+    // The one disclosure, on request and by this name.
+    assert_eq!(server.url_with_password(), address);
     let credentials = server.credentials().unwrap();
     assert_debug_clean(credentials, "Credentials");
     assert_clean(&credentials.to_string(), "Credentials");
