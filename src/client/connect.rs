@@ -38,6 +38,7 @@ use crate::{
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
+    trace::Phase,
 };
 
 /// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for a
@@ -211,8 +212,9 @@ where
         Some(name) => name.host(),
         None => origin.tls_host(),
     };
-    let stream = tls::handshake(stream, &host, &tls, target.alpn)
-        .await
+    let phase = Phase::target_tls(origin);
+    let stream = phase
+        .end(tls::handshake(stream, &host, &tls, target.alpn).await)
         .map_err(|error| failed("the TLS handshake with the target failed", error))?
         .into_inner();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

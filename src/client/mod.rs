@@ -36,6 +36,7 @@
 //! | `http.client.request.duration`, to the head of the response, in seconds | an event |
 //! | `http.client.request.time_in_queue`, to the connection, which may have to be opened | an event |
 //! | `http.client.connection.duration` | an event |
+//! | `http.client.connection.setup.duration`, by `http.connection.phase`: `dns`, `tcp`, `tls to the proxy`, `connect`, `tls to the target` | an event, and a span `connecting` |
 //! | `http.client.open_connections`, by `http.connection.state`: `idle`, `active` | [`stats`](Client::stats): `idle`, and `open - idle` |
 //!
 //! The events (feature `tracing`) have the level `TRACE` and the target `tower_outbound_proxy::metrics`. The field with the

@@ -88,8 +88,6 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
-#[cfg(feature = "tls")]
-use crate::tls::TlsConfig;
 use crate::{
     config::ProxyServer,
     decide,
@@ -100,6 +98,8 @@ use crate::{
     trace,
 };
 pub use crate::{error::ConnectResponse, route::Destination};
+#[cfg(feature = "tls")]
+use crate::{host::HostPort, tls::TlsConfig};
 
 /// The stream of a connector that speaks nothing but TCP.
 type Tcp = <HttpConnector as Service<Uri>>::Response;
@@ -229,7 +229,8 @@ impl ProxyConnection {
                     headers: &self.shared.connect_headers,
                     auth: self.proxy.auth(),
                 };
-                let opened = tunnel::open(io, &request, self.deadline).await;
+                let phase = trace::Phase::connect(&self.authority);
+                let opened = phase.end(tunnel::open(io, &request, self.deadline).await);
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
                 Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
             }
@@ -254,7 +255,8 @@ impl ProxyConnection {
                 .await
                 .map_err(Failure::Tls)
         };
-        let tls = self.deadline.run(handshake, Failure::Timeout).await?;
+        let phase = trace::Phase::proxy_tls(HostPort(self.proxy.host_name().borrowed(), Some(self.proxy.port())));
+        let tls = phase.end(self.deadline.run(handshake, Failure::Timeout).await)?;
         Ok(Io::Tls(Box::new(tls)))
     }
 

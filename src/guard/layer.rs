@@ -195,7 +195,7 @@ where
             uri.map_err(ConnectError::target)
         });
         match uri {
-            Ok(uri) => DialFuture::address(self.inner.get_mut().call(uri), asked.target),
+            Ok(uri) => DialFuture::address(self.inner.get_mut().call(uri), asked.target, None),
             Err(error) => DialFuture::failed(error),
         }
     }

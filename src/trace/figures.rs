@@ -5,13 +5,17 @@
 //! are its attributes. Names and attributes are OpenTelemetry's, where it has them. A subscriber that takes no such event
 //! costs a comparison for each.
 
+use std::fmt::Display;
+#[cfg(feature = "client")]
 use std::time::Duration;
 #[cfg(feature = "tracing")]
 use std::time::Instant;
 
+#[cfg(feature = "client")]
 use http::{Method, StatusCode, Version};
 
 /// The target of a request or connection, and its proxy: attributes of its figures.
+#[cfg(feature = "client")]
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
 pub(crate) struct Peer {
@@ -27,6 +31,7 @@ pub(crate) struct Peer {
 }
 
 /// Returns true if somebody takes the figures.
+#[cfg(any(feature = "client", feature = "tracing"))]
 pub(crate) fn are_wanted() -> bool {
     #[cfg(feature = "tracing")]
     return tracing::enabled!(target: "tower_outbound_proxy::metrics", tracing::Level::TRACE);
@@ -35,7 +40,7 @@ pub(crate) fn are_wanted() -> bool {
 }
 
 /// Records a figure with the attributes of a peer.
-#[cfg(feature = "tracing")]
+#[cfg(all(feature = "client", feature = "tracing"))]
 macro_rules! figure {
     ($($name:tt).+ = $time:expr, $peer:expr, { $($attributes:tt)* }) => {{
         let peer: &Peer = $peer;
@@ -55,7 +60,72 @@ macro_rules! figure {
     }};
 }
 
+/// One phase of making a connection, as a span and a figure.
+///
+/// The span `connecting` (`DEBUG`) is open for as long as the phase takes.
+pub(crate) struct Phase {
+    #[cfg(feature = "tracing")]
+    started: Option<(&'static str, String, Instant)>,
+    #[cfg(feature = "tracing")]
+    _span: tracing::Span,
+}
+
+impl Phase {
+    /// Begins the look-up of a name.
+    pub(crate) fn dns(host: impl Display) -> Self {
+        Self::new("dns", host)
+    }
+
+    /// Begins to dial an address.
+    pub(crate) fn tcp(address: impl Display) -> Self {
+        Self::new("tcp", address)
+    }
+
+    /// Begins the TLS handshake with a proxy.
+    #[cfg(feature = "tls")]
+    pub(crate) fn proxy_tls(proxy: impl Display) -> Self {
+        Self::new("tls to the proxy", proxy)
+    }
+
+    /// Begins CONNECT.
+    pub(crate) fn connect(target: impl Display) -> Self {
+        Self::new("connect", target)
+    }
+
+    /// Begins the TLS handshake with a target.
+    #[cfg(feature = "client")]
+    pub(crate) fn target_tls(target: impl Display) -> Self {
+        Self::new("tls to the target", target)
+    }
+
+    fn new(phase: &'static str, peer: impl Display) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            started: are_wanted().then(|| (phase, peer.to_string(), Instant::now())),
+            #[cfg(feature = "tracing")]
+            _span: tracing::debug_span!("connecting", phase, %peer),
+        }
+    }
+
+    /// Ends the phase with its result. A phase that is given up has no figure.
+    pub(crate) fn end<T, E>(self, result: Result<T, E>) -> Result<T, E> {
+        #[cfg(feature = "tracing")]
+        if let Some((phase, peer, started)) = self.started {
+            tracing::event!(
+                target: "tower_outbound_proxy::metrics",
+                tracing::Level::TRACE,
+                histogram.http.client.connection.setup.duration = started.elapsed().as_secs_f64(),
+                http.connection.phase = phase,
+                server.address = peer,
+                error.type = result.is_err().then_some("failed"),
+            );
+        }
+        result
+    }
+}
+
 /// Records the life of an open connection.
+#[cfg(feature = "client")]
 pub(crate) fn connection_closed(peer: &Peer, open_for: Duration, version: &'static str) {
     #[cfg(feature = "tracing")]
     figure!(histogram.http.client.connection.duration = open_for, peer, {
@@ -64,12 +134,13 @@ pub(crate) fn connection_closed(peer: &Peer, open_for: Duration, version: &'stat
 }
 
 /// The figures of a request in progress.
+#[cfg(feature = "client")]
 pub(crate) struct RequestFigures {
     #[cfg(feature = "tracing")]
     wanted: Option<Wanted>,
 }
 
-#[cfg(feature = "tracing")]
+#[cfg(all(feature = "client", feature = "tracing"))]
 struct Wanted {
     peer: Peer,
     method: Method,
@@ -77,6 +148,7 @@ struct Wanted {
     is_queued: bool,
 }
 
+#[cfg(feature = "client")]
 impl RequestFigures {
     /// Begins. Reads the peer only if the figures are wanted.
     pub(crate) fn new(method: &Method, peer: impl FnOnce() -> Option<Peer>) -> Self {
@@ -140,6 +212,7 @@ impl RequestFigures {
     }
 }
 
+#[cfg(feature = "client")]
 impl Drop for RequestFigures {
     /// A request that is given up has no outcome.
     fn drop(&mut self) {

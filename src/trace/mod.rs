@@ -11,6 +11,7 @@
 //! | `DEBUG` | `the request's own Proxy-Authorization is not sent` | `target`, `route`, `reason` |
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
 //! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
+//! | `DEBUG` span | `connecting` | `phase`, `peer` |
 //!
 //! `figures.rs` has the events for dashboards.
 //!
@@ -19,11 +20,11 @@
 // Without the feature, the arguments are unused.
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
-#[cfg(feature = "client")]
 mod figures;
 
 use std::fmt::Display;
 
+pub(crate) use self::figures::Phase;
 #[cfg(feature = "client")]
 pub(crate) use self::figures::{Peer, RequestFigures, are_wanted, connection_closed};
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tower_outbound_proxy::Client;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin};
 use tracing::Level;
 
-use super::{TestClient, builder, eventually, fetch, fetch_at_once, forward, now, request, send, through, unproxied};
+use super::{
+    TestClient, builder, eventually, fetch, fetch_at_once, forward, now, request, send, through, trusting, unproxied,
+};
 
 /// Returns each figure of this name in the log: its value in seconds, and its attributes as they are written.
 fn figures(log: &Log, name: &str) -> Vec<(f64, String)> {
@@ -114,6 +117,52 @@ async fn failures_are_measured_by_kind() {
             "{figures:?}"
         );
     }
+}
+
+/// The time that a proxied connection took, by phase: each once, in order, and as a span.
+#[tokio::test]
+async fn the_phases_of_a_connection_are_measured() {
+    let ca = Ca::new();
+    let secure = Origin::https(&ca, &["a.test"], &["h2"]).await;
+    let proxy = ForwardProxy::builder()
+        .tls(ca.issue(&["localhost"]).server_config(&["http/1.1"]))
+        .start()
+        .await;
+    let config = tower_outbound_proxy::ProxyConfig::builder()
+        .all(format!("https://localhost:{}", proxy.port()))
+        .proxy_tls(trusting(&ca))
+        .build()
+        .unwrap();
+    let log = Log::of_thread(Level::TRACE);
+    let client: TestClient = Client::builder()
+        .config(config)
+        .target_tls(trusting(&ca))
+        .build()
+        .unwrap();
+    fetch(&client, &format!("https://a.test:{}/", secure.port())).await;
+    let phases: Vec<_> = figures(&log, "http.client.connection.setup.duration")
+        .into_iter()
+        .map(|(_, attributes)| attributes)
+        // The first address that localhost has may be one on which nobody listens.
+        .filter(|attributes| !attributes.contains("error.type"))
+        .collect();
+    let phase = |phase: &str, peer: String| format!("http.connection.phase=\"{phase}\" server.address=\"{peer}\"");
+    let (proxy, target) = (proxy.port(), format!("a.test:{}", secure.port()));
+    assert_eq!(
+        phases.iter().map(|phase| phase.trim()).collect::<Vec<_>>(),
+        [
+            phase("dns", "localhost".to_owned()),
+            phase("tcp", format!("127.0.0.1:{proxy}")),
+            phase("tls to the proxy", format!("localhost:{proxy}")),
+            phase("connect", target.clone()),
+            phase("tls to the target", format!("https://{target}")),
+        ]
+    );
+    assert!(
+        log.text().contains("connecting{phase=\"connect\" peer=a.test:"),
+        "{}",
+        log.text()
+    );
 }
 
 /// The gauge `http.client.open_connections`, active and idle, is read from the statistics.
