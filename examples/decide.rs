@@ -2,7 +2,7 @@
 //!
 //! `NO_PROXY=10.0.0.0/8` does not match names, because the proxy resolves them. An application may want to reach names
 //! in such a network directly. It then puts tower's `AsyncFilterLayer` before the layer, with a closure that resolves
-//! the name within a deadline and puts a route into the request's extensions. Exits with 0 only if the intranet's name
+//! the name within a deadline and puts the target with its route into the request's extensions. Exits with 0 only if the intranet's name
 //! was reached directly, the other name was reached through the proxy, and the name whose look-up hangs failed.
 //!
 //! ```text
@@ -17,7 +17,7 @@ use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::time::timeout;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
-use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, connector::Destination};
+use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, route::Destination};
 use tower_outbound_proxy_lab::{ForwardProxy, Origin, connector};
 
 /// Looks names up. (A real resolver asks DNS. This one knows three names, and one takes forever.)
@@ -29,16 +29,17 @@ async fn resolve(name: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Puts the route into the request's extensions. The settings decide by the name, or else by any of its addresses.
+/// Puts the target and its route into the request's extensions. The settings decide by the name, or else by any of its addresses.
 async fn decide<B>(settings: ProxyConfig, mut request: Request<B>) -> Result<Request<B>, BoxError> {
-    let target = Target::try_from(request.uri())?;
+    let uri = request.uri().clone();
+    let target = Target::try_from(&uri)?;
     let addresses = match target.name() {
         Some(name) => timeout(Duration::from_millis(200), resolve(name)).await?,
         None => vec![],
     };
     let exempt = addresses.iter().any(|ip| settings.no_proxy().matches(&target.at(*ip)));
     let route = if exempt { Route::Direct } else { settings.route(&target) };
-    request.extensions_mut().insert(route);
+    request.extensions_mut().insert(Destination { uri, route });
     Ok(request)
 }
 
@@ -85,10 +86,9 @@ async fn main() -> Result<(), BoxError> {
 /// A minimal client. It opens a connection for each request, by the request's own route. The layer around the connection
 /// writes the request-target and the credentials that the route requires.
 async fn send(layer: ProxyLayer, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError> {
-    let uri = request.uri().clone();
-    let route = request.extensions().get::<Route>().cloned();
-    let route = route.ok_or("no route was decided")?;
-    let io = layer.layer(connector()).oneshot(Destination { uri, route }).await?;
+    let destination = request.extensions().get::<Destination>().cloned();
+    let destination = destination.ok_or("no route was decided")?;
+    let io = layer.layer(connector()).oneshot(destination).await?;
     let (mut sender, connection) = http1::handshake(io).await?;
     tokio::spawn(connection);
     let connection = service_fn(|request| sender.send_request(request));

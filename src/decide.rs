@@ -11,8 +11,8 @@ use crate::{
     error::UnusableProxy,
     no_proxy::{Bypass, Exemption, is_loopback},
     purpose::{ProxyUse, PurposeError, PurposePolicy},
-    route::{Decision, Reason, Route},
-    target::{Scheme, Target},
+    route::{Decision, Destination, Reason, Route},
+    target::{Scheme, Target, TargetError},
     trace,
 };
 
@@ -41,16 +41,16 @@ impl ProxyConfig {
         logged(self.decide(target), target).0
     }
 
-    /// Decides the route of a request, and returns it with the request's purpose. The route in the request's extensions
-    /// comes first, then its purpose, then the settings.
-    pub(crate) fn route_request(
+    /// Decides the route of a request, and returns it with the request's purpose. The destination in the request's
+    /// extensions comes first, then its purpose, then the settings.
+    pub(crate) fn route_request<E: From<PurposeError> + From<TargetError>>(
         &self,
         purposes: Option<&PurposePolicy>,
         subject: &Subject<'_>,
-    ) -> Result<(Route, Option<String>), PurposeError> {
+    ) -> Result<(Route, Option<String>), E> {
         let Subject { target, extensions, .. } = *subject;
-        let (route, purpose) = match (extensions.get::<Route>(), purposes) {
-            (Some(route), _) => (route.clone(), None),
+        let (route, purpose) = match (extensions.get::<Destination>(), purposes) {
+            (Some(destination), _) => (bound(destination, target)?, None),
             (None, Some(policy)) => logged(policy.decide(self, extensions, target)?, target),
             (None, None) => (self.route_connection(target), None),
         };
@@ -58,6 +58,14 @@ impl ProxyConfig {
             Route::Forward(proxy) if subject.needs_tunnel => (Route::Tunnel(proxy), purpose),
             route => (safe(route, target), purpose),
         })
+    }
+}
+
+/// Returns the route of a destination, if it was chosen for this target.
+fn bound(destination: &Destination, target: &Target<'_>) -> Result<Route, TargetError> {
+    match Target::try_from(&destination.uri)?.is_same(target) {
+        true => Ok(destination.route.clone()),
+        false => Err(TargetError::OF_ANOTHER_ROUTE),
     }
 }
 

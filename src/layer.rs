@@ -33,14 +33,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// | forward | dials the proxy, tells hyper to send absolute-form | adds the proxy's `Proxy-Authorization` |
 /// | tunnel | dials the proxy, sends CONNECT with the proxy's `Proxy-Authorization` | as direct |
 ///
+/// Around hyper-util's client, with TLS to targets (feature `hyper-rustls`):
+///
 /// ```
-/// # use hyper_util::{client::legacy::{Client, connect::HttpConnector}, rt::TokioExecutor};
+/// # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// # use tower::ServiceBuilder;
-/// # use tower_outbound_proxy::{ProxyConfig, ProxyLayer};
+/// # use tower_outbound_proxy::ProxyLayer;
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 /// let proxy = ProxyLayer::from_env()?;
 ///
-/// let connector = ServiceBuilder::new().layer(proxy.clone()).service(HttpConnector::new());
+/// // An `HttpsConnector<Proxy<HappyEyeballs>>`: TLS to the target around the layer around the connector.
+/// let connector = proxy.https_connector()?;
 /// let client = Client::builder(TokioExecutor::new()).build(connector);
 /// let service = ServiceBuilder::new().layer(proxy).service(client);
 /// # let _: tower_outbound_proxy::Proxy<Client<_, http_body_util::Empty<bytes::Bytes>>> = service;
@@ -50,17 +53,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # TLS to the target goes outside
 ///
-/// The example above is for `http` targets only: a stack without a TLS connector sends `https` requests in cleartext.
-///
-/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<HttpConnector>>`. In the other
-/// order, `Proxy<HttpsConnector<..>>`, the TLS connector would open a plain connection to the proxy's address, and the
-/// client's `https` request would go through the tunnel **in cleartext**. The types cannot forbid this order.
-/// `ProxyLayer::https_connector` (feature `hyper-rustls`) builds the right one in one call.
+/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<..>>`. `ProxyLayer::https_connector`
+/// builds that in one call. In the other order, `Proxy<HttpsConnector<..>>`, the TLS connector opens a plain connection to
+/// the proxy's address, and the client's `https` request would go through the tunnel in cleartext. A stack without a TLS
+/// connector would do the same. The types cannot forbid it, so the layer looks at the first byte that is written: in a
+/// tunnel to an `https` or `wss` target, and on a direct TCP connection to one, it has to begin a TLS record. Anything else
+/// is a [`ConnectError`](crate::ConnectError) ([`Cleartext`](crate::error::ConnectErrorKind::Cleartext)), and nothing of it
+/// is sent.
 ///
 /// # Middlewares that resend requests go outside
 ///
 /// Retry and redirect layers belong around the client half, so that each attempt gets its own decision. Inside the
-/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next.
+/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next: tower-http's default policy
+/// removes it where a redirect leads to another origin, but its `Limited` alone, or a policy of your own, does not.
 ///
 /// # Upgrades (WebSocket)
 ///
@@ -75,11 +80,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// `hyper::upgrade::on` then returns the upgraded stream of the response.
 ///
-/// # Names with several addresses
+/// # The connector inside
 ///
-/// An `HttpConnector` waits for each address of a family without a limit, so that one that never answers hides the
-/// others. Put a [`HappyEyeballs`](crate::connector::HappyEyeballs) around it, or set its `set_connect_timeout`, which is
-/// divided among the addresses.
+/// [`HappyEyeballs::default`](crate::connector::HappyEyeballs) connects to targets and proxies as this crate does itself. An
+/// `HttpConnector` takes its place with two changes. It refuses every scheme but `http` until `enforce_http(false)` is
+/// called, which shows on direct routes only: proxies are dialled at an `http` address. And it waits for each address of a
+/// family without a limit, so that one that never answers hides the others: put a `HappyEyeballs` around it, or set its
+/// `set_connect_timeout`, which is divided among the addresses.
 ///
 /// Cloning is cheap, and all clones share one configuration.
 #[derive(Clone)]

@@ -27,6 +27,24 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
+/// Displays a text that others chose between backticks: control characters are escaped, and of a longer text only this
+/// many characters are shown.
+#[cfg(feature = "tls")]
+pub(crate) struct Escaped<'a>(pub(crate) &'a str, pub(crate) usize);
+
+#[cfg(feature = "tls")]
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(self.1) {
+            None => write_escaped(self.0, f),
+            Some((end, _)) => {
+                write_escaped(&self.0[..end], f)?;
+                f.write_char('…')
+            }
+        }
+    }
+}
+
 /// Writes a text that is shown between backticks: control characters are escaped, quotation marks are not.
 fn write_escaped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     text.chars().try_for_each(|c| match c {

@@ -5,14 +5,15 @@
 //!
 //! # Decisions that take time
 //!
-//! A [`Route`] in a request's extensions takes precedence over the settings, in [`Proxy`](crate::Proxy) around an HTTP
-//! service and in `Client`. A decision that must ask elsewhere (DNS, a policy server) is therefore an ordinary tower
-//! layer around them: tower's `AsyncFilterLayer` with a closure that inserts the route.
+//! A [`Destination`] in a request's extensions, a target with the route to it, takes precedence over the settings, in
+//! [`Proxy`](crate::Proxy) around an HTTP service and in `Client`. A decision that must ask elsewhere (DNS, a policy server)
+//! is therefore an ordinary tower layer around them: tower's `AsyncFilterLayer` with a closure that inserts the
+//! destination.
 //!
 //! ```
 //! # use http::Request;
 //! # use tower::{BoxError, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
-//! # use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Target};
+//! # use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Target, route::Destination};
 //! # async fn build() -> Result<(), BoxError> {
 //! # let client = service_fn(async |request: Request<()>| Ok::<_, BoxError>(http::Response::new(())));
 //! let config = ProxyConfig::from_env()?;
@@ -21,8 +22,9 @@
 //!     let settings = settings.clone();
 //!     async move {
 //!         // … ask a policy server …
-//!         let route = settings.route(&Target::try_from(request.uri())?);
-//!         request.extensions_mut().insert(route);
+//!         let uri = request.uri().clone();
+//!         let route = settings.route(&Target::try_from(&uri)?);
+//!         request.extensions_mut().insert(Destination { uri, route });
 //!         Ok::<_, BoxError>(request)
 //!     }
 //! };
@@ -37,13 +39,17 @@
 //!
 //! The client inside must keep connections of different routes apart. hyper-util's pooled client does not. It keys its
 //! pool by origin and passes only a URI to its connector, so a route chosen for one request never reaches the
-//! connector. Use `Client`, or a client that connects with a [`Destination`](crate::connector::Destination), as in the
-//! example `decide`.
+//! connector. Use `Client`, or a client that connects with a [`Destination`], as in the example `decide`.
 //!
-//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. Otherwise a redirect layer that keeps
-//! extensions sends the next request by the first one's route.
+//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. A redirect layer around which the decision
+//! was made may keep the extensions, and with them the first target's destination. Its route never applies to another
+//! scheme, host or port: such a request is an error, and is not sent.
+//!
+//! A [`Route`] alone in a request's extensions decides nothing. The layer puts it there for the service inside.
 
 use std::fmt;
+
+use http::Uri;
 
 use crate::{
     config::{ProxyServer, SettingName},
@@ -123,6 +129,20 @@ impl fmt::Display for Route {
             Self::Unusable(error) => write!(f, "none: {error}"),
         }
     }
+}
+
+/// A target and the route to it.
+///
+/// It is for clients and layers that choose a route per request (see the [module's page](self)). In a request's extensions,
+/// it takes precedence over the settings. As the request of a [connector](crate::connector), it is dialled by this route,
+/// while a connector that is called with a `Uri` decides by its settings. Such a client keeps the connections of different
+/// routes apart.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The target: scheme and authority. The rest of the URI does not matter.
+    pub uri: Uri,
+    /// The route to it.
+    pub route: Route,
 }
 
 /// A route and the reason for it.

@@ -8,7 +8,8 @@
 //! see [`ProxyLayer`](crate::ProxyLayer). For a service that writes a request's URI as it is given, it also writes the
 //! [request-target](crate::ProxyLayer::with_request_target_form).
 //!
-//! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
+//! A [`Destination`](crate::route::Destination) in the request's extensions takes precedence over the settings; see
+//! [`route`](crate::route).
 //!
 //! ```
 //! # use http::Request;
@@ -144,7 +145,7 @@ fn prepare_for<B>(shared: &Shared, request: &mut Request<B>) -> Result<Route, Bo
             // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
             needs_tunnel: false,
         };
-        let (route, _) = shared.config.route_request(None, &subject)?;
+        let (route, _) = shared.config.route_request::<BoxError>(None, &subject)?;
         match &route {
             Route::Unusable(error) => Err(ConnectError::unusable(error.clone()).to(target.authority()).into()),
             Route::Forward(proxy) if asks_for_upgrade(request.headers()) => Err(ConnectError::needs_tunnel()

@@ -251,6 +251,11 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Returns true if the other target has the same scheme, host and port, however they are written.
+    pub(crate) fn is_same(&self, other: &Target<'_>) -> bool {
+        (self.scheme, self.host(), self.port) == (other.scheme, other.host(), other.port)
+    }
+
     /// Returns the host with its port, or alone if no port is known.
     pub(crate) fn authority(&self) -> HostPort<'_> {
         HostPort(self.host(), self.port)
@@ -351,7 +356,7 @@ fn ascii_host(host: &str) -> Result<String, TargetError> {
     Ok(ascii.into_owned())
 }
 
-/// A URI that does not identify a target.
+/// A URI that does not identify a target, or not the one that a request's route was chosen for.
 ///
 /// [`Target`]'s conversions return it. The services of [`Proxy`](crate::Proxy) return it inside a
 /// [`BoxError`](crate::error::BoxError) or a [`ConnectError`](crate::ConnectError), and do not call the service they
@@ -364,6 +369,10 @@ pub struct TargetError {
 impl TargetError {
     pub(crate) const NO_HOST: Self = Self::new("no host");
     pub(crate) const HOST_NOT_IN_URI: Self = Self::new("the host is not valid in a URI");
+    pub(crate) const OF_ANOTHER_ROUTE: Self = Self::new(
+        "the destination in the request's extensions is another target (was the request redirected? a layer that decides \
+         routes belongs inside of the one that follows redirects)",
+    );
 
     pub(crate) const fn new(reason: &'static str) -> Self {
         Self { reason }

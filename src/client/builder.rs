@@ -180,8 +180,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets a policy for the purposes of requests. It takes precedence over the settings, and a [`Route`](crate::Route) in a
-    /// request's extensions takes precedence over it.
+    /// Sets a policy for the purposes of requests. It takes precedence over the settings, and a
+    /// [`Destination`](crate::route::Destination) in a request's extensions takes precedence over it.
     pub fn purposes(mut self, policy: PurposePolicy) -> Self {
         self.purposes = Some(policy);
         self

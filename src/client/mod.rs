@@ -132,8 +132,8 @@ use crate::{
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
 /// A request's purpose can decide its route ([`ClientBuilder::purposes`]), and the settings can be replaced while the
-/// client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions takes precedence over
-/// both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
+/// client runs ([`config_handle`](Self::config_handle)). A [`Destination`](crate::route::Destination) in a request's
+/// extensions takes precedence over both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
 /// `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of the response.
 ///
 /// # Faults
@@ -406,7 +406,9 @@ impl Decided {
                 extensions: request.extensions(),
                 needs_tunnel: is_http2_only || request.headers().contains_key(header::UPGRADE),
             };
-            let (route, of) = settings.config.route_request(settings.purposes.as_ref(), &subject)?;
+            let (route, of) = settings
+                .config
+                .route_request::<Failure>(settings.purposes.as_ref(), &subject)?;
             purpose = of;
             Ok::<_, Failure>(route)
         })?;

@@ -229,26 +229,12 @@ impl ProxyConfig {
         if let Some(name) = self.first_tls_proxy() {
             let tls = TlsConfig::platform().map_err(|error| error.in_setting(&name))?;
             self.tls = Some(tls);
-        } else if let Some(Ok(setting)) = self
-            .all
-            .as_ref()
-            .filter(|_| self.all().is_some_and(ProxyServer::is_tls))
-        {
-            match TlsConfig::platform() {
-                Ok(tls) => self.tls = Some(tls),
-                Err(error) => {
-                    let unusable = UnusableProxy::new(&error.in_setting(&setting.name));
-                    self.warnings.push(Warning::UnusableProxy {
-                        error: unusable.clone(),
-                    });
-                    self.all = Some(Err(unusable));
-                }
-            }
         }
         Ok(self)
     }
 
-    /// Returns the setting that names the first `https://` proxy, apart from one for other schemes alone.
+    /// Returns the setting that names the first `https://` proxy. One that is for other schemes alone does not count: its
+    /// trust is read when it is used, since most programs never use it.
     fn first_tls_proxy(&self) -> Option<SettingName> {
         let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
         if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {

@@ -11,11 +11,10 @@
 //! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does not.
 //!
 //! ```
-//! # use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 //! # use tower::{Layer, Service, ServiceExt};
-//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::Destination};
+//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::{Destination, HappyEyeballs}};
 //! # async fn run(proxy: ProxyLayer) -> Result<(), ConnectError> {
-//! let mut connector = proxy.layer(HttpConnector::new());
+//! let mut connector = proxy.layer(HappyEyeballs::default());
 //! let uri = http::Uri::from_static("http://example.com/");
 //! let stream = connector.call(Destination { uri, route: Route::Direct }).await?;
 //! assert_eq!(stream.route(), &Route::Direct);
@@ -64,6 +63,7 @@ mod tunnel;
 #[cfg(feature = "tls")]
 use std::io;
 use std::{
+    any::TypeId,
     fmt::Write as _,
     sync::Arc,
     task::{Context, Poll},
@@ -71,6 +71,7 @@ use std::{
 
 use http::Uri;
 use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
 pub(crate) use self::dial::DialTarget;
@@ -87,7 +88,6 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
-pub use crate::error::ConnectResponse;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 use crate::{
@@ -96,9 +96,13 @@ use crate::{
     error::{ConnectError, Failure, Stage},
     layer::{Proxy, Shared},
     route::Route,
-    target::{Scheme, Target, TargetError},
+    target::{Target, TargetError},
     trace,
 };
+pub use crate::{error::ConnectResponse, route::Destination};
+
+/// The stream of a connector that speaks nothing but TCP.
+type Tcp = <HttpConnector as Service<Uri>>::Response;
 
 impl<S: Connector> Service<Uri> for Proxy<S> {
     type Response = ProxyStream<S::Stream>;
@@ -116,19 +120,6 @@ impl<S: Connector> Service<Uri> for Proxy<S> {
         };
         self.call(Destination { uri, route })
     }
-}
-
-/// A target and the route to it.
-///
-/// It is for clients that choose a route per request, for instance in an outer layer (see [`route`](crate::route)), and
-/// that keep the connections of different routes apart. A connector that is called with a `Uri` decides by its
-/// settings.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The target: scheme and authority.
-    pub uri: Uri,
-    /// The route to it.
-    pub route: Route,
 }
 
 impl<S: Connector> Service<Destination> for Proxy<S> {
@@ -159,10 +150,11 @@ impl<S: Connector> Proxy<S> {
         route: Route,
     ) -> Result<ConnectFuture<S::Future, S::Stream>, ConnectError> {
         let route = decide::safe(route, target);
+        let awaited = Awaited::of(target, &route, TypeId::of::<S::Stream>() == TypeId::of::<Tcp>());
         let proxy = match &route {
             Route::Direct => {
                 let uri = target.uri_to_dial(&uri).map_err(ConnectError::target)?.unwrap_or(uri);
-                return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
+                return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri, awaited));
             }
             Route::Forward(proxy) | Route::Tunnel(proxy) => proxy,
             Route::Unusable(error) => return Err(ConnectError::unusable(error.clone()).to(target.authority())),
@@ -179,9 +171,9 @@ impl<S: Connector> Proxy<S> {
             shared: self.shared.clone(),
             proxy: proxy.clone(),
             authority,
-            is_raw: target.scheme() == Scheme::Other,
             deadline: Deadline::after(self.shared.connect_timeout),
             route,
+            awaited,
         };
         let dial = self.inner.dial_proxy(connection.proxy.dial_uri().clone());
         let dial = async move { dial.await.map_err(|error| Failure::dial(error.into())) };
@@ -195,9 +187,8 @@ struct ProxyConnection {
     route: Route,
     proxy: ProxyServer,
     authority: String,
-    /// True for a tunnel that may carry any protocol.
-    is_raw: bool,
     deadline: Deadline,
+    awaited: Awaited,
 }
 
 impl ProxyConnection {
@@ -205,7 +196,7 @@ impl ProxyConnection {
     where
         T: Read + Write + Unpin,
     {
-        self.steps(dial).await.map_err(|(stage, failure)| {
+        let stream = self.steps(dial).await.map_err(|(stage, failure)| {
             let error = ConnectError::new(stage, failure).through(&self.proxy);
             let error = match self.is_for_any_target() {
                 true => error,
@@ -213,7 +204,8 @@ impl ProxyConnection {
             };
             trace::connect_failed(&error);
             error
-        })
+        })?;
+        Ok(stream.awaiting(self.awaited))
     }
 
     /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
@@ -239,15 +231,7 @@ impl ProxyConnection {
                 };
                 let opened = tunnel::open(io, &request, self.deadline).await;
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
-                let stream = ProxyStream::tunnel(io, self.route.clone(), response, early);
-                Ok(stream.awaiting(match self.is_raw {
-                    true => Awaited::Any,
-                    false => Awaited::AsWritten(self.authority.as_str().into()),
-                }))
-            }
-            // Within TLS to the proxy, the peer is known to speak it.
-            Route::Forward(_) if !self.proxy.is_tls() => {
-                Ok(ProxyStream::forward(io, self.route.clone()).awaiting(Awaited::Http))
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
             }
             Route::Forward(_) | Route::Direct | Route::Unusable(_) => Ok(ProxyStream::forward(io, self.route.clone())),
         }
@@ -262,7 +246,7 @@ impl ProxyConnection {
         let handshake = async {
             let tls = match self.shared.config.tls() {
                 Some(tls) => tls.clone(),
-                // The settings name no `https://` proxy. This one came with a `Destination`.
+                // This proxy came with a `Destination`, or is for other schemes alone.
                 None => TlsConfig::platform().map_err(|error| Failure::Tls(io::Error::other(error)))?,
             };
             // This crate speaks HTTP/1.1 to proxies, so it offers nothing else.

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-use super::first_bytes::Awaited;
+use super::first_bytes::{Awaited, FirstWrite};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 use crate::{error::ConnectResponse, route::Route};
@@ -126,9 +126,9 @@ impl<T: Connection> Connection for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        match self.awaited {
-            Awaited::Any | Awaited::AsWritten(_) => self.poll_bytes(cx, buf),
-            Awaited::Tls(_) | Awaited::Http => self.poll_first_bytes(cx, buf),
+        match self.awaited.is_for_reads() {
+            false => self.poll_bytes(cx, buf),
+            true => self.poll_first_bytes(cx, buf),
         }
     }
 }
@@ -159,14 +159,26 @@ impl<T: Read + Write + Unpin> ProxyStream<T> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Writes the first bytes with `write`, unless they are refused.
+    fn poll_first_write(
+        &mut self,
+        first: &FirstWrite,
+        write: impl FnOnce(Pin<&mut Io<T>>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.awaited.check_write(first, self.route.proxy())?;
+        let written = ready!(write(Pin::new(&mut self.io)))?;
+        self.awaited.on_write(first, self.route.proxy());
+        Poll::Ready(Ok(written))
+    }
 }
 
 impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Awaited::AsWritten(_) = self.awaited {
-            self.awaited.on_write(buf);
+        match self.awaited.is_for_writes() {
+            false => Pin::new(&mut self.io).poll_write(cx, buf),
+            true => self.poll_first_write(&FirstWrite::of(&[IoSlice::new(buf)]), |io| io.poll_write(cx, buf)),
         }
-        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,10 +198,10 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Awaited::AsWritten(_) = self.awaited {
-            bufs.iter().for_each(|buf| self.awaited.on_write(buf));
+        match self.awaited.is_for_writes() {
+            false => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
+            true => self.poll_first_write(&FirstWrite::of(bufs), |io| io.poll_write_vectored(cx, bufs)),
         }
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }
 

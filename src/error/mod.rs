@@ -1,7 +1,8 @@
 //! Error types.
 //!
 //! A [`ConfigError`] reports a setting that the operator must correct before anything runs. A [`ConnectError`] reports
-//! one failed connection. A [`TargetError`] says why a URI names nothing to connect to. Errors that only one module
+//! one failed connection. A `CertificateError` (feature `tls`) says why a certificate does not verify, wherever TLS was
+//! spoken. A [`TargetError`] says why a URI names nothing to connect to. Errors that only one module
 //! returns are in that module: `client::ClientError`, [`purpose::PurposeError`](crate::purpose::PurposeError) and
 //! `no_proxy::NotDirectError`.
 //!
@@ -22,6 +23,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "tls")]
+mod certificate;
 mod config;
 mod connect;
 mod connect_response;
@@ -31,6 +34,10 @@ mod refusal;
 mod setting_name;
 mod unusable;
 
+#[cfg(feature = "tls")]
+pub use self::certificate::CertificateError;
+#[cfg(feature = "tls")]
+pub(crate) use self::certificate::{Fault, Trust};
 #[cfg(feature = "client")]
 pub(crate) use self::connect::find;
 pub use self::{

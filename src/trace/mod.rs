@@ -7,6 +7,7 @@
 //! | `ERROR` | `the new proxy settings cannot be used: keeping the old ones` | `error` |
 //! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
 //! | `DEBUG` | `connecting through the proxy failed` | `error` |
+//! | `DEBUG` | `the first bytes on a connection are not sent` | `error` |
 //! | `DEBUG` | `the request's own Proxy-Authorization is not sent` | `target`, `route`, `reason` |
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
 //! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
@@ -56,6 +57,12 @@ pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &imp
 pub(crate) fn connect_failed(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%error, "connecting through the proxy failed");
+}
+
+/// Logs that a client wrote bytes that must not leave.
+pub(crate) fn first_bytes_not_sent(error: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%error, "the first bytes on a connection are not sent");
 }
 
 /// Logs that a request's own `Proxy-Authorization` is not sent. Its value is not logged.

@@ -10,6 +10,8 @@ use tower_outbound_proxy::{
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, within};
 use tracing::Level;
 
+use crate::common::decide;
+
 use super::{TestClient, builder, forward, opened, read, request, send, through, tunnel, unproxied};
 
 /// Logs show the names of `Debug`.
@@ -163,7 +165,7 @@ async fn a_route_in_the_extensions_goes_over_the_purpose() {
     let lab = Lab::start().await;
     let client = lab.client(through(lab.proxy.url()));
     let mut request = asking(Some(Purpose::Redis), &lab.plain.url("/"));
-    request.extensions_mut().insert(forward(&lab.own.url()));
+    decide(&mut request, forward(&lab.own.url()));
     read(send(&client, request).await.unwrap()).await;
     assert_eq!((opened(&lab.proxy), opened(&lab.own)), (0, 1));
 }

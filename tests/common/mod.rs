@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::{Response, Uri};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connect, Connected, Connection};
@@ -20,7 +20,9 @@ use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
-use tower_outbound_proxy::{ConnectError, Proxy, ProxyConfig, ProxyLayer, connector::ProxyStream};
+use tower_outbound_proxy::{
+    ConnectError, Proxy, ProxyConfig, ProxyLayer, Route, connector::ProxyStream, route::Destination,
+};
 use tower_outbound_proxy_lab::within;
 
 /// The request that [`tunnel`] sends.
@@ -48,6 +50,12 @@ where
     let (head, body) = client.get(uri.parse().unwrap()).await?.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Ok(Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap()))
+}
+
+/// Sets the route of a request to its target.
+pub fn decide<B>(request: &mut Request<B>, route: Route) {
+    let uri = request.uri().clone();
+    request.extensions_mut().insert(Destination { uri, route });
 }
 
 /// Connects to a target.

@@ -222,6 +222,25 @@ async fn the_inner_stream_of_tls_to_the_proxy_stays_inside() {
     assert_eq!(speak(both).await, format!("{GREETING}QUIT\r\n"));
 }
 
+/// Trust is read when such a proxy is used: one for other schemes alone is used by few.
+#[tokio::test]
+async fn an_https_proxy_can_be_for_other_schemes_alone() {
+    let (ca, server) = (Ca::new(), shouting().await);
+    let proxy = ForwardProxy::builder().tls(ca.issue(&["localhost"]).server_config(&[]));
+    let proxy = proxy.map("mail.test:25", server).start().await;
+    let config = ProxyConfig::builder()
+        .http("http://p.test")
+        .https("http://p.test")
+        .all(proxy.url());
+    let trusting = config.clone().proxy_tls(ca.client_config(&[]));
+    let mut trusting = ProxyLayer::new(trusting.build().unwrap()).layer(connector());
+    let stream = within(trusting.tunnel("mail.test", 25)).await.unwrap();
+    assert_eq!(speak(stream).await, format!("{GREETING}QUIT\r\n"));
+    let mut other = ProxyLayer::new(config.build().unwrap()).layer(connector());
+    let error = within(other.tunnel("mail.test", 25)).await.unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::Certificate, "{error}");
+}
+
 /// Beside `HTTP_PROXY` and `HTTPS_PROXY`, a SOCKS proxy in `ALL_PROXY` is frequent. What needs it fails, and goes
 /// nowhere.
 #[tokio::test]

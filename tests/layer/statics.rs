@@ -23,7 +23,7 @@ use tower_outbound_proxy::{
     auth::{Challenge, Credentials},
     config::{DefaultPort, NoProxySetting, Precedence, ProxyConfigBuilder, ProxySetting, Warning},
     connector::{ConnectFuture, ConnectResponse, DialFuture, HappyEyeballs, ProxyStream},
-    error::{DeniedError, EntryError, Stage, UnusableProxy},
+    error::{CertificateError, DeniedError, EntryError, Stage, UnusableProxy},
     guard::{Guard, GuardLayer, GuardedResolver, IpPolicyBuilder, ResolveFuture},
     no_proxy::Entry,
     route::Reason,
@@ -44,6 +44,7 @@ type Dial = Ready<Result<Stream, BoxError>>;
 all!((Clone): ProxyLayer, ProxyConfig, ProxyConfigBuilder, ProxySetting, NoProxySetting, TlsConfig);
 all!((Clone): NoProxy);
 all!((Clone): IpPolicy, IpPolicyBuilder);
+all!((Clone, Display, Error): CertificateError);
 all!((Clone, Eq): DeniedError);
 all!((Clone, Eq): EntryError, Warning, Decision<'static>, Challenge);
 all!((Clone, Eq, Hash): ProxyServer, Credentials, Route);

@@ -106,6 +106,6 @@ async fn only_a_request_for_an_upgrade_fails() {
     // A route that was chosen elsewhere counts.
     let proxy = "http://proxy.test".parse().unwrap();
     let mut request = ask(&[(UPGRADE, "websocket"), (CONNECTION, "upgrade")]);
-    request.extensions_mut().insert(Route::Tunnel(proxy));
+    common::decide(&mut request, Route::Tunnel(proxy));
     assert!(service.call(request).await.is_ok());
 }
