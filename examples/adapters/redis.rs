@@ -1,7 +1,7 @@
 //! Redis through a proxy: the `redis` crate over a raw tunnel to a real `redis-server`.
 //!
-//! A raw tunnel is a stream for any protocol. Every client that takes a stream can use it in this way: `tokio-postgres`
-//! has `Config::connect_raw`, `lettre` and `async-nats` have the like.
+//! A raw tunnel is a stream for any protocol, and every client that takes a stream can use it in this way, such as
+//! `tokio-postgres` with `Config::connect_raw`. Its proxy is that of `ALL_PROXY`.
 //!
 //! ```text
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example redis
