@@ -20,11 +20,11 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_outbound_proxy::Client;
-use tower_outbound_proxy_lab::{Ca, Origin, within};
+use tower_outbound_proxy_lab::{Ca, Origin, ScriptedProxy, Step, within};
 
 use super::{
-    TestClient, builder, client, eventually, fetch, fetch_at_once, get, http2::Server, now, read, request, send,
-    unproxied,
+    TestClient, builder, client, eventually, fetch, fetch_at_once, get, http2::Server, now, opened, read, request,
+    send, through, unproxied,
 };
 
 async fn server(ca: &Ca, streams: Option<u32>) -> Server {
@@ -251,4 +251,35 @@ async fn a_connection_that_is_going_away_counts() {
     within(under_way).await.unwrap();
     within(next).await.unwrap();
     assert_eq!((now(&client), *server.opened.borrow()), ([1, 1, 0, 0], 2));
+}
+
+/// After a failure, waiters make two attempts at once, and after a success one again, which they share.
+#[tokio::test]
+async fn a_failure_is_forgotten_after_a_success() {
+    let ca = Ca::new();
+    let server = server(&ca, None).await;
+    let proxy = ScriptedProxy::builder()
+        .script(Step::Close)
+        .script([Step::established(), Step::Tunnel])
+        .start()
+        .await;
+    let client = client(through(proxy.url()), &ca);
+    let mut tasks = JoinSet::new();
+    for _ in 0..2 {
+        let (client, url) = (client.clone(), server.url());
+        tasks.spawn(async move { send(&client, request(&url)).await.is_ok() });
+    }
+    server.asked(1).await;
+    // The connection goes away, and its request goes on.
+    server.close.send_replace(());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..10 {
+        let (client, url) = (client.clone(), server.url());
+        tasks.spawn(async move { send(&client, request(&url)).await.is_ok() });
+    }
+    server.asked(11).await;
+    assert_eq!(opened(&proxy), 3);
+    server.go.add_permits(11);
+    let served = within(tasks.join_all()).await;
+    assert_eq!(served.into_iter().filter(|served| *served).count(), 11);
 }
