@@ -223,6 +223,21 @@ async fn waiting_behind_a_limit_has_a_deadline() {
     fetch(&client, &origin.url("/")).await;
 }
 
+/// A limit that leaves room is not to blame for a time-out.
+#[tokio::test]
+async fn a_silent_proxy_is_no_matter_of_the_limit() {
+    let proxy = ScriptedProxy::start(Fault::Hang).await;
+    let layer = ProxyLayer::new(through(proxy.url())).with_connect_timeout(Some(Duration::from_millis(1300)));
+    let client: TestClient = builder(unproxied(), &Ca::new())
+        .layer(layer)
+        .max_connections_per_key(1)
+        .build()
+        .unwrap();
+    // The first attempt has made room for another, which has time left.
+    let error = send(&client, request("ws://a.test/")).await.unwrap_err();
+    assert_eq!(error.to_string(), "no connection: connecting timed out");
+}
+
 /// An attempt ends soon after the last one who waited for it.
 #[tokio::test]
 async fn given_up_requests_hold_no_sockets() {

@@ -20,11 +20,11 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_outbound_proxy::Client;
-use tower_outbound_proxy_lab::{Ca, Origin, within};
+use tower_outbound_proxy_lab::{Ca, Fault, Origin, ScriptedProxy, Step, within};
 
 use super::{
-    TestClient, builder, client, eventually, fetch, fetch_at_once, get, http2::Server, now, read, request, send,
-    unproxied,
+    TestClient, builder, client, eventually, fetch, fetch_at_once, get, http2::Server, now, opened, read, request,
+    send, through, unproxied,
 };
 
 async fn server(ca: &Ca, streams: Option<u32>) -> Server {
@@ -166,12 +166,66 @@ async fn a_silent_connection_gets_no_further_request() {
     let client = client(unproxied(), &ca);
     fetch(&client, &path.url()).await;
     path.stop();
-    let impatient = timeout(Duration::from_millis(1200), send(&client, request(&path.url())));
-    assert!(impatient.await.is_err());
+    let impatient = |millis| timeout(Duration::from_millis(millis), send(&client, request(&path.url())));
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        impatient(100).await
+    };
+    let (first, second) = tokio::join!(impatient(1200), later);
+    assert!(first.is_err() && second.is_err());
     let started = Instant::now();
     fetch(&client, &path.url()).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert_eq!(*path.opened.borrow(), 2);
+}
+
+/// A connection on which a request waited in vain, while others had responses, goes on.
+#[tokio::test]
+async fn a_connection_that_serves_others_is_kept() {
+    let ca = Ca::new();
+    let origin = Origin::https(&ca, &["a.test"], &["h2"]).await;
+    let client = client(unproxied(), &ca);
+    let slow = origin.url("/slow/60000");
+    let impatient = timeout(Duration::from_millis(1300), send(&client, request(&slow)));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        fetch(&client, &origin.url("/")).await;
+    };
+    let (result, ()) = tokio::join!(impatient, other);
+    assert!(result.is_err());
+    fetch(&client, &origin.url("/")).await;
+    assert_eq!((now(&client), client.stats().opened), ([1, 1, 0, 0], 1));
+}
+
+/// A peer that takes no more bytes does not keep a connection that the pool is done with.
+#[tokio::test]
+async fn a_peer_that_stops_reading_keeps_no_connection() {
+    let ca = Ca::new();
+    let origin = Origin::https(&ca, &["a.test"], &["h2"]).await;
+    let path = Path::to(origin.addr()).await;
+    let client: Client<Zeros> = builder(unproxied(), &ca).max_idle(0).build().unwrap();
+    let request = Request::post(path.url() + "echo").body(Zeros).unwrap();
+    let mut upload = client.clone().oneshot(request);
+    assert!(timeout(Duration::from_millis(200), &mut upload).await.is_err());
+    path.stop();
+    // Until the system's buffers are full.
+    assert!(timeout(Duration::from_millis(300), &mut upload).await.is_err());
+    drop(upload);
+    assert_eq!((client.stats().open(), client.stats().idle()), (1, 0));
+    let closed = eventually(|| client.stats().open() == 0);
+    timeout(Duration::from_secs(3), closed).await.unwrap();
+}
+
+/// A body without end.
+struct Zeros;
+
+impl Body for Zeros {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 16384])))))
+    }
 }
 
 /// A connection is closed whose PING is not answered. Its requests are repeated if that is safe, and fail if not.
@@ -251,4 +305,103 @@ async fn a_connection_that_is_going_away_counts() {
     within(under_way).await.unwrap();
     within(next).await.unwrap();
     assert_eq!((now(&client), *server.opened.borrow()), ([1, 1, 0, 0], 2));
+}
+
+/// After a failure, waiters make two attempts at once, and after a success one again, which they share.
+#[tokio::test]
+async fn a_failure_is_forgotten_after_a_success() {
+    let ca = Ca::new();
+    let server = server(&ca, None).await;
+    let proxy = ScriptedProxy::builder()
+        .script(Step::Close)
+        .script([Step::established(), Step::Tunnel])
+        .start()
+        .await;
+    let client = client(through(proxy.url()), &ca);
+    let mut tasks = JoinSet::new();
+    for _ in 0..2 {
+        let (client, url) = (client.clone(), server.url());
+        tasks.spawn(async move { send(&client, request(&url)).await.is_ok() });
+    }
+    server.asked(1).await;
+    // The connection goes away, and its request goes on.
+    server.close.send_replace(());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..10 {
+        let (client, url) = (client.clone(), server.url());
+        tasks.spawn(async move { send(&client, request(&url)).await.is_ok() });
+    }
+    server.asked(11).await;
+    assert_eq!(opened(&proxy), 3);
+    server.go.add_permits(11);
+    let served = within(tasks.join_all()).await;
+    assert_eq!(served.into_iter().filter(|served| *served).count(), 11);
+}
+
+/// Each attempt that takes long doubles the attempts for those who wait.
+#[tokio::test]
+async fn attempts_at_a_silent_proxy_double() {
+    let proxy = ScriptedProxy::start(Fault::Hang).await;
+    let client = client(through(proxy.url()), &Ca::new());
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        tasks.spawn(client.clone().oneshot(request("https://a.test/")));
+    }
+    let company = within(proxy.until(|proxy| proxy.connections_opened() == 3));
+    timeout(Duration::from_millis(1800), company).await.unwrap();
+}
+
+/// A connection that comes late, when another serves, is not kept.
+#[tokio::test]
+async fn a_connection_that_comes_late_is_not_kept() {
+    let ca = Ca::new();
+    let origin = Origin::https(&ca, &["a.test"], &["h2"]).await;
+    let late = [
+        Step::Wait(Duration::from_millis(1500)),
+        Step::established(),
+        Step::Tunnel,
+    ];
+    let quick = [Step::established(), Step::Tunnel];
+    let proxy = ScriptedProxy::builder().script(late).script(quick).start().await;
+    let client = client(through(proxy.url()), &ca);
+    fetch(&client, &origin.url("/")).await;
+    eventually(|| client.stats().opened == 2).await;
+    eventually(|| now(&client) == [1, 1, 0, 0]).await;
+    assert_eq!(opened(&proxy), 2);
+}
+
+/// A connection in use is not closed where another is one idle connection too many.
+#[tokio::test]
+async fn a_limit_on_idle_connections_spares_those_in_use() {
+    let ca = Ca::new();
+    let server = server(&ca, Some(2)).await;
+    let client: TestClient = builder(unproxied(), &ca).max_idle_per_key(0).build().unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..3 {
+        let (client, url) = (client.clone(), server.url());
+        tasks.spawn(async move { fetch(&client, &url).await });
+    }
+    server.asked(3).await;
+    assert_eq!(now(&client), [2, 0, 0, 0]);
+    server.go.add_permits(2);
+    eventually(|| now(&client) == [1, 0, 0, 0]).await;
+    let (another, url) = (client.clone(), server.url());
+    tasks.spawn(async move { fetch(&another, &url).await });
+    server.asked(4).await;
+    assert_eq!(*server.opened.borrow(), 2);
+    server.go.add_permits(2);
+    within(tasks.join_all()).await;
+}
+
+/// An upload that is given up ends at once, and is no more on its connection.
+#[tokio::test]
+async fn an_upload_given_up_leaves_its_connection() {
+    let ca = Ca::new();
+    let origin = Origin::https(&ca, &["a.test"], &["h2"]).await;
+    let client: Client<Zeros> = builder(unproxied(), &ca).build().unwrap();
+    let upload = client
+        .clone()
+        .oneshot(Request::post(origin.url("/echo")).body(Zeros).unwrap());
+    assert!(timeout(Duration::from_millis(200), upload).await.is_err());
+    assert_eq!((client.stats().open(), client.stats().idle()), (1, 1));
 }

@@ -311,6 +311,28 @@ async fn requests_over_the_limit_wait_in_order() {
     }
 }
 
+/// A request that is given up when its connection has come, and before it was sent, has reused nothing.
+#[tokio::test]
+async fn a_connection_that_was_not_used_is_not_reused() {
+    let origin = Origin::http().await;
+    let client: TestClient = builder(unproxied(), &Ca::new())
+        .max_connections_per_key(1)
+        .build()
+        .unwrap();
+    let reused = || (client.stats().reused, client.stats().keys[0].reused);
+    let held = get(&client, &origin.url("/bytes/100000")).await;
+    let mut given_up = client.clone().oneshot(request(&origin.url("/")));
+    assert!(poll_once(&mut given_up).await.is_none());
+    assert_eq!(now(&client), [1, 0, 0, 1]);
+    read(held).await;
+    eventually(|| now(&client) == [1, 0, 0, 0]).await;
+    assert_eq!(reused(), (1, 1));
+    drop(given_up);
+    assert_eq!((now(&client), reused()), ([1, 1, 0, 0], (0, 0)));
+    fetch(&client, &origin.url("/")).await;
+    assert_eq!((origin.requests().len(), reused()), (2, (1, 1)));
+}
+
 /// Polls once.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|cx| {

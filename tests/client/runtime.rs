@@ -2,19 +2,28 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
 
+use http::Uri;
 use http_body_util::BodyExt;
-use tokio::runtime::{Builder, Runtime};
-use tower::ServiceExt;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, Runtime},
+};
+use tower::{BoxError, Service, ServiceExt};
 use tower_outbound_proxy::{ProxyLayer, client::ClientBuilder};
-use tower_outbound_proxy_lab::{Ca, Fault, Origin, ScriptedProxy, within};
+use tower_outbound_proxy_lab::{Ca, Fault, Origin, Resolver, ScriptedProxy, connector, within};
 
-use super::{TestClient, builder, client, eventually, fetch, get, now, request, through, unproxied};
+use super::{TestClient, builder, client, eventually, fetch, get, now, request, send, through, unproxied};
 
 fn runtime(threads: usize) -> Runtime {
     let mut builder = match threads {
@@ -242,4 +251,82 @@ fn futures_executor<F: Future>(future: F) -> F::Output {
             Poll::Pending => thread::park(),
         }
     }
+}
+
+/// A connector whose first connection is there when it is asked for it a second time.
+#[derive(Clone)]
+struct Late(Arc<AtomicUsize>, HttpConnector<Resolver>);
+
+impl Service<Uri> for Late {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            let dial = self.1.clone().oneshot(uri);
+            return Box::pin(async move { dial.await.map_err(Into::into) });
+        }
+        let mut is_asked = false;
+        Box::pin(std::future::poll_fn(move |_| {
+            if !std::mem::replace(&mut is_asked, true) {
+                return Poll::Pending;
+            }
+            let stream = std::net::TcpStream::connect(("127.0.0.1", uri.port_u16().unwrap()))?;
+            stream.set_nonblocking(true)?;
+            Poll::Ready(Ok(TokioIo::new(TcpStream::from_std(stream)?)))
+        }))
+    }
+}
+
+/// An attempt that another has replaced may have its connection all the same. It is kept if the limit has room for it.
+#[test]
+fn a_replaced_attempts_connection_obeys_the_limit() {
+    let servers = runtime(1);
+    let origin = servers.block_on(Origin::http());
+    for (limit, kept) in [(1, 1), (2, 2)] {
+        let connector = Late(Arc::default(), connector());
+        let client: TestClient = builder(unproxied(), &Ca::new())
+            .connector(connector)
+            .max_connections_per_key(limit)
+            .build()
+            .unwrap();
+        let (first, second) = (runtime(0), runtime(0));
+        let url = origin.url("/");
+        let given_up = async { tokio::time::timeout(Duration::from_millis(50), send(&client, request(&url))).await };
+        assert!(first.block_on(given_up).is_err());
+        // Nobody drives the first attempt, which is slow now.
+        second.block_on(fetch(&client, &url));
+        let opened = origin.connections_opened();
+        first.block_on(eventually(|| origin.connections_opened() == opened + 1));
+        first.block_on(eventually(|| now(&client) == [kept, kept, 0, 0]));
+        first.block_on(within(origin.until(|origin| origin.connections_open() == kept)));
+        assert_eq!(now(&client), [kept, kept, 0, 0]);
+        drop(client);
+        second.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+        first.block_on(within(origin.idle()));
+    }
+}
+
+/// One task watches all idle connections, however many requests there are.
+#[test]
+fn idle_connections_are_watched_by_one_task() {
+    let (servers, clients) = (runtime(1), runtime(0));
+    let origin = servers.block_on(Origin::http());
+    let client = client(unproxied(), &Ca::new());
+    let mut after = [0; 2];
+    for (alive_after, requests) in after.iter_mut().zip([1, 20]) {
+        clients.block_on(async {
+            for _ in 0..requests {
+                fetch(&client, &origin.url("/")).await;
+            }
+            eventually(|| now(&client) == [1, 1, 0, 0]).await;
+        });
+        *alive_after = alive(&clients);
+    }
+    assert_eq!(after[0], after[1]);
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::common::{CONNECT, Handing, OK, Then, Wire, connect, layer, tunnel};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -145,6 +145,8 @@ async fn any_success_opens_the_tunnel() {
                 (status, reason),
                 "{head:?}"
             );
+            let is_old = head.contains("HTTP/1.0 2");
+            assert_eq!(response.version() == Version::HTTP_10, is_old, "{head:?}");
             assert_eq!(String::from_utf8(received).unwrap(), early, "{head:?}");
             assert!(response.body().is_empty());
         }

@@ -227,3 +227,40 @@ impl Origin {
         matches!(self.scheme, Scheme::Https | Scheme::Wss)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(uri: &str) -> Origin {
+        Origin::new(&uri.parse().unwrap()).unwrap()
+    }
+
+    /// Hashes may be equal, therefore the rest decides.
+    #[test]
+    fn origins_are_compared() {
+        let one = origin("http://a.test/");
+        for other in ["http://A.test/x", "http://a.test:80/"] {
+            assert!(one == origin(other), "{other}");
+        }
+        for other in [
+            "http://b.test/",
+            "http://a.test:81/",
+            "https://a.test/",
+            "https://a.test:80/",
+        ] {
+            assert!(one != origin(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_with_their_ports() {
+        for (uri, written) in [
+            ("http://A.test/", "http://a.test:80"),
+            ("https://127.0.0.1/", "https://127.0.0.1:443"),
+            ("ws://[0:0::1]:8080/", "ws://[::1]:8080"),
+        ] {
+            assert_eq!(origin(uri).to_string(), written);
+        }
+    }
+}

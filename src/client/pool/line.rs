@@ -51,10 +51,6 @@ impl Line {
         self.busy.as_ref().map_or(0, |busy| busy.waiting)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Returns true if nobody waits, and nothing is counted as in use.
     pub(super) fn is_at_rest(&self) -> bool {
         self.busy.is_none()

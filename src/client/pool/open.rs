@@ -109,16 +109,14 @@ impl Pool {
             match sender {
                 Sender::Http2(sender) => {
                     let new = Multiplexed::new(sender, link.clone());
-                    // Nobody waits, and another connection has room.
-                    let is_surplus = entry.line.is_empty() && entry.http2.iter().any(Multiplexed::has_room);
+                    // Nobody waits where another connection has room.
+                    let is_surplus = entry.http2.iter().any(Multiplexed::has_room);
                     if is_surplus || new.is_closed() {
                         removed.push(Removed::Http2(new));
                         return true;
                     }
                     entry.http2.push(new);
-                    if entry.line.is_empty() {
-                        self.idled(entry, common, key, &link, removed);
-                    }
+                    self.idled(entry, common, key, &link, removed);
                 }
                 sender => {
                     let new = Connection {

@@ -157,6 +157,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// Returns the origin of a request, or of a probe, whose numbers follow.
+    pub(crate) fn origin(&self, request: usize) -> usize {
+        let planned = self.requests.get(request).map(|request| request.origin);
+        planned.unwrap_or_else(|| request - self.requests.len())
+    }
+
     /// Prints the plan, a line for each part.
     pub(crate) fn print(&self) {
         println!(

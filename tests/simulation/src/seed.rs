@@ -28,8 +28,6 @@ const REST: Duration = Duration::from_secs(3);
 const PROBE: Duration = Duration::from_secs(5);
 /// Longer than any request or pause of a plan.
 const END: Duration = Duration::from_secs(3_600);
-/// Longer than a system keeps a connection that nobody acknowledges.
-const SYSTEM: Duration = Duration::from_secs(1_000);
 
 /// The result of a seed.
 #[derive(Debug, Default)]
@@ -219,9 +217,7 @@ async fn recover(world: &Arc<World>, client: &Client<UploadBody>) {
 async fn finish(world: &Arc<World>, client: Client<UploadBody>) {
     if let Some(idle) = world.plan.client.idle_timeout.filter(|_| world.plan.ends_idle) {
         sleep(Duration::from_millis(idle) + REST).await;
-        if world.record().silent_connections(|_| true) == 0 {
-            invariants::closed(world, "after the idle time-out");
-        }
+        invariants::closed(world, "after the idle time-out");
         let open = client.stats().open();
         if open > 0 {
             let text = format_args!("{open} open in the figures after the idle time-out");
@@ -231,10 +227,6 @@ async fn finish(world: &Arc<World>, client: Client<UploadBody>) {
     world.record().happens(&Happening::Dropped);
     drop(client);
     sleep(REST).await;
-    if world.record().silent_connections(|_| true) > 0 {
-        // The system may have to give them up first.
-        sleep(SYSTEM).await;
-    }
     invariants::closed(world, "after the client was dropped");
     world.end().await;
     sleep(REST).await;

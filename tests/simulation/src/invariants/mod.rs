@@ -11,7 +11,7 @@ mod requests;
 use std::fmt;
 
 pub(crate) use self::{
-    pool::{closed, limits, quiet},
+    pool::{closed, limits, quiet, share},
     requests::judge,
 };
 
@@ -25,11 +25,13 @@ pub(crate) enum Invariant {
     Once,
     Body,
     Flow,
+    Prompt,
     Route,
     Credentials,
     Blame,
     Repeat,
     Order,
+    Share,
     Limit,
     Idle,
     Stats,
@@ -42,7 +44,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Deadline,
         Self::OwnDeadline,
         Self::BeforeRequest,
@@ -50,11 +52,13 @@ impl Invariant {
         Self::Once,
         Self::Body,
         Self::Flow,
+        Self::Prompt,
         Self::Route,
         Self::Credentials,
         Self::Blame,
         Self::Repeat,
         Self::Order,
+        Self::Share,
         Self::Limit,
         Self::Idle,
         Self::Stats,
@@ -75,11 +79,13 @@ impl Invariant {
             Self::Once => "once",
             Self::Body => "body",
             Self::Flow => "flow",
+            Self::Prompt => "prompt",
             Self::Route => "route",
             Self::Credentials => "credentials",
             Self::Blame => "blame",
             Self::Repeat => "repeat",
             Self::Order => "order",
+            Self::Share => "share",
             Self::Limit => "limit",
             Self::Idle => "idle",
             Self::Stats => "stats",
@@ -102,13 +108,15 @@ impl Invariant {
             Self::Once => "no POST is processed twice",
             Self::Body => "every body is the one that was sent, whole or with an error",
             Self::Flow => "a response that was sent arrives, whatever others do with theirs",
+            Self::Prompt => "a request to a healthy peer waits no longer than it takes to open a connection",
             Self::Route => "every request comes to the peer that the settings name, on that peer's connections alone",
             Self::Credentials => "every proxy gets its own credentials, and nobody else gets them",
             Self::Blame => "a request fails only by a fault of its own connection, and one failed attempt fails one",
             Self::Repeat => "a GET is repeated if a reused connection closed before any byte of a response",
             Self::Order => "requests that wait for one connection are served in order",
+            Self::Share => "no origin has more than half of the connections that a limit allows to a forward proxy",
             Self::Limit => "no key has more connections than its limit",
-            Self::Idle => "no more connections are idle than the limits allow",
+            Self::Idle => "no more connections are idle, and for no longer, than the limits allow",
             Self::Stats => "the figures equal what the network sees when all is quiet",
             Self::Waste => "no more connections are opened and closed unused than there are requests",
             Self::Retired => "no connection to a proxy outlives the settings that name it, once no request is on it",

@@ -1,14 +1,18 @@
 //! Limits, figures, and what is left.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use tokio::time::Instant;
 use tower_outbound_proxy::client::PoolStats;
 
 use super::Invariant;
 use crate::{
-    record::{Connection, Peer, Record},
+    record::{Connection, ConnectionId, End, Peer, Record, Try, TryId},
     world::World,
 };
+
+/// More than it takes until a connection is open or a request is over, as the client sees it, and to close one.
+const CHECKIN: Duration = Duration::from_millis(500);
 
 /// Checks the limits, at any moment.
 pub(crate) fn limits(world: &World, stats: &PoolStats) {
@@ -32,15 +36,49 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
         }
     }
     for key in &stats.keys {
-        let most = client.max_idle_per_key.unwrap_or(usize::MAX);
+        let most = client.max_idle_per_key.unwrap_or(usize::MAX).min(key.open);
         if key.idle > most {
             let text = format_args!("{} idle for {:?}, the limit is {most}", key.idle, key.origin);
+            record.violated(Invariant::Idle, text);
+        }
+    }
+    if let Some(timeout) = client.idle_timeout {
+        let most = Duration::from_millis(timeout + (timeout / 100).clamp(1, 1_000)) + CHECKIN;
+        let idle = (0..record.connections.len()).filter_map(|number| record.idle_since(number));
+        for idle in idle
+            .map(|since| since.elapsed())
+            .filter(|idle| *idle > most)
+            .collect::<Vec<_>>()
+        {
+            let text = format_args!("a connection is idle for {idle:?}, the limit is {timeout} ms");
             record.violated(Invariant::Idle, text);
         }
     }
     if let Some(most) = client.max_idle.filter(|most| stats.idle() > *most) {
         let text = format_args!("{} idle, the limit is {most}", stats.idle());
         record.violated(Invariant::Idle, text);
+    }
+}
+
+/// Checks, when a request arrives, that its origin leaves connections of a forward proxy to others.
+pub(crate) fn share(world: &World, record: &mut Record, arrived: TryId) {
+    let one = &record.tries[arrived];
+    let (Some(limit), Peer::Forward { .. }) = (world.plan.client.max_per_key, one.peer) else {
+        return;
+    };
+    let origin = world.plan.origin(one.request);
+    let is_same = |other: &&Try| other.peer == one.peer && world.plan.origin(other.request) == origin;
+    let is_sent = |other: &&Try| {
+        let connection = other
+            .seen
+            .last()
+            .map(|sighting| &record.connections[sighting.connection]);
+        other.ended.is_none() && connection.is_some_and(|connection| connection.client_closed.is_none())
+    };
+    let in_use = record.tries.iter().filter(is_same).filter(is_sent).count();
+    if in_use > limit.div_ceil(2) {
+        let text = format_args!("origin {origin} has {in_use} connections of {limit} in use");
+        record.violated(Invariant::Share, text);
     }
 }
 
@@ -73,6 +111,7 @@ pub(crate) fn quiet(world: &World, stats: &PoolStats) {
         let text = format_args!("{} open in the figures, {open} on the network", stats.open());
         record.violated(Invariant::Stats, text);
     }
+    counters(&mut record, stats);
     let in_use = stats.open() - stats.idle().min(stats.open());
     if in_use > 0 {
         let text = format_args!("{in_use} connections are in use after the last request");
@@ -93,6 +132,45 @@ pub(crate) fn quiet(world: &World, stats: &PoolStats) {
     }
 }
 
+/// Checks the counters since the client was built, and since its keys got their connections.
+fn counters(record: &mut Record, stats: &PoolStats) {
+    let own = || record.connections.iter().filter(|connection| connection.near.is_none());
+    let used = own().filter(|connection| connection.served > 0).count() as u64;
+    let connected = own().filter(|connection| connection.connected.is_some()).count() as u64;
+    let sightings = record.tries.iter().flat_map(|one| &one.seen);
+    let reused = sightings.filter(|sighting| sighting.reused).count() as u64;
+    let reused_open: usize = open_connections(record)
+        .map(|connection| connection.served.saturating_sub(1))
+        .sum();
+    // Of requests that nobody failed or gave up, every one that gets a connection arrives.
+    let is_calm = own().all(|connection| connection.faults.is_empty())
+        && record
+            .tries
+            .iter()
+            .all(|one| matches!(one.ended, Some((_, End::Response(_)))));
+    let is_whole = stats.keys.iter().all(|key| key.open as u64 == key.opened);
+    let by_keys: u64 = stats.keys.iter().map(|key| key.reused).sum();
+    for (figure, found, least, most) in [
+        ("opened", stats.opened, used, connected),
+        ("reused", stats.reused, reused, if is_calm { reused } else { u64::MAX }),
+        (
+            "reused by keys",
+            by_keys,
+            if is_calm && is_whole { reused_open as u64 } else { 0 },
+            stats.reused,
+        ),
+    ] {
+        if !(least..=most).contains(&found) {
+            let text = format_args!("{found} {figure} in the figures, {least} to {most} on the network");
+            record.violated(Invariant::Stats, text);
+        }
+    }
+    for key in stats.keys.iter().filter(|key| key.open as u64 > key.opened) {
+        let text = format_args!("{} open for {:?}, and {} opened", key.open, key.origin, key.opened);
+        record.violated(Invariant::Stats, text);
+    }
+}
+
 /// Checks that the client has no connection left.
 pub(crate) fn closed(world: &World, when: &str) {
     let mut record = world.record();
@@ -107,4 +185,25 @@ fn open_connections(record: &Record) -> impl Iterator<Item = &Connection> {
     record.connections.iter().filter(|connection| {
         connection.near.is_none() && connection.connected.is_some() && connection.client_closed.is_none()
     })
+}
+
+impl Record {
+    /// Returns the time since which one of the client's own connections is idle, if nothing has gone wrong on it.
+    fn idle_since(&self, number: ConnectionId) -> Option<Instant> {
+        let connection = &self.connections[number];
+        if connection.near.is_some() || connection.client_closed.is_some() || !connection.faults.is_empty() {
+            return None;
+        }
+        let mut since = connection.connected?;
+        let is_on_it = |one: &&Try| one.seen.iter().any(|sighting| sighting.connection == number);
+        for one in self.tries.iter().filter(is_on_it) {
+            let (ended, end) = one.ended?;
+            let over = match end {
+                End::Response(_) => one.body_ended?.0,
+                End::Failed { .. } | End::GaveUp => ended,
+            };
+            since = since.max(over);
+        }
+        Some(since)
+    }
 }

@@ -18,6 +18,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// The time after which a slow attempt has certainly got company.
 const COMPANY: Duration = Duration::from_secs(2);
 
+/// More than it takes to open a connection on a short way, and less than the patience with a new connection.
+const PROMPT: Duration = Duration::from_millis(800);
+
 /// More than a response takes on its way.
 const TRANSFER: Duration = Duration::from_secs(15);
 
@@ -58,6 +61,12 @@ impl Judge<'_> {
             broken(
                 Invariant::Deadline,
                 format!("waited {wait:?} while no server worked on it"),
+            );
+        }
+        if let Some(wait) = self.needless_wait() {
+            broken(
+                Invariant::Prompt,
+                format!("waited {wait:?}, though its connections could be opened"),
             );
         }
         // A server that closes after GOAWAY, and does not linger, resets what the client has not read yet.
@@ -167,6 +176,20 @@ impl Judge<'_> {
         });
         let most = self.connect_timeout() + SLACK + spent.sum::<Duration>();
         (longest > most && !explained()).then_some(longest)
+    }
+
+    /// Returns the time until the request arrived, if that is too long for a peer without a fault on a short way, and
+    /// without a limit.
+    fn needless_wait(&self) -> Option<Duration> {
+        let sighting = self.one.seen.first()?;
+        let wait = sighting.at.saturating_duration_since(self.one.began);
+        let ways = [self.one.peer.server(), self.world.plan.origin(self.one.request)];
+        let is_short = ways.into_iter().all(|server| self.world.server(server).latency <= 5);
+        let is_healthy = self
+            .connections(sighting.at)
+            .all(|connection| connection.faults.is_empty());
+        let is_free = self.world.plan.client.max_per_key.is_none();
+        (is_free && is_short && is_healthy && wait > PROMPT).then_some(wait)
     }
 
     /// Returns the time that a response took which was sent, and read at once, if that is too long.

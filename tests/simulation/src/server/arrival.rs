@@ -5,7 +5,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use super::{Session, message::Head};
 use crate::{
     content,
-    invariants::Invariant,
+    invariants::{self, Invariant},
     plan::ORIGINS,
     record::{Peer, TryId},
 };
@@ -76,6 +76,7 @@ impl Session {
             record.belongs(near, peer);
         }
         record.seen(number, self.connection);
+        invariants::share(&self.world, &mut record, number);
         Some(number)
     }
 
