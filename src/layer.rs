@@ -179,7 +179,7 @@ impl ProxyLayer {
     }
 
     /// Sets whether a forwarded request that a proxy answers with 407 (Proxy Authentication Required) fails with a
-    /// [`ConnectError`](crate::ConnectError), as a tunnel does: true by default in a [`Client`](crate::Client), false
+    /// [`ConnectError`](crate::ConnectError), as a tunnel does: true by default in a `Client`, false
     /// around other clients, which return the response.
     ///
     /// A server that returns responses to its own callers would ask them for the proxy's password, and a retry layer
