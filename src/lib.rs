@@ -2,8 +2,8 @@
 //!
 //! Servers run behind corporate proxies, and their operators set three variables. [`ProxyLayer`] makes a tower client
 //! stack obey them. Around a connector, it dials proxies and opens CONNECT tunnels. Around an HTTP client, it owns
-//! `Proxy-Authorization`, and writes the [request-target](ProxyLayer::with_request_target_form) for one that does not. It works with hyper-util's client, with tonic, and with any other client that takes a
-//! connector or is an HTTP service.
+//! `Proxy-Authorization`, and writes the [request-target](ProxyLayer::with_request_target_form) for one that does not. It
+//! works with hyper-util's client, with tonic, and with any other client that takes a connector or is an HTTP service.
 //!
 //! With hyper-util's client, and the feature `hyper-rustls` for TLS to targets:
 //!
