@@ -2,8 +2,9 @@
 //!
 //! `NO_PROXY=10.0.0.0/8` does not match names, because the proxy resolves them. An application may want to reach names
 //! in such a network directly. It then puts tower's `AsyncFilterLayer` before the layer, with a closure that resolves
-//! the name within a deadline and puts the target with its route into the request's extensions. Exits with 0 only if the intranet's name
-//! was reached directly, the other name was reached through the proxy, and the name whose look-up hangs failed.
+//! the name within a deadline and puts the target with its route into the request's extensions. Exits with 0 only if
+//! the intranet's name was reached directly, the other name was reached through the proxy, and the name whose look-up
+//! hangs failed.
 //!
 //! ```text
 //! cargo run --example decide
@@ -29,7 +30,8 @@ async fn resolve(name: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Puts the target and its route into the request's extensions. The settings decide by the name, or else by any of its addresses.
+/// Puts the target and its route into the request's extensions. The settings decide by the name, or else by any of its
+/// addresses.
 async fn decide<B>(settings: ProxyConfig, mut request: Request<B>) -> Result<Request<B>, BoxError> {
     let uri = request.uri().clone();
     let target = Target::try_from(&uri)?;
@@ -83,8 +85,8 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A minimal client. It opens a connection for each request, by the request's own route. The layer around the connection
-/// writes the request-target and the credentials that the route requires.
+/// A minimal client. It opens a connection for each request, by the request's own route. The layer around the
+/// connection writes the request-target and the credentials that the route requires.
 async fn send(layer: ProxyLayer, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError> {
     let destination = request.extensions().get::<Destination>().cloned();
     let destination = destination.ok_or("no route was decided")?;

@@ -30,8 +30,8 @@ struct Set<'c> {
 pub(crate) struct Subject<'r> {
     pub(crate) target: &'r Target<'r>,
     pub(crate) extensions: &'r Extensions,
-    /// True if the request cannot be forwarded: it asks for another protocol (RFC 9110 7.8), which a proxy does not pass
-    /// on, or it uses HTTP/2.
+    /// True if the request cannot be forwarded: it asks for another protocol (RFC 9110 7.8), which a proxy does not
+    /// pass on, or it uses HTTP/2.
     pub(crate) needs_tunnel: bool,
 }
 

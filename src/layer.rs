@@ -53,24 +53,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # TLS to the target goes outside
 ///
-/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<..>>`. `ProxyLayer::https_connector`
-/// builds that in one call. In the other order, `Proxy<HttpsConnector<..>>`, the TLS connector opens a plain connection to
-/// the proxy's address, and the client's `https` request would go through the tunnel in cleartext. A stack without a TLS
-/// connector would do the same. The types cannot forbid it, so the layer looks at the first byte that is written: in a
-/// tunnel to an `https` or `wss` target, and on a direct TCP connection to one, it has to begin a TLS record. Anything else
-/// is a [`ConnectError`](crate::ConnectError) ([`Cleartext`](crate::error::ConnectErrorKind::Cleartext)), and nothing of it
-/// is sent.
+/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<..>>`.
+/// `ProxyLayer::https_connector` builds that in one call. In the other order, `Proxy<HttpsConnector<..>>`, the TLS
+/// connector opens a plain connection to the proxy's address, and the client's `https` request would go through the
+/// tunnel in cleartext. A stack without a TLS connector would do the same. The types cannot forbid it, so the layer
+/// looks at the first byte that is written: in a tunnel to an `https` or `wss` target, and on a direct TCP connection
+/// to one, it has to begin a TLS record. Anything else is a [`ConnectError`](crate::ConnectError)
+/// ([`Cleartext`](crate::error::ConnectErrorKind::Cleartext)), and nothing of it is sent.
 ///
 /// # Middlewares that resend requests go outside
 ///
 /// Retry and redirect layers belong around the client half, so that each attempt gets its own decision. Inside the
-/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next: tower-http's default policy
-/// removes it where a redirect leads to another origin, but its `Limited` alone, or a policy of your own, does not.
+/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next: tower-http's default
+/// policy removes it where a redirect leads to another origin, but its `Limited` alone, or a policy of your own, does
+/// not.
 ///
 /// # Upgrades (WebSocket)
 ///
-/// A proxy that forwards drops `Upgrade` (RFC 9110 7.6.1), and the origin answers as if nobody had asked. The client half
-/// therefore fails a request with `Connection: upgrade` on a forward route, before it is sent, with
+/// A proxy that forwards drops `Upgrade` (RFC 9110 7.6.1), and the origin answers as if nobody had asked. The client
+/// half therefore fails a request with `Connection: upgrade` on a forward route, before it is sent, with
 /// [`ConnectErrorKind::NeedsTunnel`](crate::error::ConnectErrorKind::NeedsTunnel). (`Client` makes a tunnel for it.)
 /// Around hyper-util's client:
 ///
@@ -82,11 +83,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # The connector inside
 ///
-/// [`HappyEyeballs::default`](crate::connector::HappyEyeballs) connects to targets and proxies as this crate does itself. An
-/// `HttpConnector` takes its place with two changes. It refuses every scheme but `http` until `enforce_http(false)` is
-/// called, which shows on direct routes only: proxies are dialled at an `http` address. And it waits for each address of a
-/// family without a limit, so that one that never answers hides the others: put a `HappyEyeballs` around it, or set its
-/// `set_connect_timeout`, which is divided among the addresses.
+/// [`HappyEyeballs::default`](crate::connector::HappyEyeballs) connects to targets and proxies as this crate does
+/// itself. An `HttpConnector` takes its place with two changes. It refuses every scheme but `http` until
+/// `enforce_http(false)` is called, which shows on direct routes only: proxies are dialled at an `http` address. And it
+/// waits for each address of a family without a limit, so that one that never answers hides the others: put a
+/// `HappyEyeballs` around it, or set its `set_connect_timeout`, which is divided among the addresses.
 ///
 /// Cloning is cheap, and all clones share one configuration.
 #[derive(Clone)]
@@ -203,9 +204,9 @@ impl ProxyLayer {
     /// | `OPTIONS` with the path `*` | asterisk-form: `*` | an error, because `http::Uri` is always written with a path |
     /// | `CONNECT` | authority-form: `host:port` | authority-form |
     ///
-    /// User information and the scheme's own port are removed from the URI. A `Host` of the caller's own stays; more than
-    /// one, or one that is not a host, is an error. A request whose version is HTTP/2 is left as it is, because it needs
-    /// scheme and authority.
+    /// User information and the scheme's own port are removed from the URI. A `Host` of the caller's own stays; more
+    /// than one, or one that is not a host, is an error. A request whose version is HTTP/2 is left as it is, because it
+    /// needs scheme and authority.
     ///
     /// The service has a connection to the target, or to the proxy that forwards, for instance from the
     /// [connector](crate::connector) half:
@@ -242,7 +243,8 @@ impl ProxyLayer {
         self
     }
 
-    /// Sets a predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`](crate::config::ProxyConfigBuilder::bypass).
+    /// Sets a predicate in place of the `NO_PROXY` list; see
+    /// [`ProxyConfigBuilder::bypass`](crate::config::ProxyConfigBuilder::bypass).
     #[must_use]
     pub fn with_bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
         let shared = Arc::make_mut(&mut self.shared);

@@ -2,8 +2,9 @@
 //!
 //! Servers run behind corporate proxies, and their operators set three variables. [`ProxyLayer`] makes a tower client
 //! stack obey them. Around a connector, it dials proxies and opens CONNECT tunnels. Around an HTTP client, it owns
-//! `Proxy-Authorization`, and writes the [request-target](ProxyLayer::with_request_target_form) for one that does not. It
-//! works with hyper-util's client, with tonic, and with any other client that takes a connector or is an HTTP service.
+//! `Proxy-Authorization`, and writes the [request-target](ProxyLayer::with_request_target_form) for one that does not.
+//! It works with hyper-util's client, with tonic, and with any other client that takes a connector or is an HTTP
+//! service.
 //!
 //! With hyper-util's client, and the feature `hyper-rustls` for TLS to targets:
 //!
@@ -47,8 +48,8 @@
 //!
 //! # Any other protocol
 //!
-//! [`Proxy::tunnel`] opens a stream for a protocol that is not HTTP, such as Postgres, redis or SMTP. `ALL_PROXY` names its
-//! proxy, and `NO_PROXY` its exceptions.
+//! [`Proxy::tunnel`] opens a stream for a protocol that is not HTTP, such as Postgres, redis or SMTP. `ALL_PROXY` names
+//! its proxy, and `NO_PROXY` its exceptions.
 //!
 //! ```
 //! # use tower::{BoxError, Layer};
@@ -86,8 +87,8 @@
 //!
 //! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. (Of an
 //! `ALL_PROXY` that only other schemes need, it is a warning, and a [`ConnectError`] where it is needed.) A tunnel that
-//! cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct connection or
-//! to cleartext, and no error, log or `Debug` output shows a password.
+//! cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct connection
+//! or to cleartext, and no error, log or `Debug` output shows a password.
 //!
 //! # Features
 //!

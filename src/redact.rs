@@ -133,8 +133,8 @@ pub(crate) fn is_entry_without_secret(list: &str) -> bool {
 }
 
 /// Redacts an entry of a list of hosts, or a pattern. An entry contains a password only if it is (a piece of) a
-/// misplaced proxy address: white space separates entries, and a password may contain some. The part before a `:` stays,
-/// so that the entry can be found; what follows the `:` is shown only if it can be a port.
+/// misplaced proxy address: white space separates entries, and a password may contain some. The part before a `:`
+/// stays, so that the entry can be found; what follows the `:` is shown only if it can be a port.
 pub(crate) fn redacted_entry(entry: &str) -> String {
     match entry.rsplit_once('@') {
         Some((_, host)) => format!("***@{}", Redacted(host)),

@@ -4,9 +4,9 @@
 //! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
 //! dialling.
 //!
-//! It fails a request with `Connection: upgrade` whose route is to forward, because a proxy does not pass an upgrade on;
-//! see [`ProxyLayer`](crate::ProxyLayer). For a service that writes a request's URI as it is given, it also writes the
-//! [request-target](crate::ProxyLayer::with_request_target_form).
+//! It fails a request with `Connection: upgrade` whose route is to forward, because a proxy does not pass an upgrade
+//! on; see [`ProxyLayer`](crate::ProxyLayer). For a service that writes a request's URI as it is given, it also writes
+//! the [request-target](crate::ProxyLayer::with_request_target_form).
 //!
 //! A [`Destination`](crate::route::Destination) in the request's extensions takes precedence over the settings; see
 //! [`route`](crate::route).

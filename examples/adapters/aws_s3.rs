@@ -1,7 +1,7 @@
 //! The AWS SDK through a proxy: `aws-sdk-s3` puts an object and gets it.
 //!
-//! The SDK takes any [`HttpConnector`] as its HTTP client, and this crate's [`Client`] becomes one in a few lines. Of the
-//! SDK's time limits, those of an operation and an attempt apply; the connection's are the client's own.
+//! The SDK takes any [`HttpConnector`] as its HTTP client, and this crate's [`Client`] becomes one in a few lines. Of
+//! the SDK's time limits, those of an operation and an attempt apply; the connection's are the client's own.
 //!
 //! ```text
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example aws_s3

@@ -1,7 +1,7 @@
 //! OpenTelemetry through a proxy: spans exported by OTLP over HTTP.
 //!
-//! The exporter takes any [`HttpClient`], and this crate's [`Client`] becomes one in a few lines. It sends batches from a
-//! thread of its own, outside of tokio, so the client is told its runtime.
+//! The exporter takes any [`HttpClient`], and this crate's [`Client`] becomes one in a few lines. It sends batches from
+//! a thread of its own, outside of tokio, so the client is told its runtime.
 //!
 //! ```text
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example opentelemetry

@@ -1,7 +1,7 @@
 //! gRPC to several endpoints through a proxy: tonic, balanced by tower.
 //!
-//! tonic's own `Channel::balance_channel` takes no connector. tower's balancer, which it is made of, takes channels that
-//! have one.
+//! tonic's own `Channel::balance_channel` takes no connector. tower's balancer, which it is made of, takes channels
+//! that have one.
 //!
 //! ```text
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example tonic_balanced

@@ -405,8 +405,8 @@ async fn fetch_takes_its_options() {
     );
 }
 
-/// A certificate that does not verify, a proxy's or a target's: the variable that replaces the system's roots is named, and
-/// what is advised works.
+/// A certificate that does not verify, a proxy's or a target's: the variable that replaces the system's roots is named,
+/// and what is advised works.
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_names_the_roots_that_it_used() {
     let lab = Lab::new().await;

@@ -41,8 +41,8 @@ use crate::{
     trace::Phase,
 };
 
-/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for a
-/// response, of 32 bytes a field.
+/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for
+/// a response, of 32 bytes a field.
 const MAX_FIELDS: usize = 256;
 
 /// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that

@@ -131,9 +131,9 @@ impl ClientError {
     /// Returns true if the same request may succeed later: time ran out, no connection became free, one broke or could
     /// not be opened for the moment.
     ///
-    /// These failures are not transient: a request that cannot be sent, credentials that a proxy requires or rejects, any
-    /// other failure that [`ConnectError::is_transient`] calls permanent, a fault that TLS reports, a response that is
-    /// not HTTP, the request's own body, and a client without a runtime.
+    /// These failures are not transient: a request that cannot be sent, credentials that a proxy requires or rejects,
+    /// any other failure that [`ConnectError::is_transient`] calls permanent, a fault that TLS reports, a response that
+    /// is not HTTP, the request's own body, and a client without a runtime.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &*self.failure {
@@ -150,7 +150,8 @@ impl ClientError {
         }
     }
 
-    /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
+    /// Returns the purpose that requires a proxy where none is set; see
+    /// [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
     #[must_use]
     pub fn purpose_error(&self) -> Option<&PurposeError> {
         match &*self.failure {

@@ -39,14 +39,14 @@
 //! | `http.client.connection.setup.duration`, by `http.connection.phase`: `dns`, `tcp`, `tls to the proxy`, `connect`, `tls to the target` | an event, and a span `connecting` |
 //! | `http.client.open_connections`, by `http.connection.state`: `idle`, `active` | [`stats`](Client::stats): `idle`, and `open - idle` |
 //!
-//! The events (feature `tracing`) have the level `TRACE` and the target `tower_outbound_proxy::metrics`. The field with the
-//! value is named `histogram.` and the metric, as `tracing_opentelemetry::MetricsLayer` reads it, and the other fields are
-//! its attributes: `server.address` and `server.port` are the target's, `network.peer.address` and `network.peer.port` the
-//! proxy's, and `proxy.route` is `direct`, `forward` or `tunnel`. `error.type` is a status from 400, a
-//! [`ConnectErrorKind`](crate::error::ConnectErrorKind), or `cancelled`.
+//! The events (feature `tracing`) have the level `TRACE` and the target `tower_outbound_proxy::metrics`. The field with
+//! the value is named `histogram.` and the metric, as `tracing_opentelemetry::MetricsLayer` reads it, and the other
+//! fields are its attributes: `server.address` and `server.port` are the target's, `network.peer.address` and
+//! `network.peer.port` the proxy's, and `proxy.route` is `direct`, `forward` or `tunnel`. `error.type` is a status from
+//! 400, a [`ConnectErrorKind`](crate::error::ConnectErrorKind), or `cancelled`.
 //!
-//! Events rather than a metrics library, because those are before their 1.0: each of their releases would be a breaking one
-//! of this crate. The gauge is read rather than counted, so that it is exact.
+//! Events rather than a metrics library, because those are before their 1.0: each of their releases would be a breaking
+//! one of this crate. The gauge is read rather than counted, so that it is exact.
 
 // `hyper_util::client::pool` is not used. Its `cache` has no limits, no idle time-out and no ordered waiters. Its
 // `singleton` panics when a stale handle resets a newer connection. Its `negotiate` calls a service that it did not
@@ -134,8 +134,9 @@ use crate::{
 ///
 /// A request's purpose can decide its route ([`ClientBuilder::purposes`]), and the settings can be replaced while the
 /// client runs ([`config_handle`](Self::config_handle)). A [`Destination`](crate::route::Destination) in a request's
-/// extensions takes precedence over both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
-/// `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of the response.
+/// extensions takes precedence over both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes
+/// through a tunnel, and one to an `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of
+/// the response.
 ///
 /// # Faults
 ///
@@ -168,8 +169,8 @@ struct Inner {
 }
 
 impl Client<()> {
-    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool that keeps up
-    /// to 256 idle connections for 90 seconds.
+    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool that keeps
+    /// up to 256 idle connections for 90 seconds.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }

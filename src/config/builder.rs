@@ -175,9 +175,10 @@ impl ProxyConfigBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if a proxy cannot be used (for [`all`](Self::all), see there), a value is not valid Unicode, an entry given to
-    /// [`no_proxy`](Self::no_proxy) matches nothing, or TLS cannot be set up for an `https://` proxy. In a settings
-    /// file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are also errors.
+    /// Returns an error if a proxy cannot be used (for [`all`](Self::all), see there), a value is not valid Unicode, an
+    /// entry given to [`no_proxy`](Self::no_proxy) matches nothing, or TLS cannot be set up for an `https://` proxy. In
+    /// a settings file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are
+    /// also errors.
     pub fn build(self) -> Result<ProxyConfig, ConfigError> {
         let mut warnings = Vec::new();
         let file = self.of_file()?;

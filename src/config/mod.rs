@@ -1,8 +1,8 @@
 //! The operator's settings, parsed once into validated values.
 //!
 //! A [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from pairs of names and values
-//! ([`ProxyConfig::from_vars`]), from a settings file and the environment (`ProxyConfig::from_settings`, feature `serde`; see `ProxySettings`), or from code
-//! ([`ProxyConfig::builder`]). Code overrides the other sources:
+//! ([`ProxyConfig::from_vars`]), from a settings file and the environment (`ProxyConfig::from_settings`, feature
+//! `serde`; see `ProxySettings`), or from code ([`ProxyConfig::builder`]). Code overrides the other sources:
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -233,8 +233,8 @@ impl ProxyConfig {
         Ok(self)
     }
 
-    /// Returns the setting that names the first `https://` proxy. One that is for other schemes alone does not count: its
-    /// trust is read when it is used, since most programs never use it.
+    /// Returns the setting that names the first `https://` proxy. One that is for other schemes alone does not count:
+    /// its trust is read when it is used, since most programs never use it.
     fn first_tls_proxy(&self) -> Option<SettingName> {
         let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
         if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {

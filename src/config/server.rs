@@ -74,8 +74,8 @@ impl ProxyServer {
         }
     }
 
-    /// Returns true if the text is a number, or a word that switches something on or off. It is a valid host, and hardly
-    /// a proxy's.
+    /// Returns true if the text is a number, or a word that switches something on or off. It is a valid host, and
+    /// hardly a proxy's.
     pub(crate) fn is_unlikely(raw: &str) -> bool {
         const WORDS: [&str; 19] = [
             "-",
@@ -132,8 +132,8 @@ impl ProxyServer {
         format!("{}://{}", self.0.scheme.as_str(), self.authority())
     }
 
-    /// Returns the address with the user name and the **password**, percent-encoded, for a library that takes a proxy's URL
-    /// in place of a connector.
+    /// Returns the address with the user name and the **password**, percent-encoded, for a library that takes a proxy's
+    /// URL in place of a connector.
     ///
     /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log.
     /// [`FromStr`](#impl-FromStr-for-ProxyServer) reads the same server from it.

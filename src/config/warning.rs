@@ -40,7 +40,8 @@ pub enum Warning {
         /// The variable's name, as spelled.
         ignored: String,
     },
-    /// A proxy's address is a number or a word like `none` or `true`. It is used as the name or the address of the proxy.
+    /// A proxy's address is a number or a word like `none` or `true`. It is used as the name or the address of the
+    /// proxy.
     #[non_exhaustive]
     UnlikelyProxy {
         /// The variable's name, as spelled.

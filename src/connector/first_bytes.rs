@@ -1,8 +1,9 @@
 //! The first bytes of a connection, in either direction.
 //!
-//! Those that the client writes show if it is about to send in cleartext what TLS is to hide, or what no proxy forwards.
-//! None of them leaves then. Those that it receives show if the peer speaks TLS or HTTP. A peer that speaks the other of
-//! the two makes TLS and HTTP libraries report a corrupt message. The cause is usually one that an operator can name.
+//! Those that the client writes show if it is about to send in cleartext what TLS is to hide, or what no proxy
+//! forwards. None of them leaves then. Those that it receives show if the peer speaks TLS or HTTP. A peer that speaks
+//! the other of the two makes TLS and HTTP libraries report a corrupt message. The cause is usually one that an
+//! operator can name.
 
 use std::io::{self, IoSlice};
 
@@ -72,8 +73,8 @@ pub(super) enum Awaited {
 
 impl Awaited {
     /// Returns the protocol on a client's connection to a target by this route. On a direct route, only bytes that are
-    /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself. A tunnel to a target of
-    /// any other scheme may carry any protocol.
+    /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself. A
+    /// tunnel to a target of any other scheme may carry any protocol.
     pub(super) fn of(target: &Target<'_>, route: &Route, is_tcp: bool) -> Self {
         let is_tls = matches!(target.scheme(), Scheme::Https | Scheme::Wss);
         let authority = || target.authority().to_string().into_boxed_str();

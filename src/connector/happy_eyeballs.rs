@@ -37,8 +37,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// without a limit, so that an address that never answers hides all others (`set_connect_timeout` divides a limit among
 /// them).
 ///
-/// [`HappyEyeballs::default`] is the connector that this crate uses itself. One around an `HttpConnector` of your own needs
-/// `enforce_http(false)` on it, without which it connects to no `https` target directly:
+/// [`HappyEyeballs::default`] is the connector that this crate uses itself. One around an `HttpConnector` of your own
+/// needs `enforce_http(false)` on it, without which it connects to no `https` target directly:
 ///
 /// ```
 /// # use hyper_util::client::legacy::connect::HttpConnector;

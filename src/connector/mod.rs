@@ -8,7 +8,8 @@
 //! - A client that decides routes itself passes a [`Destination`].
 //! - The connection is a [`ProxyStream`], which knows its route and the proxy's response.
 //! - A [`Split`] of two connectors dials targets with one and proxies with the other.
-//! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does not.
+//! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does
+//!   not.
 //!
 //! ```
 //! # use tower::{Layer, Service, ServiceExt};
@@ -25,8 +26,8 @@
 //! # Any protocol
 //!
 //! [`Proxy::tunnel`] connects to a host and port for a protocol that is not HTTP: Postgres, redis, SMTP, ssh, NATS. The
-//! route follows the settings (`NO_PROXY`, `ALL_PROXY`), and a proxy is asked for a tunnel. The stream is one of tokio's,
-//! for any library that takes a stream.
+//! route follows the settings (`NO_PROXY`, `ALL_PROXY`), and a proxy is asked for a tunnel. The stream is one of
+//! tokio's, for any library that takes a stream.
 //!
 //! ```
 //! # use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -18,10 +18,10 @@ use crate::{error::ConnectError, layer::Proxy, target::Target};
 impl<S: Connector> Proxy<S> {
     /// Connects to a host and port, for any protocol: a database, redis, SMTP, ssh.
     ///
-    /// The route is that of a target of any other scheme, `tcp://host:port`. `NO_PROXY`, the loopback rule and the rules
-    /// of the application apply to it as to all targets. `ALL_PROXY` names its proxy, which is asked for a tunnel.
-    /// Without one, the connection is direct, even if `HTTPS_PROXY` is set: that variable is for `https` targets, here
-    /// as in curl. To use its proxy, pass [`https`](crate::ProxyConfig::https) to
+    /// The route is that of a target of any other scheme, `tcp://host:port`. `NO_PROXY`, the loopback rule and the
+    /// rules of the application apply to it as to all targets. `ALL_PROXY` names its proxy, which is asked for a
+    /// tunnel. Without one, the connection is direct, even if `HTTPS_PROXY` is set: that variable is for `https`
+    /// targets, here as in curl. To use its proxy, pass [`https`](crate::ProxyConfig::https) to
     /// [`all`](crate::config::ProxyConfigBuilder::all). The [stream](ProxyStream::route) knows its route.
     ///
     /// The host is a name, which may contain Unicode, or an address; an IPv6 address may have brackets.

@@ -22,12 +22,12 @@ const MAX_PATH: usize = 200;
 
 /// A certificate of a proxy or a target that does not verify.
 ///
-/// Its text names the issuer that the certificate names, and says what to do. If trust is the matter, it names the roots
-/// that were used, too. Parts that the peer chose are escaped and cut.
+/// Its text names the issuer that the certificate names, and says what to do. If trust is the matter, it names the
+/// roots that were used, too. Parts that the peer chose are escaped and cut.
 ///
-/// A [`TlsConfig`](crate::TlsConfig) that was built by its builder returns it inside of rustls's error, so that it is found
-/// wherever TLS was spoken: with a proxy, and with a target by `Client` or in a connector. An application's own rustls
-/// configuration does not return it.
+/// A [`TlsConfig`](crate::TlsConfig) that was built by its builder returns it inside of rustls's error, so that it is
+/// found wherever TLS was spoken: with a proxy, and with a target by `Client` or in a connector. An application's own
+/// rustls configuration does not return it.
 ///
 /// ```
 /// # use tower_outbound_proxy::error::CertificateError;
@@ -90,8 +90,8 @@ impl CertificateError {
         find(error)
     }
 
-    /// Returns the issuer that the certificate names, as `CN=Example Root, O=Example`: its common name, organisation and
-    /// organisational unit. `None` if it has none of them, or cannot be read.
+    /// Returns the issuer that the certificate names, as `CN=Example Root, O=Example`: its common name, organisation
+    /// and organisational unit. `None` if it has none of them, or cannot be read.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.0.issuer.as_deref()

@@ -62,8 +62,8 @@ pub enum ConnectErrorKind {
     /// The setting that should name the target's proxy cannot be used; see
     /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
     UnusableProxy,
-    /// The route is a proxy that forwards requests of HTTP/1, and does not pass on the upgrade that the request asks for,
-    /// or HTTP/2 (gRPC, for instance) or TLS that the client wrote. Nothing was sent; see
+    /// The route is a proxy that forwards requests of HTTP/1, and does not pass on the upgrade that the request asks
+    /// for, or HTTP/2 (gRPC, for instance) or TLS that the client wrote. Nothing was sent; see
     /// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
     NeedsTunnel,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
@@ -71,8 +71,8 @@ pub enum ConnectErrorKind {
     Denied,
     /// The inner connector could not connect.
     Dial,
-    /// A certificate did not verify: the proxy's, or the target's in an inner connector. `CertificateError::find` has the
-    /// issuer.
+    /// A certificate did not verify: the proxy's, or the target's in an inner connector. `CertificateError::find` has
+    /// the issuer.
     Certificate,
     /// A TLS handshake failed for another reason.
     Tls,
@@ -92,11 +92,12 @@ pub enum ConnectErrorKind {
     NotHttp,
     /// The proxy closed the connection before its response head was complete.
     UnexpectedEof,
-    /// The proxy opened the tunnel, and HTTP came through it in answer to TLS: the proxy answered in the target's place,
-    /// for instance with a block page, or the target does not speak TLS on this port.
+    /// The proxy opened the tunnel, and HTTP came through it in answer to TLS: the proxy answered in the target's
+    /// place, for instance with a block page, or the target does not speak TLS on this port.
     NotTls,
     /// The client wrote something other than TLS on a connection to an `https` or `wss` target. Nothing of it was sent.
-    /// The stack has no TLS connector around the layer; see [`ProxyLayer`](crate::ProxyLayer#tls-to-the-target-goes-outside).
+    /// The stack has no TLS connector around the layer; see
+    /// [`ProxyLayer`](crate::ProxyLayer#tls-to-the-target-goes-outside).
     Cleartext,
     /// Dialling, TLS and CONNECT together exceeded the deadline.
     Timeout,
@@ -236,10 +237,10 @@ impl ConnectError {
     /// Returns true if the connection failed before any byte of the request was sent. Repeating the request is then
     /// safe, whatever its method is.
     ///
-    /// This holds for every error of this type: a connector runs before its client writes the request, CONNECT carries no
-    /// part of the request, a proxy that asks for credentials does not forward it, and first bytes that are refused do not
-    /// leave. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
-    /// such promise. [`is_transient`](Self::is_transient) tells whether a retry can *help*.
+    /// This holds for every error of this type: a connector runs before its client writes the request, CONNECT carries
+    /// no part of the request, a proxy that asks for credentials does not forward it, and first bytes that are refused
+    /// do not leave. If [`find`](Self::find) finds nothing in an error's chain, that error gives no such promise.
+    /// [`is_transient`](Self::is_transient) tells whether a retry can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
@@ -250,11 +251,12 @@ impl ConnectError {
     /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// These failures are not transient: a URI without a host, a setting that cannot be used, an upgrade that cannot be forwarded, an address that a policy denies, a certificate that does
-    /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
-    /// credentials can lock an account), a response that is not HTTP, HTTP in the place of TLS, and a stack of connectors
-    /// that cannot work ([`Cleartext`](ConnectErrorKind::Cleartext), [`NeedsTunnel`](ConnectErrorKind::NeedsTunnel), a
-    /// connector for `http` alone).
+    /// These failures are not transient: a URI without a host, a setting that cannot be used, an upgrade that cannot be
+    /// forwarded, an address that a policy denies, a certificate that does not verify, any other fault that TLS
+    /// reports, any other refusal (407 and 403 among them: a retry with the same credentials can lock an account), a
+    /// response that is not HTTP, HTTP in the place of TLS, and a stack of connectors that cannot work
+    /// ([`Cleartext`](ConnectErrorKind::Cleartext), [`NeedsTunnel`](ConnectErrorKind::NeedsTunnel), a connector for
+    /// `http` alone).
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
@@ -376,8 +378,8 @@ impl Failure {
     }
 }
 
-/// Returns true for an `HttpConnector`'s refusal of every scheme but `http`, which `enforce_http(false)` ends. The error's
-/// type is private.
+/// Returns true for an `HttpConnector`'s refusal of every scheme but `http`, which `enforce_http(false)` ends. The
+/// error's type is private.
 fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source())
         .any(|error| error.to_string() == "invalid URL, scheme is not http")

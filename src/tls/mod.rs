@@ -13,8 +13,8 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The error of a certificate that does not verify is a [`CertificateError`](crate::error::CertificateError). It names the
-//! certificate's issuer, the roots that were used, and where to add one.
+//! The error of a certificate that does not verify is a [`CertificateError`](crate::error::CertificateError). It names
+//! the certificate's issuer, the roots that were used, and where to add one.
 
 mod issuer;
 mod verify;
@@ -168,8 +168,8 @@ impl TlsConfigBuilder {
 
     /// Reads the certificates and the system's trust.
     ///
-    /// The cryptography provider is the process's default if the application has installed one, otherwise `aws-lc-rs` if
-    /// that feature is on, otherwise `ring`.
+    /// The cryptography provider is the process's default if the application has installed one, otherwise `aws-lc-rs`
+    /// if that feature is on, otherwise `ring`.
     ///
     /// # Errors
     ///

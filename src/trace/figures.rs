@@ -1,9 +1,9 @@
 //! Figures: how long requests and connections take, for a dashboard.
 //!
 //! Each is an event at `TRACE`, with the target `tower_outbound_proxy::metrics`, whose field is named as
-//! `tracing_opentelemetry::MetricsLayer` expects it: `histogram.` and the name of the metric, in seconds. The other fields
-//! are its attributes. Names and attributes are OpenTelemetry's, where it has them. A subscriber that takes no such event
-//! costs a comparison for each.
+//! `tracing_opentelemetry::MetricsLayer` expects it: `histogram.` and the name of the metric, in seconds. The other
+//! fields are its attributes. Names and attributes are OpenTelemetry's, where it has them. A subscriber that takes no
+//! such event costs a comparison for each.
 
 use std::fmt::Display;
 #[cfg(feature = "client")]

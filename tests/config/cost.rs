@@ -9,8 +9,8 @@ use cpu_time::ThreadTime;
 use serde_json::json;
 use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, ProxySettings, Target, config::Precedence};
 
-/// Returns the factor by which the time of a run grows from the one to the other. It is the time on a processor, and the
-/// least of several runs, so that nothing else on the machine counts.
+/// Returns the factor by which the time of a run grows from the one to the other. It is the time on a processor, and
+/// the least of several runs, so that nothing else on the machine counts.
 fn growth([mut small, mut large]: [impl FnMut(); 2]) -> f64 {
     let mut least = [Duration::MAX; 2];
     for _ in 0..5 {

@@ -1,5 +1,5 @@
-//! Promise (the `settings` page, sections 1 and 3): what an operator hardly meant is told, and no warning shows what may
-//! be a password.
+//! Promise (the `settings` page, sections 1 and 3): what an operator hardly meant is told, and no warning shows what
+//! may be a password.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 

@@ -1,5 +1,5 @@
-//! The error of a certificate that does not verify names its issuer, the roots that were used and what to set, for a proxy
-//! and for a target, in every stack. Where roots are not the matter, it says what is.
+//! The error of a certificate that does not verify names its issuer, the roots that were used and what to set, for a
+//! proxy and for a target, in every stack. Where roots are not the matter, it says what is.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

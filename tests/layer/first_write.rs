@@ -1,5 +1,5 @@
-//! The first bytes that a client writes are what its connection is for, or none of them leaves: TLS to an `https` or `wss`
-//! target, a request of HTTP/1 to a proxy that forwards.
+//! The first bytes that a client writes are what its connection is for, or none of them leaves: TLS to an `https` or
+//! `wss` target, a request of HTTP/1 to a proxy that forwards.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

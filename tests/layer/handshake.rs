@@ -230,8 +230,8 @@ async fn what_is_no_success_is_a_refusal() {
     }
 }
 
-/// The refusal is known when its head has come, so the body can only delay it a little, and never turn it into something
-/// else.
+/// The refusal is known when its head has come, so the body can only delay it a little, and never turn it into
+/// something else.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_is_not_waited_for() {
     for (limit, least, most) in [(None, 900, 2000), (Some(30_000), 900, 2000), (Some(400), 0, 400)] {

@@ -1,5 +1,5 @@
-//! TLS to the target must be made *outside* the layer. The helper makes the right order. No type can forbid the other one,
-//! which sends nothing: see `first_write.rs`.
+//! TLS to the target must be made *outside* the layer. The helper makes the right order. No type can forbid the other
+//! one, which sends nothing: see `first_write.rs`.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

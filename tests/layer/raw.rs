@@ -1,5 +1,5 @@
-//! Promise: [`Proxy::tunnel`] connects for any protocol, by the settings, and loses and checks no byte. A connector that
-//! is called with a URI of any other scheme does the same.
+//! Promise: [`Proxy::tunnel`] connects for any protocol, by the settings, and loses and checks no byte. A connector
+//! that is called with a URI of any other scheme does the same.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

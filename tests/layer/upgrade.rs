@@ -1,5 +1,5 @@
-//! Promise: around hyper-util's client, an upgrade that a proxy would not pass on is an error that names the way, and the
-//! way works.
+//! Promise: around hyper-util's client, an upgrade that a proxy would not pass on is an error that names the way, and
+//! the way works.
 
 use std::convert::Infallible;
 

@@ -93,7 +93,8 @@ impl Attempt {
         }
     }
 
-    /// Closes idle connections of the pool, because the system has no more descriptors. Returns false if there are none.
+    /// Closes idle connections of the pool, because the system has no more descriptors. Returns false if there are
+    /// none.
     pub(in crate::client) async fn close_idle(pool: &Weak<Pool>) -> bool {
         let closed = pool.upgrade().is_some_and(|pool| pool.close_idle());
         if closed {

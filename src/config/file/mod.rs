@@ -125,7 +125,8 @@ pub struct ProxySettings(Value);
 ///
 /// Precedence applies key by key. With [`FileOverEnv`](Self::FileOverEnv), `http_proxy` can come from the file, and
 /// `HTTPS_PROXY`, which the file does not set, from the environment. `all_proxy` applies only to a scheme whose proxy
-/// neither of them sets, and to other schemes: `HTTP_PROXY` in the environment also overrides `all_proxy` in the file. Code overrides both.
+/// neither of them sets, and to other schemes: `HTTP_PROXY` in the environment also overrides `all_proxy` in the file.
+/// Code overrides both.
 ///
 /// An overridden value is not read, so even a wrong value can be overridden. A blank variable counts as unset and
 /// overrides nothing. A blank `NO_PROXY`, however, is an empty list and overrides like any other list.

@@ -51,9 +51,9 @@ impl Serialize for ProxySettings {
 
 /// Writes the settings that apply, with the keys of a settings file and `***` for passwords.
 ///
-/// Entries of `NO_PROXY` that match nothing are omitted, and so is an `all_proxy` that cannot be used. Settings without a key (predicates, rules added in code,
-/// dialect, loopback, always tunnel) are not written. Neither is `no_proxy` if a predicate replaces it, nor `all_proxy`
-/// if code gives `http` or `https` targets no proxy.
+/// Entries of `NO_PROXY` that match nothing are omitted, and so is an `all_proxy` that cannot be used. Settings without
+/// a key (predicates, rules added in code, dialect, loopback, always tunnel) are not written. Neither is `no_proxy` if
+/// a predicate replaces it, nor `all_proxy` if code gives `http` or `https` targets no proxy.
 impl Serialize for ProxyConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("ProxySettings", read::KEYS.len())?;

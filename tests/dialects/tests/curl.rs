@@ -9,8 +9,8 @@
 //! `proxy_do_not_proxy` in libcurl's `lib/proxy.c` reads `no_proxy` only if the option is not set, and into the same
 //! string.
 //!
-//! Targets are `http` ones, and `ftp` ones for the variables of other schemes, so that libcurl can be built without TLS:
-//! `proxy_check_noproxy` gets only the host and the list, neither scheme nor port.
+//! Targets are `http` ones, and `ftp` ones for the variables of other schemes, so that libcurl can be built without
+//! TLS: `proxy_check_noproxy` gets only the host and the list, neither scheme nor port.
 //!
 //! Unicode hosts are not tested. This build of libcurl has no IDN library and sends them as they are; one with a
 //! library makes them A-labels first.
