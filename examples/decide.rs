@@ -2,8 +2,9 @@
 //!
 //! `NO_PROXY=10.0.0.0/8` does not match names, because the proxy resolves them. An application may want to reach names
 //! in such a network directly. It then puts tower's `AsyncFilterLayer` before the layer, with a closure that resolves
-//! the name within a deadline and puts a route into the request's extensions. Exits with 0 only if the intranet's name
-//! was reached directly, the other name was reached through the proxy, and the name whose look-up hangs failed.
+//! the name within a deadline and puts the target with its route into the request's extensions. Exits with 0 only if
+//! the intranet's name was reached directly, the other name was reached through the proxy, and the name whose look-up
+//! hangs failed.
 //!
 //! ```text
 //! cargo run --example decide
@@ -12,12 +13,12 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::time::timeout;
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
-use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, connector::Destination};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
+use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, route::Destination};
 use tower_outbound_proxy_lab::{ForwardProxy, Origin, connector};
 
 /// Looks names up. (A real resolver asks DNS. This one knows three names, and one takes forever.)
@@ -29,16 +30,18 @@ async fn resolve(name: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Puts the route into the request's extensions. The settings decide by the name, or else by any of its addresses.
+/// Puts the target and its route into the request's extensions. The settings decide by the name, or else by any of its
+/// addresses.
 async fn decide<B>(settings: ProxyConfig, mut request: Request<B>) -> Result<Request<B>, BoxError> {
-    let target = Target::try_from(request.uri())?;
+    let uri = request.uri().clone();
+    let target = Target::try_from(&uri)?;
     let addresses = match target.name() {
         Some(name) => timeout(Duration::from_millis(200), resolve(name)).await?,
         None => vec![],
     };
     let exempt = addresses.iter().any(|ip| settings.no_proxy().matches(&target.at(*ip)));
     let route = if exempt { Route::Direct } else { settings.route(&target) };
-    request.extensions_mut().insert(route);
+    request.extensions_mut().insert(Destination { uri, route });
     Ok(request)
 }
 
@@ -53,12 +56,10 @@ async fn main() -> Result<(), BoxError> {
 
     let settings = config.clone();
     let decide = move |request| decide(settings.clone(), request);
-    let layer = ProxyLayer::new(config);
-    let dial = layer.layer(connector());
+    let layer = ProxyLayer::new(config).with_request_target_form(true);
     let service = ServiceBuilder::new()
         .layer(AsyncFilterLayer::new(decide))
-        .layer(layer)
-        .service(service_fn(move |request| send(dial.clone(), request)));
+        .service(service_fn(move |request| send(layer.clone(), request)));
 
     for (host, through_proxy) in [("intranet.test", 0), ("public.test", 1)] {
         let before = proxy.requests().len();
@@ -84,26 +85,14 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A minimal client. It opens a connection for each request, by the request's own route.
-async fn send<C>(mut dial: C, mut request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError>
-where
-    C: Service<Destination, Error: Into<BoxError>>,
-    C::Response: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let uri = request.uri().clone();
-    let route = request
-        .extensions()
-        .get::<Route>()
-        .cloned()
-        .ok_or("no route was decided")?;
-    let host = uri.authority().ok_or("no host")?.as_str();
-    request.headers_mut().insert(header::HOST, HeaderValue::from_str(host)?);
-    if !matches!(route, Route::Forward(_)) {
-        // Only a proxy gets the whole URI.
-        *request.uri_mut() = Uri::from(uri.path_and_query().cloned().ok_or("no path")?);
-    }
-    let io = dial.ready().await.map_err(Into::into)?.call(Destination { uri, route });
-    let (mut sender, connection) = http1::handshake(io.await.map_err(Into::into)?).await?;
+/// A minimal client. It opens a connection for each request, by the request's own route. The layer around the
+/// connection writes the request-target and the credentials that the route requires.
+async fn send(layer: ProxyLayer, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError> {
+    let destination = request.extensions().get::<Destination>().cloned();
+    let destination = destination.ok_or("no route was decided")?;
+    let io = layer.layer(connector()).oneshot(destination).await?;
+    let (mut sender, connection) = http1::handshake(io).await?;
     tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
+    let connection = service_fn(|request| sender.send_request(request));
+    layer.layer(connection).oneshot(request).await
 }

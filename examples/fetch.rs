@@ -173,7 +173,8 @@ async fn run(options: Options) -> u8 {
     for warning in config.warnings() {
         eprintln!("fetch: warning: {warning}");
     }
-    let layer = ProxyLayer::new(config);
+    // A response of the proxy is printed as any other.
+    let layer = ProxyLayer::new(config).with_auth_errors(false);
     let mut code = 0;
     for url in &options.urls {
         let result = fetch(url, &layer, &options, &mut output).await;

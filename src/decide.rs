@@ -8,10 +8,11 @@ use http::Extensions;
 use crate::config::Found;
 use crate::{
     config::{PROXY_FOR, ProxyConfig, ProxyServer, Setting, SettingName},
+    error::UnusableProxy,
     no_proxy::{Bypass, Exemption, is_loopback},
     purpose::{ProxyUse, PurposeError, PurposePolicy},
-    route::{Decision, Reason, Route},
-    target::{Scheme, Target},
+    route::{Decision, Destination, Reason, Route},
+    target::{Scheme, Target, TargetError},
     trace,
 };
 
@@ -19,12 +20,18 @@ use crate::{
 static PREDICATE: SettingName = SettingName::code("the application's predicate");
 static BY_DOMAIN: SettingName = SettingName::key_name("by_domain");
 
+/// The proxy that is set for a scheme, and the setting that names it.
+struct Set<'c> {
+    name: &'c SettingName,
+    proxy: Result<&'c ProxyServer, &'c UnusableProxy>,
+}
+
 /// The parts of a request that a decision depends on.
 pub(crate) struct Subject<'r> {
     pub(crate) target: &'r Target<'r>,
     pub(crate) extensions: &'r Extensions,
-    /// True if the request cannot be forwarded: it asks for another protocol (RFC 9110 7.8), which a proxy does not pass
-    /// on, or it uses HTTP/2.
+    /// True if the request cannot be forwarded: it asks for another protocol (RFC 9110 7.8), which a proxy does not
+    /// pass on, or it uses HTTP/2.
     pub(crate) needs_tunnel: bool,
 }
 
@@ -34,16 +41,16 @@ impl ProxyConfig {
         logged(self.decide(target), target).0
     }
 
-    /// Decides the route of a request, and returns it with the request's purpose. The route in the request's extensions
-    /// comes first, then its purpose, then the settings.
-    pub(crate) fn route_request(
+    /// Decides the route of a request, and returns it with the request's purpose. The destination in the request's
+    /// extensions comes first, then its purpose, then the settings.
+    pub(crate) fn route_request<E: From<PurposeError> + From<TargetError>>(
         &self,
         purposes: Option<&PurposePolicy>,
         subject: &Subject<'_>,
-    ) -> Result<(Route, Option<String>), PurposeError> {
+    ) -> Result<(Route, Option<String>), E> {
         let Subject { target, extensions, .. } = *subject;
-        let (route, purpose) = match (extensions.get::<Route>(), purposes) {
-            (Some(route), _) => (route.clone(), None),
+        let (route, purpose) = match (extensions.get::<Destination>(), purposes) {
+            (Some(destination), _) => (bound(destination, target)?, None),
             (None, Some(policy)) => logged(policy.decide(self, extensions, target)?, target),
             (None, None) => (self.route_connection(target), None),
         };
@@ -51,6 +58,14 @@ impl ProxyConfig {
             Route::Forward(proxy) if subject.needs_tunnel => (Route::Tunnel(proxy), purpose),
             route => (safe(route, target), purpose),
         })
+    }
+}
+
+/// Returns the route of a destination, if it was chosen for this target.
+fn bound(destination: &Destination, target: &Target<'_>) -> Result<Route, TargetError> {
+    match Target::try_from(&destination.uri)?.is_same(target) {
+        true => Ok(destination.route.clone()),
+        false => Err(TargetError::OF_ANOTHER_ROUTE),
     }
 }
 
@@ -93,10 +108,10 @@ impl ProxyConfig {
     ///
     /// | target | route |
     /// |---|---|
-    /// | no proxy for its scheme, or exempt | direct |
+    /// | any: no proxy is set for its scheme, or it is exempt | direct |
     /// | `http` | forward (tunnel with [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel)) |
     /// | `https`, `wss`, `ws` | tunnel |
-    /// | any other scheme | direct |
+    /// | any other scheme | tunnel (the proxy of `ALL_PROXY`) |
     #[must_use]
     pub fn route(&self, target: &Target<'_>) -> Route {
         self.decide(target).into_route()
@@ -106,24 +121,20 @@ impl ProxyConfig {
     #[must_use]
     pub fn decide(&self, target: &Target<'_>) -> Decision<'_> {
         let scheme = target.scheme();
-        if scheme == Scheme::Other {
-            return Decision::new(Route::Direct, Reason::Scheme);
-        }
         let setting = self.setting(scheme);
         if setting.is_none() && !self.has_rules() {
-            return Decision::new(Route::Direct, Reason::Unset { scheme });
+            return Decision::new(Route::Direct, self.unset(scheme));
         }
         if let Some(reason) = self.exemption(target) {
             return Decision::new(Route::Direct, reason);
         }
-        let (proxy, reason) = match (self.rule(target), setting) {
-            (Some((proxy, reason)), _) => (proxy, reason),
-            (None, Some(setting)) => (Some(&setting.value), Reason::Proxy { setting: &setting.name }),
-            (None, None) => (None, Reason::Unset { scheme }),
-        };
-        match proxy {
-            None => Decision::new(Route::Direct, reason),
-            Some(proxy) => Decision::new(self.through(proxy, target), reason),
+        match (self.rule(target), setting) {
+            (Some((Some(proxy), reason)), _) => Decision::new(self.through(proxy, target), reason),
+            (Some((None, reason)), _) => Decision::new(Route::Direct, reason),
+            (None, Some(Set { name, proxy })) => {
+                Decision::new(self.through_set(proxy, target), Reason::Proxy { setting: name })
+            }
+            (None, None) => Decision::new(Route::Direct, self.unset(scheme)),
         }
     }
 
@@ -164,7 +175,6 @@ impl ProxyConfig {
             ProxyUse::Settings => Some(self.decide(target)),
             ProxyUse::Never => Some(Decision::new(Route::Direct, Reason::Never)),
             ProxyUse::Always => self.always(target),
-            ProxyUse::Proxy(_) if target.scheme() == Scheme::Other => Some(self.decide(target)),
             ProxyUse::Proxy(proxy) => Some(match self.exemption(target) {
                 Some(reason) => Decision::new(Route::Direct, reason),
                 None => Decision::new(self.through(proxy, target), Reason::OwnProxy),
@@ -173,18 +183,42 @@ impl ProxyConfig {
     }
 
     /// Returns the proxy that is set for a scheme.
-    fn setting(&self, scheme: Scheme) -> Option<&Setting<ProxyServer>> {
-        match scheme {
+    fn setting(&self, scheme: Scheme) -> Option<Set<'_>> {
+        let setting = match scheme {
             Scheme::Http | Scheme::Ws => self.http.as_ref(),
             Scheme::Https | Scheme::Wss => self.https.as_ref(),
-            Scheme::Other => None,
+            Scheme::Other => match self.all.as_ref()? {
+                Ok(setting) => Some(setting),
+                Err(error) => {
+                    return Some(Set {
+                        name: error.setting(),
+                        proxy: Err(error),
+                    });
+                }
+            },
+        };
+        setting.map(|Setting { name, value }| Set { name, proxy: Ok(value) })
+    }
+
+    /// Returns the reason of a direct connection where no proxy is set for a scheme.
+    fn unset(&self, scheme: Scheme) -> Reason<'_> {
+        match scheme {
+            Scheme::Other if !self.dialect.rules().all_proxy => Reason::Scheme,
+            scheme => Reason::Unset { scheme },
+        }
+    }
+
+    /// Returns the route to a target through the proxy that is set for its scheme.
+    fn through_set(&self, proxy: Result<&ProxyServer, &UnusableProxy>, target: &Target<'_>) -> Route {
+        match proxy {
+            Ok(proxy) => self.through(proxy, target),
+            Err(error) => Route::Unusable(error.clone()),
         }
     }
 
     /// Returns the route to a target through a proxy.
     fn through(&self, proxy: &ProxyServer, target: &Target<'_>) -> Route {
         match target.scheme() {
-            Scheme::Other => Route::Direct,
             Scheme::Http if !self.always_tunnel => Route::Forward(proxy.clone()),
             _ => Route::Tunnel(proxy.clone()),
         }
@@ -193,16 +227,19 @@ impl ProxyConfig {
     /// Returns the route to a target that must be reached through a proxy, or `None` if none is set.
     fn always(&self, target: &Target<'_>) -> Option<Decision<'_>> {
         let setting = self.setting(target.scheme());
-        if target.scheme() == Scheme::Other || (setting.is_none() && !self.has_rules()) {
+        if setting.is_none() && !self.has_rules() {
             return None;
         }
         let (proxy, setting) = match (self.rule(target), setting) {
-            (Some((Some(proxy), Reason::ByDomain { .. })), _) => (proxy, &BY_DOMAIN),
-            (Some((Some(proxy), _)), _) => (proxy, &PROXY_FOR),
-            (_, Some(setting)) => (&setting.value, &setting.name),
+            (Some((Some(proxy), Reason::ByDomain { .. })), _) => (Ok(proxy), &BY_DOMAIN),
+            (Some((Some(proxy), _)), _) => (Ok(proxy), &PROXY_FOR),
+            (_, Some(Set { name, proxy })) => (proxy, name),
             (_, None) => return None,
         };
-        Some(Decision::new(self.through(proxy, target), Reason::Always { setting }))
+        Some(Decision::new(
+            self.through_set(proxy, target),
+            Reason::Always { setting },
+        ))
     }
 
     /// Returns the reason why a target is exempt from all proxies, or `None` if it is not.

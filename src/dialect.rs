@@ -32,6 +32,7 @@ use crate::{
 /// | default proxy port | 1080 | **80 / 443 by scheme** | **80 / 443 by scheme** |
 /// | spelling that wins | lower case | **upper case** | lower case; **`HTTP_PROXY` is read only as `http_proxy`** |
 /// | `ALL_PROXY` | read | **not read** | read |
+/// | proxy for other schemes | that of `ALL_PROXY` | **none** | that of `ALL_PROXY` |
 /// | CGI | only `http_proxy` is read | **any `HTTP_PROXY` is an error** | same as Standard |
 ///
 /// Security rules are the same in every dialect: a bracketed host never matches a name, and a proxy that cannot be used
@@ -104,6 +105,7 @@ pub(crate) struct Rules {
     pub(crate) idna: bool,
     pub(crate) default_port: DefaultPort,
     pub(crate) spelling: Spelling,
+    /// True if `ALL_PROXY` is read, which alone is for schemes other than `http`, `https`, `ws` and `wss`.
     pub(crate) all_proxy: bool,
     pub(crate) cgi: Cgi,
 }

@@ -33,14 +33,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// | forward | dials the proxy, tells hyper to send absolute-form | adds the proxy's `Proxy-Authorization` |
 /// | tunnel | dials the proxy, sends CONNECT with the proxy's `Proxy-Authorization` | as direct |
 ///
+/// Around hyper-util's client, with TLS to targets (feature `hyper-rustls`):
+///
 /// ```
-/// # use hyper_util::{client::legacy::{Client, connect::HttpConnector}, rt::TokioExecutor};
+/// # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// # use tower::ServiceBuilder;
-/// # use tower_outbound_proxy::{ProxyConfig, ProxyLayer};
+/// # use tower_outbound_proxy::ProxyLayer;
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 /// let proxy = ProxyLayer::from_env()?;
 ///
-/// let connector = ServiceBuilder::new().layer(proxy.clone()).service(HttpConnector::new());
+/// // An `HttpsConnector<Proxy<HappyEyeballs>>`: TLS to the target around the layer around the connector.
+/// let connector = proxy.https_connector()?;
 /// let client = Client::builder(TokioExecutor::new()).build(connector);
 /// let service = ServiceBuilder::new().layer(proxy).service(client);
 /// # let _: tower_outbound_proxy::Proxy<Client<_, http_body_util::Empty<bytes::Bytes>>> = service;
@@ -50,23 +53,41 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # TLS to the target goes outside
 ///
-/// The example above is for `http` targets only: a stack without a TLS connector sends `https` requests in cleartext.
-///
-/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<HttpConnector>>`. In the other
-/// order, `Proxy<HttpsConnector<..>>`, the TLS connector would open a plain connection to the proxy's address, and the
-/// client's `https` request would go through the tunnel **in cleartext**. The types cannot forbid this order.
-/// `ProxyLayer::https_connector` (feature `hyper-rustls`) builds the right one in one call.
+/// In a connector stack, TLS to the *target* wraps this layer: `HttpsConnector<Proxy<..>>`.
+/// `ProxyLayer::https_connector` builds that in one call. In the other order, `Proxy<HttpsConnector<..>>`, the TLS
+/// connector opens a plain connection to the proxy's address, and the client's `https` request would go through the
+/// tunnel in cleartext. A stack without a TLS connector would do the same. The types cannot forbid it, so the layer
+/// looks at the first byte that is written: in a tunnel to an `https` or `wss` target, and on a direct TCP connection
+/// to one, it has to begin a TLS record. Anything else is a [`ConnectError`](crate::ConnectError)
+/// ([`Cleartext`](crate::error::ConnectErrorKind::Cleartext)), and nothing of it is sent.
 ///
 /// # Middlewares that resend requests go outside
 ///
 /// Retry and redirect layers belong around the client half, so that each attempt gets its own decision. Inside the
-/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next.
+/// client half, a redirect would carry the first target's `Proxy-Authorization` to the next: tower-http's default
+/// policy removes it where a redirect leads to another origin, but its `Limited` alone, or a policy of your own, does
+/// not.
 ///
-/// # Names with several addresses
+/// # Upgrades (WebSocket)
 ///
-/// An `HttpConnector` waits for each address of a family without a limit, so that one that never answers hides the
-/// others. Put a [`HappyEyeballs`](crate::connector::HappyEyeballs) around it, or set its `set_connect_timeout`, which is
-/// divided among the addresses.
+/// A proxy that forwards drops `Upgrade` (RFC 9110 7.6.1), and the origin answers as if nobody had asked. The client
+/// half therefore fails a request with `Connection: upgrade` on a forward route, before it is sent, with
+/// [`ConnectErrorKind::NeedsTunnel`](crate::error::ConnectErrorKind::NeedsTunnel). (`Client` makes a tunnel for it.)
+/// Around hyper-util's client:
+///
+/// - Set [`with_always_tunnel`](ProxyLayer::with_always_tunnel), so that `http` and `ws` targets are tunnelled like
+///   `https` and `wss`. Not every proxy permits CONNECT to their ports.
+/// - Offer HTTP/1.1 alone in TLS to targets, as `ProxyLayer::https_connector` does: HTTP/2 has no `Upgrade`.
+///
+/// `hyper::upgrade::on` then returns the upgraded stream of the response.
+///
+/// # The connector inside
+///
+/// [`HappyEyeballs::default`](crate::connector::HappyEyeballs) connects to targets and proxies as this crate does
+/// itself. An `HttpConnector` takes its place with two changes. It refuses every scheme but `http` until
+/// `enforce_http(false)` is called, which shows on direct routes only: proxies are dialled at an `http` address. And it
+/// waits for each address of a family without a limit, so that one that never answers hides the others: put a
+/// `HappyEyeballs` around it, or set its `set_connect_timeout`, which is divided among the addresses.
 ///
 /// Cloning is cheap, and all clones share one configuration.
 #[derive(Clone)]
@@ -80,6 +101,9 @@ pub(crate) struct Shared {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) connect_headers: HeaderMap,
     pub(crate) route_extension: bool,
+    /// `None` for the default, which differs: see [`ProxyLayer::with_auth_errors`].
+    pub(crate) auth_errors: Option<bool>,
+    pub(crate) request_target_form: bool,
     /// Only a [`Client`](crate::Client) has a policy: other pools would mix up the connections of different routes.
     #[cfg(feature = "client")]
     pub(crate) purposes: Option<PurposePolicy>,
@@ -105,6 +129,8 @@ impl ProxyLayer {
                 connect_timeout: Some(CONNECT_TIMEOUT),
                 connect_headers: HeaderMap::new(),
                 route_extension: true,
+                auth_errors: None,
+                request_target_form: false,
                 #[cfg(feature = "client")]
                 purposes: None,
             }),
@@ -153,6 +179,62 @@ impl ProxyLayer {
         self
     }
 
+    /// Sets whether a forwarded request that a proxy answers with 407 (Proxy Authentication Required) fails with a
+    /// [`ConnectError`](crate::ConnectError), as a tunnel does: true by default in a `Client`, false
+    /// around other clients, which return the response.
+    ///
+    /// A server that returns responses to its own callers would ask them for the proxy's password, and a retry layer
+    /// would try the wrong one again. The error names the proxy and what it asks for, the same for `http` and `https`.
+    /// Around other clients, its [`response`](crate::ConnectError::response) has no body.
+    #[must_use]
+    pub fn with_auth_errors(mut self, errors: bool) -> Self {
+        Arc::make_mut(&mut self.shared).auth_errors = Some(errors);
+        self
+    }
+
+    /// Sets whether the layer around an HTTP service writes the request-target in the form that the route requires, and
+    /// `Host` if it is missing (RFC 9112 3.2); false by default.
+    ///
+    /// It is for a service that writes the URI as it is given: hyper's `client::conn`, or one of your own. hyper-util's
+    /// client and `Client` write the target themselves, and hyper-util's needs the whole URI to connect.
+    ///
+    /// | request | direct, tunnel | forward |
+    /// |---|---|---|
+    /// | any | origin-form: `/path?query` | absolute-form: `http://host/path?query` |
+    /// | `OPTIONS` with the path `*` | asterisk-form: `*` | an error, because `http::Uri` is always written with a path |
+    /// | `CONNECT` | authority-form: `host:port` | authority-form |
+    ///
+    /// User information and the scheme's own port are removed from the URI. A `Host` of the caller's own stays; more
+    /// than one, or one that is not a host, is an error. A request whose version is HTTP/2 is left as it is, because it
+    /// needs scheme and authority.
+    ///
+    /// The service has a connection to the target, or to the proxy that forwards, for instance from the
+    /// [connector](crate::connector) half:
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::Request;
+    /// # use http_body_util::Empty;
+    /// # use hyper::client::conn::http1;
+    /// # use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+    /// # use tower_outbound_proxy::{ProxyLayer, connector::HappyEyeballs};
+    /// # async fn run() -> Result<(), BoxError> {
+    /// let proxy = ProxyLayer::from_env()?.with_request_target_form(true);
+    /// let request = Request::get("http://example.com/path").body(Empty::<Bytes>::new())?;
+    ///
+    /// let stream = proxy.layer(HappyEyeballs::default()).call(request.uri().clone()).await?;
+    /// let (mut sender, connection) = http1::handshake(stream).await?;
+    /// tokio::spawn(connection);
+    /// let response = proxy.layer(service_fn(|request| sender.send_request(request))).oneshot(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_request_target_form(mut self, write: bool) -> Self {
+        Arc::make_mut(&mut self.shared).request_target_form = write;
+        self
+    }
+
     /// Sets whether `http` targets are tunnelled as well; see
     /// [`ProxyConfigBuilder::always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel).
     #[must_use]
@@ -161,7 +243,8 @@ impl ProxyLayer {
         self
     }
 
-    /// Sets a predicate in place of the `NO_PROXY` list; see [`ProxyConfigBuilder::bypass`](crate::config::ProxyConfigBuilder::bypass).
+    /// Sets a predicate in place of the `NO_PROXY` list; see
+    /// [`ProxyConfigBuilder::bypass`](crate::config::ProxyConfigBuilder::bypass).
     #[must_use]
     pub fn with_bypass(mut self, bypass: impl Bypass + Send + Sync + 'static) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
@@ -206,6 +289,7 @@ impl fmt::Debug for Shared {
             .field("connect_timeout", &self.connect_timeout)
             .field("connect_headers", &self.connect_headers.keys().collect::<Vec<_>>())
             .field("route_extension", &self.route_extension)
+            .field("request_target_form", &self.request_target_form)
             .finish_non_exhaustive()
     }
 }

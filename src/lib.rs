@@ -2,8 +2,9 @@
 //!
 //! Servers run behind corporate proxies, and their operators set three variables. [`ProxyLayer`] makes a tower client
 //! stack obey them. Around a connector, it dials proxies and opens CONNECT tunnels. Around an HTTP client, it owns
-//! `Proxy-Authorization`. It works with hyper-util's client, with tonic, and with any other client that takes a
-//! connector or is an HTTP service.
+//! `Proxy-Authorization`, and writes the [request-target](ProxyLayer::with_request_target_form) for one that does not.
+//! It works with hyper-util's client, with tonic, and with any other client that takes a connector or is an HTTP
+//! service.
 //!
 //! With hyper-util's client, and the feature `hyper-rustls` for TLS to targets:
 //!
@@ -45,6 +46,22 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Any other protocol
+//!
+//! [`Proxy::tunnel`] opens a stream for a protocol that is not HTTP, such as Postgres, redis or SMTP. `ALL_PROXY` names
+//! its proxy, and `NO_PROXY` its exceptions.
+//!
+//! ```
+//! # use tower::{BoxError, Layer};
+//! # use tower_outbound_proxy::{ProxyLayer, connector::HappyEyeballs};
+//! # async fn run() -> Result<(), BoxError> {
+//! let mut proxy = ProxyLayer::from_env()?.layer(HappyEyeballs::default());
+//! let stream = proxy.tunnel("db.example", 5432).await?;
+//! println!("{}", stream.route());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Servers that fetch URLs supplied by strangers
 //!
 //! An [`IpPolicy`] keeps *direct* connections away from the server's own network: the [`guard`] checks each address
@@ -68,9 +85,10 @@
 //!
 //! # Refusals
 //!
-//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. A
-//! tunnel that cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct
-//! connection, and no error, log or `Debug` output shows a password.
+//! A proxy that cannot be used is a [`ConfigError`] that names the variable, the redacted value and the reason. (Of an
+//! `ALL_PROXY` that only other schemes need, it is a warning, and a [`ConnectError`] where it is needed.) A tunnel that
+//! cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct connection
+//! or to cleartext, and no error, log or `Debug` output shows a password.
 //!
 //! # Features
 //!
@@ -118,6 +136,7 @@ mod layer;
 pub mod no_proxy;
 pub mod purpose;
 mod redact;
+mod request_target;
 pub mod route;
 pub mod service;
 pub mod settings;

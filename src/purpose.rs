@@ -182,8 +182,10 @@ impl fmt::Display for PurposeError {
             Some(purpose) => write!(f, "purpose {purpose} ")?,
             None => f.write_str("a request without a purpose ")?,
         }
-        let scheme = self.scheme.as_str();
-        write!(f, "requires a proxy, but none is set for {scheme} targets")
+        match self.scheme {
+            Scheme::Other => f.write_str("requires a proxy, but none is set for its scheme (ALL_PROXY sets one)"),
+            scheme => write!(f, "requires a proxy, but none is set for {} targets", scheme.as_str()),
+        }
     }
 }
 

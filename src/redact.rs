@@ -27,6 +27,24 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
+/// Displays a text that others chose between backticks: control characters are escaped, and of a longer text only this
+/// many characters are shown.
+#[cfg(feature = "tls")]
+pub(crate) struct Escaped<'a>(pub(crate) &'a str, pub(crate) usize);
+
+#[cfg(feature = "tls")]
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(self.1) {
+            None => write_escaped(self.0, f),
+            Some((end, _)) => {
+                write_escaped(&self.0[..end], f)?;
+                f.write_char('…')
+            }
+        }
+    }
+}
+
 /// Writes a text that is shown between backticks: control characters are escaped, quotation marks are not.
 fn write_escaped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     text.chars().try_for_each(|c| match c {
@@ -115,8 +133,8 @@ pub(crate) fn is_entry_without_secret(list: &str) -> bool {
 }
 
 /// Redacts an entry of a list of hosts, or a pattern. An entry contains a password only if it is (a piece of) a
-/// misplaced proxy address: white space separates entries, and a password may contain some. The part before a `:` stays,
-/// so that the entry can be found; what follows the `:` is shown only if it can be a port.
+/// misplaced proxy address: white space separates entries, and a password may contain some. The part before a `:`
+/// stays, so that the entry can be found; what follows the `:` is shown only if it can be a port.
 pub(crate) fn redacted_entry(entry: &str) -> String {
     match entry.rsplit_once('@') {
         Some((_, host)) => format!("***@{}", Redacted(host)),

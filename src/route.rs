@@ -5,14 +5,15 @@
 //!
 //! # Decisions that take time
 //!
-//! A [`Route`] in a request's extensions takes precedence over the settings, in [`Proxy`](crate::Proxy) around an HTTP
-//! service and in `Client`. A decision that must ask elsewhere (DNS, a policy server) is therefore an ordinary tower
-//! layer around them: tower's `AsyncFilterLayer` with a closure that inserts the route.
+//! A [`Destination`] in a request's extensions, a target with the route to it, takes precedence over the settings, in
+//! [`Proxy`](crate::Proxy) around an HTTP service and in `Client`. A decision that must ask elsewhere (DNS, a policy
+//! server) is therefore an ordinary tower layer around them: tower's `AsyncFilterLayer` with a closure that inserts the
+//! destination.
 //!
 //! ```
 //! # use http::Request;
 //! # use tower::{BoxError, ServiceBuilder, ServiceExt, filter::AsyncFilterLayer, service_fn};
-//! # use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Target};
+//! # use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Target, route::Destination};
 //! # async fn build() -> Result<(), BoxError> {
 //! # let client = service_fn(async |request: Request<()>| Ok::<_, BoxError>(http::Response::new(())));
 //! let config = ProxyConfig::from_env()?;
@@ -21,8 +22,9 @@
 //!     let settings = settings.clone();
 //!     async move {
 //!         // … ask a policy server …
-//!         let route = settings.route(&Target::try_from(request.uri())?);
-//!         request.extensions_mut().insert(route);
+//!         let uri = request.uri().clone();
+//!         let route = settings.route(&Target::try_from(&uri)?);
+//!         request.extensions_mut().insert(Destination { uri, route });
 //!         Ok::<_, BoxError>(request)
 //!     }
 //! };
@@ -37,19 +39,26 @@
 //!
 //! The client inside must keep connections of different routes apart. hyper-util's pooled client does not. It keys its
 //! pool by origin and passes only a URI to its connector, so a route chosen for one request never reaches the
-//! connector. Use `Client`, or a client that connects with a [`Destination`](crate::connector::Destination), as in the
-//! example `decide`.
+//! connector. Use `Client`, or a client that connects with a [`Destination`], as in the example `decide`.
 //!
-//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. Otherwise a redirect layer that keeps
-//! extensions sends the next request by the first one's route.
+//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. A redirect layer around which the
+//! decision was made may keep the extensions, and with them the first target's destination. Its route never applies to
+//! another scheme, host or port: such a request is an error, and is not sent.
+//!
+//! A [`Route`] alone in a request's extensions decides nothing. The layer puts it there for the service inside.
 
 use std::fmt;
 
+use http::Uri;
+
 use crate::{
     config::{ProxyServer, SettingName},
+    error::UnusableProxy,
     no_proxy::Entry,
     target::Scheme,
 };
+#[cfg(feature = "client")]
+use crate::{target::Target, trace::Peer};
 
 /// The route to a target.
 ///
@@ -65,28 +74,75 @@ pub enum Route {
     /// The request goes through a tunnel that the proxy opens on CONNECT (RFC 9110 9.3.6). Only the CONNECT carries the
     /// credentials.
     Tunnel(ProxyServer),
+    /// No connection is made, because the setting that should name the target's proxy cannot be used. Only
+    /// `ALL_PROXY` has this effect, for targets of other schemes than `http`, `https`, `ws` and `wss`, and only if it
+    /// applies to no others: a wrong setting is otherwise an error when it is read.
+    Unusable(UnusableProxy),
+}
+
+#[cfg(feature = "client")]
+impl Route {
+    /// Returns the attributes of figures about this route. A connection that serves any target has none of its own.
+    pub(crate) fn peer(&self, target: Option<&Target<'_>>) -> Peer {
+        let proxy = self.proxy().map(|proxy| (proxy.host(), proxy.port()));
+        let host = |target: &Target<'_>| match target.name() {
+            Some(name) => name.to_owned(),
+            None => target.ip().map(|ip| ip.to_string()).unwrap_or_default(),
+        };
+        Peer {
+            scheme: target.map(|target| target.scheme().as_str()),
+            host: match (target, &proxy) {
+                (Some(target), _) => host(target),
+                (None, Some((proxy, _))) => proxy.clone(),
+                (None, None) => String::new(),
+            },
+            port: target.map_or_else(|| proxy.as_ref().map(|(_, port)| *port), |target| target.port()),
+            proxy,
+            route: match self {
+                Self::Direct => "direct",
+                Self::Forward(_) => "forward",
+                Self::Tunnel(_) => "tunnel",
+                Self::Unusable(_) => "unusable",
+            },
+        }
+    }
 }
 
 impl Route {
-    /// Returns the route's proxy, if there is one.
+    /// Returns the route's proxy, if there is one. [`Direct`](Self::Direct) and [`Unusable`](Self::Unusable) have none.
     #[must_use]
     pub fn proxy(&self) -> Option<&ProxyServer> {
         match self {
-            Self::Direct => None,
+            Self::Direct | Self::Unusable(_) => None,
             Self::Forward(proxy) | Self::Tunnel(proxy) => Some(proxy),
         }
     }
 }
 
-/// Writes `direct`, `forward through http://user:***@proxy:3128` or `tunnel through …`.
+/// Writes `direct`, `forward through http://user:***@proxy:3128`, `tunnel through …`, or `none: ` and the reason.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct => f.write_str("direct"),
             Self::Forward(proxy) => write!(f, "forward through {proxy}"),
             Self::Tunnel(proxy) => write!(f, "tunnel through {proxy}"),
+            Self::Unusable(error) => write!(f, "none: {error}"),
         }
     }
+}
+
+/// A target and the route to it.
+///
+/// It is for clients and layers that choose a route per request (see the [module's page](self)). In a request's
+/// extensions, it takes precedence over the settings. As the request of a [connector](crate::connector), it is dialled
+/// by this route, while a connector that is called with a `Uri` decides by its settings. Such a client keeps the
+/// connections of different routes apart.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The target: scheme and authority. The rest of the URI does not matter.
+    pub uri: Uri,
+    /// The route to it.
+    pub route: Route,
 }
 
 /// A route and the reason for it.
@@ -205,7 +261,7 @@ pub enum Reason<'c> {
         /// The target's scheme.
         scheme: Scheme,
     },
-    /// Proxies do not apply to the target's scheme.
+    /// The dialect has no proxy for schemes other than `http`, `https`, `ws` and `wss`, and code sets none.
     Scheme,
     /// The application's policy is [`ProxyUse::Never`](crate::purpose::ProxyUse::Never) for the request's purpose.
     Never,
@@ -242,8 +298,11 @@ impl fmt::Display for Reason<'_> {
             Self::Loopback => {
                 f.write_str("the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)")
             }
+            Self::Unset { scheme: Scheme::Other } => {
+                f.write_str("no proxy is set for schemes other than http, https, ws and wss (ALL_PROXY sets one)")
+            }
             Self::Unset { scheme } => write!(f, "no proxy is set for {} targets", scheme.as_str()),
-            Self::Scheme => f.write_str("a proxy applies to http, https, ws and wss targets only"),
+            Self::Scheme => f.write_str("in this dialect a proxy applies to http, https, ws and wss targets only"),
             Self::Never => f.write_str("the policy says never for this purpose"),
             Self::Always { setting } => write!(f, "the policy says always for this purpose, and {setting} is set"),
             Self::OwnProxy => f.write_str("the policy names a proxy for this purpose, and nothing exempts the target"),

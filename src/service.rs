@@ -4,7 +4,12 @@
 //! request carries none, so the credentials never reach an origin. The [connector](crate::connector) half does the
 //! dialling.
 //!
-//! A [`Route`] in the request's extensions takes precedence over the settings; see [`route`](crate::route).
+//! It fails a request with `Connection: upgrade` whose route is to forward, because a proxy does not pass an upgrade
+//! on; see [`ProxyLayer`](crate::ProxyLayer). For a service that writes a request's URI as it is given, it also writes
+//! the [request-target](crate::ProxyLayer::with_request_target_form).
+//!
+//! A [`Destination`](crate::route::Destination) in the request's extensions takes precedence over the settings; see
+//! [`route`](crate::route).
 //!
 //! ```
 //! # use http::Request;
@@ -31,15 +36,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, Request, Response, Uri, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
+    config::ProxyServer,
     decide::Subject,
-    error::BoxError,
+    error::{BoxError, ConnectError, ResponseParts, Stage, redact, refusal},
     host::HostPort,
-    layer::Proxy,
+    layer::{Proxy, Shared},
+    request_target::RequestTarget,
     route::Route,
     target::{Target, TargetError, with_authority},
     trace,
@@ -62,27 +70,106 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &self.shared;
-        let prepared = prepare(&mut request, |request, target| {
-            let subject = Subject {
-                target,
-                extensions: request.extensions(),
-                // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
-                needs_tunnel: false,
-            };
-            let (route, _) = shared.config.route_request(None, &subject)?;
-            Ok::<_, BoxError>(route)
-        });
-        match prepared {
+        match prepare_for(shared, &mut request) {
             Ok(route) => {
+                let asking = Asking::new(shared.auth_errors.unwrap_or(false), &route, request.uri());
                 let told = shared.route_extension.then_some(route);
                 if let Some(route) = &told {
                     request.extensions_mut().insert(route.clone());
                 }
-                ResponseFuture::new(self.inner.call(request), told)
+                ResponseFuture::new(self.inner.call(request), told, asking)
             }
             Err(error) => ResponseFuture::failed(error),
         }
     }
+}
+
+/// A forwarded request, whose proxy may ask for credentials.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    proxy: ProxyServer,
+    uri: Uri,
+}
+
+impl Asking {
+    /// Returns `None` if the request is not forwarded, or 407 is no error.
+    pub(crate) fn new(are_errors: bool, route: &Route, uri: &Uri) -> Option<Self> {
+        match route {
+            Route::Forward(proxy) if are_errors => Some(Self {
+                proxy: proxy.clone(),
+                uri: uri.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Returns true if this is the proxy's answer: an origin has no reason to send it (RFC 9110 15.5.8).
+    pub(crate) fn is_refused<B>(&self, response: &Response<B>) -> bool {
+        response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    }
+
+    /// Returns the refusal as an error, with the first bytes of its body.
+    pub(crate) fn error(&self, response: response::Parts, body: &[u8]) -> ConnectError {
+        #[cfg(feature = "client")]
+        let reason = response.extensions.get::<hyper::ext::ReasonPhrase>();
+        #[cfg(feature = "client")]
+        let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+        #[cfg(not(feature = "client"))]
+        let reason: Option<String> = None;
+        let mut head = ResponseParts {
+            status: response.status,
+            version: response.version,
+            reason: match reason {
+                Some(reason) => reason.into(),
+                None => response.status.canonical_reason().unwrap_or_default().into(),
+            },
+            headers: response.headers,
+            body: Bytes::new(),
+        };
+        redact(&mut head, self.proxy.auth());
+        let mut error = ConnectError::new(Stage::Forward, refusal(head, body, self.proxy.auth())).through(&self.proxy);
+        if let Ok(target) = Target::try_from(&self.uri) {
+            error = error.to(HostPort(target.host(), target.port()));
+        }
+        trace::connect_failed(&error);
+        error
+    }
+}
+
+/// Chooses the route of a request, and prepares the request for it.
+fn prepare_for<B>(shared: &Shared, request: &mut Request<B>) -> Result<Route, BoxError> {
+    let route = prepare(request, |request, target| {
+        let subject = Subject {
+            target,
+            extensions: request.extensions(),
+            // An upgrade cannot change the route here: a connector makes the connection, and it gets only a URI.
+            needs_tunnel: false,
+        };
+        let (route, _) = shared.config.route_request::<BoxError>(None, &subject)?;
+        match &route {
+            Route::Unusable(error) => Err(ConnectError::unusable(error.clone()).to(target.authority()).into()),
+            Route::Forward(proxy) if asks_for_upgrade(request.headers()) => Err(ConnectError::needs_tunnel()
+                .through(proxy)
+                .to(target.authority())
+                .into()),
+            _ => Ok::<_, BoxError>(route),
+        }
+    })?;
+    if shared.request_target_form && request.version() != Version::HTTP_2 {
+        RequestTarget::new(request)?.address_http1(request, &route)?;
+    }
+    Ok(route)
+}
+
+/// Returns true if the request asks for another protocol on its connection (RFC 9110 7.8).
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let is_option = |value: &HeaderValue| {
+        let options = value.to_str().unwrap_or_default().split(',');
+        options
+            .map(str::trim)
+            .any(|option| option.eq_ignore_ascii_case("upgrade"))
+    };
+    headers.contains_key(header::UPGRADE) && headers.get_all(header::CONNECTION).iter().any(is_option)
 }
 
 /// Prepares a request for the route that is chosen for it.
@@ -105,7 +192,7 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
                 }
             }
         }
-        Route::Direct | Route::Tunnel(_) => {
+        Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => {
             let headers = request.headers_mut();
             headers.remove(PROXY_CONNECTION);
             if headers.remove(header::PROXY_AUTHORIZATION).is_some() {
@@ -156,15 +243,15 @@ pin_project! {
     #[derive(Debug)]
     #[project = StateProj]
     enum State<F> {
-        Running { #[pin] inner: F, route: Option<Route> },
+        Running { #[pin] inner: F, route: Option<Route>, asking: Option<Asking> },
         Failed { #[pin] error: Ready<BoxError> },
     }
 }
 
 impl<F> ResponseFuture<F> {
-    fn new(inner: F, route: Option<Route>) -> Self {
+    fn new(inner: F, route: Option<Route>, asking: Option<Asking>) -> Self {
         Self {
-            state: State::Running { inner, route },
+            state: State::Running { inner, route, asking },
         }
     }
 
@@ -184,8 +271,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Running { inner, route } => {
+            StateProj::Running { inner, route, asking } => {
                 let mut response = ready!(inner.poll(cx)).map_err(Into::into)?;
+                if let Some(asking) = asking.take().filter(|asking| asking.is_refused(&response)) {
+                    return Poll::Ready(Err(asking.error(response.into_parts().0, &[]).into()));
+                }
                 if let Some(route) = route.take() {
                     response.extensions_mut().insert(route);
                 }

@@ -54,7 +54,7 @@ pub enum Scheme {
     Ws,
     /// `wss`: WebSocket over TLS.
     Wss,
-    /// Any other scheme. Its targets are always reached directly.
+    /// Any other scheme (`postgres`, `tcp`). Only the proxy of `ALL_PROXY` is for its targets, and always by a tunnel.
     Other,
 }
 
@@ -178,6 +178,23 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Creates a target of any other scheme. The host may be an IPv6 address without brackets, and contain Unicode.
+    pub(crate) fn of_host_port(host: &str, port: u16) -> Result<Target<'static>, TargetError> {
+        let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+        let host = match is_bare_ipv6 {
+            true => format!("[{host}]"),
+            false => ascii_host(host)?,
+        };
+        if port == 0 {
+            return Err(TargetError::new("the port is 0"));
+        }
+        let target = Target::new(Scheme::Other, Cow::Owned(host), Some(port));
+        target.map_err(|error| match is_bare_ipv6 {
+            true => TargetError::new("the host contains a `:` and is not an IPv6 address"),
+            false => error,
+        })
+    }
+
     /// Creates a target from a host alone, as a resolver receives it.
     pub(crate) fn of_host(host: &str) -> Result<Target<'static>, TargetError> {
         Target::new(Scheme::Other, Cow::Owned(host.to_owned()), None)
@@ -232,6 +249,11 @@ impl<'a> Target<'a> {
             Some(ip) => Host::Ip(ip),
             None => Host::Name(Cow::Borrowed(&self.host)),
         }
+    }
+
+    /// Returns true if the other target has the same scheme, host and port, however they are written.
+    pub(crate) fn is_same(&self, other: &Target<'_>) -> bool {
+        (self.scheme, self.host(), self.port) == (other.scheme, other.host(), other.port)
     }
 
     /// Returns the host with its port, or alone if no port is known.
@@ -319,19 +341,22 @@ impl FromStr for Target<'static> {
         let scheme = scheme.ok_or(TargetError::new("no scheme (expected an absolute URL)"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
-        let host = if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
-            host.to_owned()
-        } else {
-            let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
-            idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL)
-                .map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?
-                .into_owned()
-        };
-        Self::new(Scheme::new(scheme), Cow::Owned(host), port)
+        Self::new(Scheme::new(scheme), Cow::Owned(ascii_host(host)?), port)
     }
 }
 
-/// A URI that does not identify a target.
+/// Returns the host with A-labels in place of Unicode.
+fn ascii_host(host: &str) -> Result<String, TargetError> {
+    if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
+        return Ok(host.to_owned());
+    }
+    let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
+    let ascii = idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL);
+    let ascii = ascii.map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?;
+    Ok(ascii.into_owned())
+}
+
+/// A URI that does not identify a target, or not the one that a request's route was chosen for.
 ///
 /// [`Target`]'s conversions return it. The services of [`Proxy`](crate::Proxy) return it inside a
 /// [`BoxError`](crate::error::BoxError) or a [`ConnectError`](crate::ConnectError), and do not call the service they
@@ -344,6 +369,10 @@ pub struct TargetError {
 impl TargetError {
     pub(crate) const NO_HOST: Self = Self::new("no host");
     pub(crate) const HOST_NOT_IN_URI: Self = Self::new("the host is not valid in a URI");
+    pub(crate) const OF_ANOTHER_ROUTE: Self = Self::new(
+        "the destination in the request's extensions is another target (was the request redirected? a layer that decides \
+         routes belongs inside of the one that follows redirects)",
+    );
 
     pub(crate) const fn new(reason: &'static str) -> Self {
         Self { reason }

@@ -405,6 +405,48 @@ async fn fetch_takes_its_options() {
     );
 }
 
+/// A certificate that does not verify, a proxy's or a target's: the variable that replaces the system's roots is named,
+/// and what is advised works.
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_names_the_roots_that_it_used() {
+    let lab = Lab::new().await;
+    let (other, root) = (Ca::new(), lab.ca.pem());
+    let file = lab.files.write("other\n.pem", other.pem());
+    let both = lab.files.write("both.pem", &format!("{root}{}", other.pem()));
+    let tls = lab.ca.issue(&["127.0.0.1"]).server_config(&["http/1.1"]);
+    let tls = ForwardProxy::builder().tls(tls).host("127.0.0.1").start().await;
+    let (proxy, tls) = (lab.proxy(), format!("https://{}", tls.authority()));
+    let (secure, clear) = (lab.secure_url("origin.test"), lab.url("/"));
+    for args in [["-x", &tls, &clear], ["-x", &proxy, &secure]] {
+        let refused = fetch(&args, &[("SSL_CERT_FILE", &file)]).await;
+        assert_eq!(refused.status.code(), Some(60), "{refused:?}");
+        let shown = file.replace('\n', "\\n");
+        let text = stderr(&refused);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in [
+            "its issuer (`CN=lab root ",
+            &format!("(trusted: the roots in SSL_CERT_FILE (`{shown}`))"),
+            "add its root certificate there (the operating system's roots are not used while these variables are set)",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let trusted = fetch(&args, &[("SSL_CERT_FILE", &both)]).await;
+        assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
+
+        let empty = fetch(&args, &[("SSL_CERT_FILE", "/no.pem")]).await;
+        assert_eq!(empty.status.code(), Some(5), "{empty:?}");
+        let part = "the root certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be used";
+        assert!(stderr(&empty).contains(part), "{empty:?}");
+
+        let system = fetch(&args, &[]).await;
+        assert_eq!(system.status.code(), Some(60), "{system:?}");
+        let text = stderr(&system);
+        let part = "(trusted: the operating system's roots); if it is meant to be, as the issuer of a proxy that intercepts \
+                    TLS is, add its root certificate to the operating system's, name a file of roots in SSL_CERT_FILE, or";
+        assert!(text.contains(part), "{text}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_exits_with_the_code_that_it_documents() {
     let lab = Lab::new().await;

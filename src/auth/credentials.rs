@@ -7,7 +7,10 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+/// Every byte but the unreserved characters of a URI (RFC 3986, section 2.3).
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A user name and a password.
 ///
@@ -34,6 +37,16 @@ impl Credentials {
             return Err("the user name or password contains a control character (RFC 7617)");
         }
         Ok(Self { user, password })
+    }
+
+    /// Returns `user[:password]`, with the password. [`parse`](Self::parse) reads the same credentials from it.
+    pub(crate) fn to_userinfo(&self) -> String {
+        let mut userinfo = percent_encode(&self.user, NOT_UNRESERVED).to_string();
+        if let Some(password) = &self.password {
+            userinfo.push(':');
+            userinfo.extend(percent_encode(password, NOT_UNRESERVED));
+        }
+        userinfo
     }
 
     #[cfg(feature = "serde")]

@@ -1,7 +1,7 @@
 //! Credentials and authentication challenges.
 //!
-//! Only Basic authentication is supported. A proxy's [`Credentials`] come from its address and go to that proxy only. The
-//! `Proxy-Authorization` value is made when it is sent, on each CONNECT and on each forwarded request.
+//! Only Basic authentication is supported. A proxy's [`Credentials`] come from its address and go to that proxy only.
+//! The `Proxy-Authorization` value is made when it is sent, on each CONNECT and on each forwarded request.
 //!
 //! A proxy that requires other credentials answers with [`Challenge`]s. [`ConnectError::challenges`] returns those of a
 //! refused CONNECT:

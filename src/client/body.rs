@@ -2,13 +2,15 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use super::pool::Lease;
 
@@ -26,6 +28,25 @@ impl ClientBody {
         let mut body = Self { incoming, lease };
         body.finish_at_end();
         body
+    }
+
+    /// Reads the first bytes, as far as they come in time.
+    pub(super) async fn first(mut self, most: usize, until: Instant) -> Bytes {
+        let mut bytes = BytesMut::new();
+        let reading = async {
+            while bytes.len() < most {
+                match poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+                    Some(Ok(frame)) => frame
+                        .data_ref()
+                        .into_iter()
+                        .for_each(|data| bytes.extend_from_slice(data)),
+                    Some(Err(_)) | None => break,
+                }
+            }
+        };
+        let _ = timeout_at(until, reading).await;
+        bytes.truncate(most);
+        bytes.freeze()
     }
 
     fn finish_at_end(&mut self) {

@@ -65,8 +65,8 @@ impl ClientBuilder {
         }
     }
 
-    /// Sets the time without traffic after which TCP probes a connection, and the time between two probes: 15 seconds by
-    /// default, `None` for no probes.
+    /// Sets the time without traffic after which TCP probes a connection, and the time between two probes: 15 seconds
+    /// by default, `None` for no probes.
     ///
     /// The probes keep the entry of a NAT or firewall alive while a request waits for a slow response, and end the
     /// request if the peer is gone (on Linux, after nine unanswered probes). A connector of your own has its own
@@ -164,8 +164,8 @@ impl<C> ClientBuilder<C> {
 
     /// Sets HTTP/2 for all requests: with prior knowledge where there is no TLS (RFC 9113 3.3), as gRPC uses it, and as
     /// the only offer in TLS. A request that would be forwarded goes through a tunnel instead, as with
-    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because CONNECT and forwarding are HTTP/1.1.
-    /// An `Upgrade` request still uses HTTP/1.1. Off by default.
+    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because CONNECT and forwarding are
+    /// HTTP/1.1. An `Upgrade` request still uses HTTP/1.1. Off by default.
     pub fn http2_only(mut self, only: bool) -> Self {
         self.http2.is_only = only;
         self
@@ -180,8 +180,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets a policy for the purposes of requests. It takes precedence over the settings, and a [`Route`](crate::Route) in a
-    /// request's extensions takes precedence over it.
+    /// Sets a policy for the purposes of requests. It takes precedence over the settings, and a
+    /// [`Destination`](crate::route::Destination) in a request's extensions takes precedence over it.
     pub fn purposes(mut self, policy: PurposePolicy) -> Self {
         self.purposes = Some(policy);
         self

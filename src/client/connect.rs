@@ -38,10 +38,11 @@ use crate::{
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
+    trace::Phase,
 };
 
-/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for a
-/// response, of 32 bytes a field.
+/// The most fields of a response head over HTTP/1.1. Above hyper's default of 100, its parser makes two allocations for
+/// a response, of 32 bytes a field.
 const MAX_FIELDS: usize = 256;
 
 /// A connector that a [`Client`](super::Client) can use: any [`Connector`] whose connections have metadata, and that
@@ -211,8 +212,9 @@ where
         Some(name) => name.host(),
         None => origin.tls_host(),
     };
-    let stream = tls::handshake(stream, &host, &tls, target.alpn)
-        .await
+    let phase = Phase::target_tls(origin);
+    let stream = phase
+        .end(tls::handshake(stream, &host, &tls, target.alpn).await)
         .map_err(|error| failed("the TLS handshake with the target failed", error))?
         .into_inner();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

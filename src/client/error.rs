@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Target(TargetError),
     Purpose(PurposeError),
     Connect(ConnectError),
+    /// The proxy asks for credentials.
+    Refused(ConnectError),
     /// TLS to the target, or the HTTP handshake with the peer.
     Handshake {
         what: &'static str,
@@ -110,7 +112,8 @@ impl ClientError {
         !self.was_sent && !may_be_processed
     }
 
-    /// Returns true if there was no connection to send the request on.
+    /// Returns true if there was no connection to the target to send the request on. This includes a proxy that refused
+    /// to forward the request without credentials.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         !matches!(
@@ -128,15 +131,15 @@ impl ClientError {
     /// Returns true if the same request may succeed later: time ran out, no connection became free, one broke or could
     /// not be opened for the moment.
     ///
-    /// These failures are not transient: a request that cannot be sent, credentials that a proxy requires or rejects, any
-    /// other failure that [`ConnectError::is_transient`] calls permanent, a fault that TLS reports, a response that is
-    /// not HTTP, the request's own body, and a client without a runtime.
+    /// These failures are not transient: a request that cannot be sent, credentials that a proxy requires or rejects,
+    /// any other failure that [`ConnectError::is_transient`] calls permanent, a fault that TLS reports, a response that
+    /// is not HTTP, the request's own body, and a client without a runtime.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &*self.failure {
             Failure::Target(_) | Failure::Purpose(_) | Failure::NoRuntime => false,
             Failure::Timeout | Failure::NoneFree { .. } | Failure::Aborted => true,
-            Failure::Connect(error) => error.is_transient(),
+            Failure::Connect(error) | Failure::Refused(error) => error.is_transient(),
             Failure::Handshake { error, .. } => match ConnectError::find(&**error) {
                 Some(error) => error.is_transient(),
                 None => find::<rustls::Error>(&**error).is_none(),
@@ -147,7 +150,8 @@ impl ClientError {
         }
     }
 
-    /// Returns the purpose that requires a proxy where none is set; see [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
+    /// Returns the purpose that requires a proxy where none is set; see
+    /// [`ProxyUse::Always`](crate::purpose::ProxyUse::Always).
     #[must_use]
     pub fn purpose_error(&self) -> Option<&PurposeError> {
         match &*self.failure {
@@ -167,12 +171,31 @@ impl ClientError {
     }
 }
 
+impl ClientError {
+    /// Returns the kind of error, for figures.
+    pub(super) fn name(&self) -> String {
+        let name = match &*self.failure {
+            Failure::Connect(error) | Failure::Refused(error) => return format!("{:?}", error.kind()),
+            Failure::Target(_) => "Target",
+            Failure::Purpose(_) => "Purpose",
+            Failure::Handshake { .. } => "Handshake",
+            Failure::Timeout => "Timeout",
+            Failure::NoneFree { .. } => "NoneFree",
+            Failure::Aborted => "Aborted",
+            Failure::NoRuntime => "NoRuntime",
+            Failure::Send { .. } => "Send",
+        };
+        name.to_owned()
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.failure {
             Failure::Target(error) => error.fmt(f),
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
+            Failure::Refused(_) => f.write_str("the proxy did not forward the request"),
             Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
@@ -205,7 +228,7 @@ impl fmt::Debug for ClientError {
 impl StdError for ClientError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.failure {
-            Failure::Connect(error) => Some(error),
+            Failure::Connect(error) | Failure::Refused(error) => Some(error),
             Failure::Handshake { error, .. } => Some(&**error),
             Failure::Send { error, .. } => Some(error),
             Failure::Target(_)

@@ -26,6 +26,27 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Figures
+//!
+//! For a dashboard, by OpenTelemetry's names:
+//!
+//! | metric | source |
+//! |---|---|
+//! | `http.client.request.duration`, to the head of the response, in seconds | an event |
+//! | `http.client.request.time_in_queue`, to the connection, which may have to be opened | an event |
+//! | `http.client.connection.duration` | an event |
+//! | `http.client.connection.setup.duration`, by `http.connection.phase`: `dns`, `tcp`, `tls to the proxy`, `connect`, `tls to the target` | an event, and a span `connecting` |
+//! | `http.client.open_connections`, by `http.connection.state`: `idle`, `active` | [`stats`](Client::stats): `idle`, and `open - idle` |
+//!
+//! The events (feature `tracing`) have the level `TRACE` and the target `tower_outbound_proxy::metrics`. The field with
+//! the value is named `histogram.` and the metric, as `tracing_opentelemetry::MetricsLayer` reads it, and the other
+//! fields are its attributes: `server.address` and `server.port` are the target's, `network.peer.address` and
+//! `network.peer.port` the proxy's, and `proxy.route` is `direct`, `forward` or `tunnel`. `error.type` is a status from
+//! 400, a [`ConnectErrorKind`](crate::error::ConnectErrorKind), or `cancelled`.
+//!
+//! Events rather than a metrics library, because those are before their 1.0: each of their releases would be a breaking
+//! one of this crate. The gauge is read rather than counted, so that it is exact.
 
 // `hyper_util::client::pool` is not used. Its `cache` has no limits, no idle time-out and no ordered waiters. Its
 // `singleton` panics when a stale handle resets a newer connection. Its `negotiate` calls a service that it did not
@@ -41,7 +62,6 @@ mod pool;
 mod reload;
 mod repeat;
 mod request_body;
-mod request_target;
 mod server_name;
 
 use std::{
@@ -76,17 +96,18 @@ use self::{
     reload::Settings,
     repeat::{Repeats, Spare},
     request_body::RequestBody,
-    request_target::RequestTarget,
 };
 use crate::{
     config::ProxyConfig,
+    connector::deadline::Deadline,
     decide::Subject,
-    error::{BoxError, ConfigError},
+    error::{BODY_PATIENCE, BoxError, ConfigError, MAX_BODY},
     layer::Shared,
+    request_target::RequestTarget,
     route::Route,
-    service::prepare,
+    service::{Asking, prepare},
     target::{Target, TargetError},
-    trace::RequestSpan,
+    trace::{RequestFigures, RequestSpan},
 };
 
 /// An HTTP client that obeys the outbound proxy settings, with a pool of connections keyed by route.
@@ -112,9 +133,10 @@ use crate::{
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
 /// A request's purpose can decide its route ([`ClientBuilder::purposes`]), and the settings can be replaced while the
-/// client runs ([`config_handle`](Self::config_handle)). A [`Route`] in a request's extensions takes precedence over
-/// both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes through a tunnel, and one to an
-/// `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of the response.
+/// client runs ([`config_handle`](Self::config_handle)). A [`Destination`](crate::route::Destination) in a request's
+/// extensions takes precedence over both; see [`route`](crate::route). An `Upgrade` request to an `http` target goes
+/// through a tunnel, and one to an `https` target uses HTTP/1.1. `hyper::upgrade::on` returns the upgraded stream of
+/// the response.
 ///
 /// # Faults
 ///
@@ -147,8 +169,8 @@ struct Inner {
 }
 
 impl Client<()> {
-    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool that keeps up
-    /// to 256 idle connections for 90 seconds.
+    /// Creates a builder with the process environment's settings, the operating system's trust, and a pool that keeps
+    /// up to 256 idle connections for 90 seconds.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
@@ -309,11 +331,18 @@ impl Inner {
             Ok(decided) => decided,
             Err(failure) => return Box::pin(ready(Err(ClientError::new(failure)))),
         };
-        let span = decided.span();
-        Box::pin(span.run(async move { self.send(decided).await }))
+        let (span, mut figures) = (decided.span(), decided.figures());
+        Box::pin(span.run(async move {
+            let result = self.send(decided, &mut figures).await;
+            figures.end(match &result {
+                Ok(response) => Ok((response.status(), response.version())),
+                Err(error) => Err(error.name()),
+            });
+            result
+        }))
     }
 
-    async fn send(&self, decided: Decided) -> Result<Response<ClientBody>, ClientError> {
+    async fn send(&self, decided: Decided, figures: &mut RequestFigures) -> Result<Response<ClientBody>, ClientError> {
         let Decided {
             mut request,
             route,
@@ -327,12 +356,14 @@ impl Inner {
             is_http2_only: self.is_http2_only,
         };
         let server_name = request.extensions().get::<TlsServerName>().cloned();
+        let asking = Asking::new(settings.auth_errors.unwrap_or(true), &route, target.uri());
         let mut repeats = Repeats::default();
         let mut waited = Duration::ZERO;
         loop {
             let key = Key::new(&route, target.uri(), protocol, server_name.as_ref(), &settings).map_err(invalid)?;
             let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
             let mut lease = lease.map_err(|error| repeats.error(error))?;
+            figures.dequeued();
             // A repeat is addressed anew.
             let spare = Spare::of(&request, &lease);
             let addressed = target.address(&mut request, &route, lease.is_http2());
@@ -341,6 +372,12 @@ impl Inner {
                 Ok(mut response) => {
                     // The response has come: the copy of the request is not needed any more.
                     drop(spare);
+                    if let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) {
+                        let (parts, body) = response.into_parts();
+                        let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
+                        let body = ClientBody::new(body, Some(lease)).first(MAX_BODY, patience).await;
+                        return Err(ClientError::new(Failure::Refused(asking.error(parts, &body))));
+                    }
                     if settings.route_extension {
                         lease.describe(response.extensions_mut());
                     }
@@ -371,7 +408,9 @@ impl Decided {
                 extensions: request.extensions(),
                 needs_tunnel: is_http2_only || request.headers().contains_key(header::UPGRADE),
             };
-            let (route, of) = settings.config.route_request(settings.purposes.as_ref(), &subject)?;
+            let (route, of) = settings
+                .config
+                .route_request::<Failure>(settings.purposes.as_ref(), &subject)?;
             purpose = of;
             Ok::<_, Failure>(route)
         })?;
@@ -380,6 +419,13 @@ impl Decided {
             route,
             purpose,
             settings,
+        })
+    }
+
+    fn figures(&self) -> RequestFigures {
+        RequestFigures::new(self.request.method(), || {
+            let target = Target::try_from(self.request.uri()).ok()?;
+            Some(self.route.peer(Some(&target)))
         })
     }
 

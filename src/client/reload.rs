@@ -41,7 +41,8 @@ impl Settings {
     }
 }
 
-/// Replaces the settings of a running [`Client`](crate::Client) and its clones; from [`Client::config_handle`](crate::Client::config_handle).
+/// Replaces the settings of a running [`Client`](crate::Client) and its clones; from
+/// [`Client::config_handle`](crate::Client::config_handle).
 ///
 /// New requests use the new settings, and running requests finish with the old ones. A connection to a proxy is closed
 /// if the new settings no longer name the proxy, or reach it with other TLS settings. Idle connections are closed at

@@ -9,8 +9,8 @@ use crate::{host::Host, target::TargetError};
 /// The name that a target's certificate must have, and that is sent to the target (SNI), instead of the host in the
 /// request's URI. It is for targets that are reached by an address or an internal name.
 ///
-/// Put it into a request's extensions. A connection serves requests with the same name only. Requests without TLS ignore
-/// it.
+/// Put it into a request's extensions. A connection serves requests with the same name only. Requests without TLS
+/// ignore it.
 ///
 /// ```
 /// # use http::Request;

@@ -6,7 +6,7 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 use crate::tls::TlsConfig;
 use crate::{
     dialect::{DefaultPort, Dialect},
-    error::{ConfigError, Problem, SettingName},
+    error::{ConfigError, Problem, SettingName, UnusableProxy},
     no_proxy::{Bypass, NoProxy},
 };
 
@@ -90,7 +90,11 @@ impl ProxyConfigBuilder {
         self
     }
 
-    /// Sets the proxy for targets whose scheme has no proxy of its own.
+    /// Sets the proxy for targets whose scheme has no proxy of its own: for `http` and `https` if it is not set
+    /// otherwise, and for every other scheme (`postgres`, `tcp`, …), whose targets are always reached through a tunnel.
+    ///
+    /// An address that cannot be used is an error. If both [`http`](Self::http) and [`https`](Self::https) are set as
+    /// well, it is a [`Warning`], and an error of each connection to a target of another scheme.
     pub fn all(mut self, proxy: impl Into<ProxySetting>) -> Self {
         self.all = Some(proxy.into());
         self
@@ -171,9 +175,10 @@ impl ProxyConfigBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if a proxy cannot be used, a value is not valid Unicode, an entry given to
-    /// [`no_proxy`](Self::no_proxy) matches nothing, or TLS cannot be set up for an `https://` proxy. In a settings
-    /// file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are also errors.
+    /// Returns an error if a proxy cannot be used (for [`all`](Self::all), see there), a value is not valid Unicode, an
+    /// entry given to [`no_proxy`](Self::no_proxy) matches nothing, or TLS cannot be set up for an `https://` proxy. In
+    /// a settings file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are
+    /// also errors.
     pub fn build(self) -> Result<ProxyConfig, ConfigError> {
         let mut warnings = Vec::new();
         let file = self.of_file()?;
@@ -182,17 +187,25 @@ impl ProxyConfigBuilder {
         // A proxy that is set in code, even to none, does not fall back to `all`.
         let http_falls_back = http.is_none() && self.http.is_none();
         let https_falls_back = https.is_none() && self.https.is_none();
-        let all = match http_falls_back || https_falls_back {
-            true => self.proxy(&self.all, "all", env::ALL, &file, &mut warnings)?,
-            false => None,
+        let all = match self.proxy(&self.all, "all", env::ALL, &file, &mut warnings) {
+            Err(error) if http_falls_back || https_falls_back => return Err(error),
+            // Only targets of other schemes need it, and most programs have none.
+            Err(error) => {
+                let error = UnusableProxy::new(&error);
+                warnings.push(Warning::UnusableProxy { error: error.clone() });
+                Some(Err(error))
+            }
+            Ok(all) => all.map(Ok),
         };
+        let usable = all.as_ref().and_then(|all| all.as_ref().ok());
         let no_proxy = self.read_no_proxy(&file, &mut warnings)?;
         #[cfg(feature = "serde")]
         let by_domain = self.read_domains(file.by_domain, &mut warnings)?;
         let rules = self.read_rules(&mut warnings)?;
         let config = ProxyConfig {
-            http: if http_falls_back { all.clone() } else { http },
-            https: if https_falls_back { all } else { https },
+            http: if http_falls_back { usable.cloned() } else { http },
+            https: if https_falls_back { usable.cloned() } else { https },
+            all,
             no_proxy,
             bypass: self.bypass,
             rules,

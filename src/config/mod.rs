@@ -1,8 +1,8 @@
 //! The operator's settings, parsed once into validated values.
 //!
 //! A [`ProxyConfig`] comes from the environment ([`ProxyConfig::from_env`]), from pairs of names and values
-//! ([`ProxyConfig::from_vars`]), from a settings file and the environment (`ProxyConfig::from_settings`, feature `serde`; see `ProxySettings`), or from code
-//! ([`ProxyConfig::builder`]). Code overrides the other sources:
+//! ([`ProxyConfig::from_vars`]), from a settings file and the environment (`ProxyConfig::from_settings`, feature
+//! `serde`; see `ProxySettings`), or from code ([`ProxyConfig::builder`]). Code overrides the other sources:
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -44,7 +44,7 @@ use crate::no_proxy::{Bypass, NoProxy};
 use crate::tls::TlsConfig;
 pub use crate::{
     dialect::{DefaultPort, Dialect},
-    error::{ConfigError, SettingName},
+    error::{ConfigError, SettingName, UnusableProxy},
 };
 
 /// The proxies, and the targets that are reached directly.
@@ -54,6 +54,8 @@ pub use crate::{
 pub struct ProxyConfig {
     pub(crate) http: Option<Setting<ProxyServer>>,
     pub(crate) https: Option<Setting<ProxyServer>>,
+    /// The proxy for targets of other schemes. If it is used for no other target, a wrong value is no error at once.
+    pub(crate) all: Option<Result<Setting<ProxyServer>, UnusableProxy>>,
     pub(crate) no_proxy: Setting<NoProxy>,
     pub(crate) bypass: Option<Predicate>,
     pub(crate) rules: Vec<Rule>,
@@ -150,6 +152,14 @@ impl ProxyConfig {
         self.https.as_ref().map(|setting| &setting.value)
     }
 
+    /// Returns the proxy for targets of all other schemes (`postgres`, `tcp`), and for `http` and `https` if these have
+    /// none of their own. `None` if it is not set or cannot be used.
+    #[must_use]
+    pub fn all(&self) -> Option<&ProxyServer> {
+        let setting = self.all.as_ref()?.as_ref().ok();
+        setting.map(|setting| &setting.value)
+    }
+
     /// Returns the list of targets that are reached directly.
     #[must_use]
     pub fn no_proxy(&self) -> &NoProxy {
@@ -185,7 +195,7 @@ impl ProxyConfig {
     /// Returns every proxy that the settings name.
     #[cfg(feature = "client")]
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
-        let settings = [self.http(), self.https()].into_iter().flatten();
+        let settings = [self.http(), self.https(), self.all()].into_iter().flatten();
         let proxies = settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()));
         #[cfg(feature = "serde")]
         let proxies = proxies.chain(self.by_domain.proxies().iter().map(|domains| &domains.proxy));
@@ -223,7 +233,8 @@ impl ProxyConfig {
         Ok(self)
     }
 
-    /// Returns the setting that names the first `https://` proxy.
+    /// Returns the setting that names the first `https://` proxy. One that is for other schemes alone does not count:
+    /// its trust is read when it is used, since most programs never use it.
     fn first_tls_proxy(&self) -> Option<SettingName> {
         let mut of_schemes = [&self.http, &self.https].into_iter().flatten();
         if let Some(setting) = of_schemes.find(|setting| setting.value.is_tls()) {

@@ -24,7 +24,8 @@ use crate::{
 /// | host | DNS name (Unicode becomes its A-label), IPv4, `[IPv6]` |
 /// | port | 1 to 65535; 1080 if there is none (see [`DefaultPort`]) |
 ///
-/// `Display` and `Debug` show the user name, never the password:
+/// `Display` and `Debug` show the user name, never the password, which only
+/// [`url_with_password`](Self::url_with_password) discloses:
 ///
 /// ```
 /// # use tower_outbound_proxy::ProxyServer;
@@ -73,8 +74,8 @@ impl ProxyServer {
         }
     }
 
-    /// Returns true if the text is a number, or a word that switches something on or off. It is a valid host, and hardly
-    /// a proxy's.
+    /// Returns true if the text is a number, or a word that switches something on or off. It is a valid host, and
+    /// hardly a proxy's.
     pub(crate) fn is_unlikely(raw: &str) -> bool {
         const WORDS: [&str; 19] = [
             "-",
@@ -129,6 +130,37 @@ impl ProxyServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.0.scheme.as_str(), self.authority())
+    }
+
+    /// Returns the address with the user name and the **password**, percent-encoded, for a library that takes a proxy's
+    /// URL in place of a connector.
+    ///
+    /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log.
+    /// [`FromStr`](#impl-FromStr-for-ProxyServer) reads the same server from it.
+    ///
+    /// ```
+    /// # use tower_outbound_proxy::ProxyServer;
+    /// let proxy: ProxyServer = "user:pass%40word@proxy.example".parse()?;
+    /// assert_eq!(proxy.url_with_password(), "http://user:pass%40word@proxy.example:1080");
+    /// assert_eq!(proxy.url_with_password().parse::<ProxyServer>()?, proxy);
+    /// # Ok::<_, tower_outbound_proxy::ConfigError>(())
+    /// ```
+    ///
+    /// | library | place of the URL | without it, reads the environment | proxy by target |
+    /// |---|---|---|---|
+    /// | reqwest | the closure of `Proxy::custom` | yes | yes, with [`ProxyConfig::route`](crate::ProxyConfig::route) |
+    /// | ureq | `Proxy::new`, in `ConfigBuilder::proxy` | yes | no: an agent for each route |
+    /// | AWS SDK | `ProxyConfig::all` of `aws-smithy-http-client` | no | no: a client for each route |
+    /// | kube, feature `http-proxy` | `Config::proxy_url` | yes, with a kubeconfig | no: a client has one API server |
+    ///
+    /// As of reqwest 0.13, ureq 3.5, aws-smithy-http-client 1.5 and kube 5.0. The example
+    /// `examples/adapters/reqwest.rs` runs the first row. The AWS SDK and kube also take this crate's client or
+    /// connector, and with it all of its rules: see `aws_s3.rs` and `kube.rs` there.
+    #[must_use]
+    pub fn url_with_password(&self) -> String {
+        let userinfo = self.credentials().map(Credentials::to_userinfo);
+        let (userinfo, at) = userinfo.as_deref().map_or(("", ""), |userinfo| (userinfo, "@"));
+        format!("{}://{userinfo}{at}{}", self.0.scheme.as_str(), self.authority())
     }
 
     fn authority(&self) -> HostPort<'_> {

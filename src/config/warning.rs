@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::EntryError;
+use crate::error::{EntryError, UnusableProxy};
 
 /// A problem in the settings that does not prevent their use, but that an operator should know about.
 ///
@@ -40,7 +40,8 @@ pub enum Warning {
         /// The variable's name, as spelled.
         ignored: String,
     },
-    /// A proxy's address is a number or a word like `none` or `true`. It is used as the name or the address of the proxy.
+    /// A proxy's address is a number or a word like `none` or `true`. It is used as the name or the address of the
+    /// proxy.
     #[non_exhaustive]
     UnlikelyProxy {
         /// The variable's name, as spelled.
@@ -49,6 +50,13 @@ pub enum Warning {
         value: String,
         /// The proxy, as `http://host:port`.
         proxy: String,
+    },
+    /// A proxy for other schemes than `http`, `https`, `ws` and `wss` cannot be used. A connection that needs it fails;
+    /// no other is affected.
+    #[non_exhaustive]
+    UnusableProxy {
+        /// The setting and the reason.
+        error: UnusableProxy,
     },
     /// The proxy's certificate is not verified, because of a setting that is for testing only.
     CertificatesNotVerified,
@@ -73,6 +81,10 @@ impl fmt::Display for Warning {
                 f,
                 "{setting}=`{value}` is read as the proxy {proxy}: if no proxy is meant, unset {setting}; otherwise write \
                  the address in full, as `http://proxy.example:3128`"
+            ),
+            Self::UnusableProxy { error } => write!(
+                f,
+                "{error}; it is for targets of schemes other than http, https, ws and wss, which cannot be reached"
             ),
             Self::CertificatesNotVerified => f.write_str(
                 "the proxy's certificate is NOT verified: anyone on the network path can read and change everything; for \

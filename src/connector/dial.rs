@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use crate::{
     error::{BoxError, ConnectError},
     target::{Target, TargetError},
+    trace::Phase,
 };
 
 /// The target of a connection whose addresses this crate chooses.
@@ -76,7 +77,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, T> {
-        Address { #[pin] dial: F, target: Target<'static> },
+        Address { #[pin] dial: F, target: Target<'static>, phase: Option<Phase> },
         Name { dial: Boxed<T> },
         Failed { #[pin] error: Ready<ConnectError> },
     }
@@ -84,9 +85,9 @@ pin_project! {
 
 impl<F, T> DialFuture<F, T> {
     /// Creates the future of a dial to an address.
-    pub(crate) fn address(dial: F, target: Target<'static>) -> Self {
+    pub(crate) fn address(dial: F, target: Target<'static>, phase: Option<Phase>) -> Self {
         Self {
-            state: State::Address { dial, target },
+            state: State::Address { dial, target, phase },
         }
     }
 
@@ -113,8 +114,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().state.project() {
-            StateProj::Address { dial, target } => {
-                ready!(dial.poll(cx)).map_err(|error| ConnectError::dial(error).to(target.authority()))
+            StateProj::Address { dial, target, phase } => {
+                let result = ready!(dial.poll(cx));
+                let result = match phase.take() {
+                    Some(phase) => phase.end(result),
+                    None => result,
+                };
+                result.map_err(|error| ConnectError::dial(error).to(target.authority()))
             }
             StateProj::Name { dial } => ready!(dial.as_mut().poll(cx)),
             StateProj::Failed { error } => Err(ready!(error.poll(cx))),

@@ -1,19 +1,29 @@
-//! The first bytes of a connection show whether its peer speaks TLS or HTTP.
+//! The first bytes of a connection, in either direction.
 //!
-//! A peer that speaks the other of the two makes TLS and HTTP libraries report a corrupt message. The cause is usually
-//! one that an operator can name.
+//! Those that the client writes show if it is about to send in cleartext what TLS is to hide, or what no proxy
+//! forwards. None of them leaves then. Those that it receives show if the peer speaks TLS or HTTP. A peer that speaks
+//! the other of the two makes TLS and HTTP libraries report a corrupt message. The cause is usually one that an
+//! operator can name.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use crate::{
     config::ProxyServer,
     error::{ConnectError, Failure, Stage},
+    route::Route,
+    target::{Scheme, Target},
     trace,
 };
 
+/// The type of the TLS record that a client writes first (RFC 8446 5.1).
+const HANDSHAKE: u8 = 0x16;
+
+/// The bytes that a client of HTTP/2 writes first (RFC 9113 3.4). No method of HTTP/1 is `PRI` (RFC 9113 11.6).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Returns true for a TLS record: an alert or a handshake message, version 3.
 pub(super) fn is_tls(first: &[u8]) -> bool {
-    matches!(first, [0x15 | 0x16] | [0x15 | 0x16, 3, ..])
+    matches!(first, [0x15 | HANDSHAKE] | [0x15 | HANDSHAKE, 3, ..])
 }
 
 /// Returns true for the beginning of an HTTP/1 response.
@@ -22,12 +32,39 @@ pub(super) fn is_http(first: &[u8]) -> bool {
     !first.is_empty() && first.iter().zip(START).all(|(a, b)| a == b)
 }
 
+/// Returns true for the beginning of an HTTP/2 connection.
+fn is_http2(first: &[u8]) -> bool {
+    first.starts_with(b"PRI ") && first.iter().zip(PREFACE).all(|(a, b)| a == b)
+}
+
+/// The first bytes that a client is about to write.
+pub(super) struct FirstWrite([u8; PREFACE.len()], usize);
+
+impl FirstWrite {
+    pub(super) fn of(bufs: &[IoSlice<'_>]) -> Self {
+        let mut first = Self([0; PREFACE.len()], 0);
+        for (to, from) in first.0.iter_mut().zip(bufs.iter().flat_map(|buf| buf.iter())) {
+            *to = *from;
+            first.1 += 1;
+        }
+        first
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0[..self.1]
+    }
+}
+
 /// The protocol of the bytes that are yet to come.
 pub(super) enum Awaited {
     /// Any, or the first bytes have come.
     Any,
     /// The protocol in a tunnel to this `host:port`: the client's first byte decides.
     AsWritten(Box<str>),
+    /// TLS, which the client is to begin, on a connection to this `host:port`.
+    TlsWritten(Box<str>),
+    /// A request of HTTP/1 to a proxy that forwards.
+    RequestWritten,
     /// TLS in a tunnel to this `host:port`.
     Tls(Box<str>),
     /// HTTP from a proxy that forwards.
@@ -35,15 +72,61 @@ pub(super) enum Awaited {
 }
 
 impl Awaited {
-    /// Notes the bytes that the client is about to send.
-    pub(super) fn on_write(&mut self, bytes: &[u8]) {
-        let Some(first) = bytes.first() else {
+    /// Returns the protocol on a client's connection to a target by this route. On a direct route, only bytes that are
+    /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself. A
+    /// tunnel to a target of any other scheme may carry any protocol.
+    pub(super) fn of(target: &Target<'_>, route: &Route, is_tcp: bool) -> Self {
+        let is_tls = matches!(target.scheme(), Scheme::Https | Scheme::Wss);
+        let authority = || target.authority().to_string().into_boxed_str();
+        match route {
+            Route::Direct if is_tls && is_tcp => Self::TlsWritten(authority()),
+            Route::Direct | Route::Unusable(_) => Self::Any,
+            Route::Forward(_) => Self::RequestWritten,
+            Route::Tunnel(_) if is_tls => Self::TlsWritten(authority()),
+            Route::Tunnel(_) if target.scheme() == Scheme::Other => Self::Any,
+            Route::Tunnel(_) => Self::AsWritten(authority()),
+        }
+    }
+
+    /// Returns true until the client has written its first bytes, if they matter.
+    pub(super) fn is_for_writes(&self) -> bool {
+        matches!(self, Self::AsWritten(_) | Self::TlsWritten(_) | Self::RequestWritten)
+    }
+
+    /// Returns true if the next bytes that the client receives matter.
+    pub(super) fn is_for_reads(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Http)
+    }
+
+    /// Checks the first bytes that the client is about to write. None of them may be written after an error.
+    pub(super) fn check_write(&self, first: &FirstWrite, proxy: Option<&ProxyServer>) -> io::Result<()> {
+        let (failure, target) = match (self, first.bytes()) {
+            (Self::TlsWritten(target), [byte, ..]) if *byte != HANDSHAKE => (Failure::Cleartext, Some(target)),
+            (Self::RequestWritten, [HANDSHAKE, ..]) => (Failure::NotHttp1("TLS"), None),
+            (Self::RequestWritten, bytes) if is_http2(bytes) => (Failure::NotHttp1("HTTP/2"), None),
+            _ => return Ok(()),
+        };
+        let mut error = ConnectError::new(Stage::FirstWrite, failure);
+        if let Some(proxy) = proxy {
+            error = error.through(proxy);
+        }
+        if let Some(target) = target {
+            error = error.to(target);
+        }
+        trace::first_bytes_not_sent(&error);
+        Err(io::Error::new(io::ErrorKind::InvalidInput, error))
+    }
+
+    /// Notes that the client has written its first bytes to the target or through this proxy.
+    pub(super) fn on_write(&mut self, first: &FirstWrite, proxy: Option<&ProxyServer>) {
+        let Some(byte) = first.bytes().first() else {
             return;
         };
-        *self = match std::mem::replace(self, Self::Any) {
-            Self::AsWritten(target) if *first == 0x16 => Self::Tls(target),
-            Self::AsWritten(_) => Self::Any,
-            other => other,
+        *self = match (std::mem::replace(self, Self::Any), proxy) {
+            (Self::AsWritten(target) | Self::TlsWritten(target), Some(_)) if *byte == HANDSHAKE => Self::Tls(target),
+            // Within TLS to the proxy, the peer is known to speak it.
+            (Self::RequestWritten, Some(proxy)) if !proxy.is_tls() => Self::Http,
+            _ => Self::Any,
         };
     }
 

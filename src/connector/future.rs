@@ -6,6 +6,7 @@
 use std::{
     fmt,
     future::{Ready, ready},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,7 +14,7 @@ use std::{
 use http::Uri;
 use pin_project_lite::pin_project;
 
-use super::ProxyStream;
+use super::{ProxyStream, first_bytes::Awaited};
 use crate::{
     error::{BoxError, ConnectError},
     target::Target,
@@ -33,16 +34,16 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, T> {
-        Direct { #[pin] dial: F, uri: Uri },
+        Direct { #[pin] dial: F, uri: Uri, awaited: Awaited },
         Proxied { connection: Proxied<T> },
         Failed { #[pin] error: Ready<ConnectError> },
     }
 }
 
 impl<F, T> ConnectFuture<F, T> {
-    pub(super) fn direct(dial: F, uri: Uri) -> Self {
+    pub(super) fn direct(dial: F, uri: Uri, awaited: Awaited) -> Self {
         Self {
-            state: State::Direct { dial, uri },
+            state: State::Direct { dial, uri, awaited },
         }
     }
 
@@ -68,8 +69,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Direct { dial, uri } => Poll::Ready(match ready!(dial.poll(cx)) {
-                Ok(stream) => Ok(ProxyStream::direct(stream)),
+            StateProj::Direct { dial, uri, awaited } => Poll::Ready(match ready!(dial.poll(cx)) {
+                Ok(stream) => Ok(ProxyStream::direct(stream).awaiting(mem::replace(awaited, Awaited::Any))),
                 Err(error) => {
                     let error = ConnectError::dial(error);
                     Err(match Target::try_from(&*uri) {

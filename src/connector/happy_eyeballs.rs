@@ -19,7 +19,10 @@ use super::{
     dial::{DialFuture, DialTarget},
     race::race,
 };
-use crate::error::{BoxError, ConnectError, Failure, Stage};
+use crate::{
+    error::{BoxError, ConnectError, Failure, Stage},
+    trace::Phase,
+};
 
 /// The default time between two probes of a silent connection, as Go's.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
@@ -34,7 +37,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// without a limit, so that an address that never answers hides all others (`set_connect_timeout` divides a limit among
 /// them).
 ///
-/// [`HappyEyeballs::default`] is the connector that this crate uses itself.
+/// [`HappyEyeballs::default`] is the connector that this crate uses itself. One around an `HttpConnector` of your own
+/// needs `enforce_http(false)` on it, without which it connects to no `https` target directly:
 ///
 /// ```
 /// # use hyper_util::client::legacy::connect::HttpConnector;
@@ -137,7 +141,10 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         match DialTarget::new(uri) {
-            Ok((asked, uri)) if asked.target.ip().is_some() => DialFuture::address(self.inner.call(uri), asked.target),
+            Ok((asked, uri)) if asked.target.ip().is_some() => {
+                let phase = Phase::tcp(asked.target.authority());
+                DialFuture::address(self.inner.call(uri), asked.target, Some(phase))
+            }
             Ok((asked, uri)) => self.dial_name(asked, uri, |_, addresses| Ok(addresses.collect())),
             Err(error) => DialFuture::failed(ConnectError::target(error)),
         }
@@ -166,11 +173,15 @@ where
         let resolver = self.resolver.clone();
         DialFuture::name(Box::pin(async move {
             let dialled = async {
-                let addresses = choose(&asked, resolve(resolver, asked.target.written()).await?)?;
+                let phase = Phase::dns(asked.target.host());
+                let found = phase.end(resolve(resolver, asked.target.written()).await)?;
+                let addresses = choose(&asked, found)?;
                 race(addresses, |address| {
                     let inner = ready.take().unwrap_or_else(|| unready.clone());
                     let uri = asked.uri_at(address, &uri).map_err(ConnectError::target);
-                    async move { dial(inner, uri?).await }
+                    let port = asked.at(address).port().unwrap_or_default();
+                    let phase = Phase::tcp(SocketAddr::new(address.ip(), port));
+                    async move { phase.end(dial(inner, uri?).await) }
                 })
                 .await
             };

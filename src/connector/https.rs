@@ -37,8 +37,8 @@ impl ProxyLayer {
     }
 
     /// Creates the same connector from the caller's own connector and TLS settings. The settings apply to targets only,
-    /// and offer the protocols of their ALPN list. An `HttpConnector` needs `enforce_http(false)`, and a
-    /// [`HappyEyeballs`] around it to try all addresses of a name soon.
+    /// and offer the protocols of their ALPN list. [`ProxyLayer`](Self#the-connector-inside) says how the connector has
+    /// to be.
     pub fn https_connector_with<C>(&self, connector: C, target_tls: impl Into<TlsConfig>) -> HttpsConnector<Proxy<C>> {
         let tls: Arc<ClientConfig> = target_tls.into().client_config().clone();
         HttpsConnector::from((self.layer(connector), tls))

@@ -88,16 +88,14 @@ where
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use hyper_util::client::legacy::connect::HttpConnector;
 /// # use tower::ServiceBuilder;
-/// # use tower_outbound_proxy::{ProxyLayer, connector::Split};
+/// # use tower_outbound_proxy::{ProxyLayer, connector::{HappyEyeballs, Split}};
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
-/// let mut http = HttpConnector::new();
-/// http.enforce_http(false);
-/// let mut to_proxies = http.clone();
-/// to_proxies.set_connect_timeout(Some(Duration::from_secs(1)));
+/// let to_targets = HappyEyeballs::default();
+/// let mut to_proxies = to_targets.clone();
+/// to_proxies.get_mut().set_connect_timeout(Some(Duration::from_secs(1)));
 ///
-/// let connector = ServiceBuilder::new().layer(ProxyLayer::from_env()?).service(Split::new(http, to_proxies));
+/// let connector = ServiceBuilder::new().layer(ProxyLayer::from_env()?).service(Split::new(to_targets, to_proxies));
 /// # Ok(())
 /// # }
 /// ```

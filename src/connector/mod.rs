@@ -4,23 +4,47 @@
 //! with the proxy's address. It then speaks TLS to the proxy and opens a tunnel with CONNECT, as the route requires.
 //!
 //! - A client that takes connectors passes a `Uri`, and the settings decide its route.
+//! - A program that speaks another protocol than HTTP calls [`Proxy::tunnel`].
 //! - A client that decides routes itself passes a [`Destination`].
 //! - The connection is a [`ProxyStream`], which knows its route and the proxy's response.
 //! - A [`Split`] of two connectors dials targets with one and proxies with the other.
-//! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does not.
+//! - A [`HappyEyeballs`] gives each address of a target or proxy its chance, which hyper-util's `HttpConnector` does
+//!   not.
 //!
 //! ```
-//! # use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 //! # use tower::{Layer, Service, ServiceExt};
-//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::Destination};
+//! # use tower_outbound_proxy::{ConnectError, ProxyLayer, Route, connector::{Destination, HappyEyeballs}};
 //! # async fn run(proxy: ProxyLayer) -> Result<(), ConnectError> {
-//! let mut connector = proxy.layer(HttpConnector::new());
+//! let mut connector = proxy.layer(HappyEyeballs::default());
 //! let uri = http::Uri::from_static("http://example.com/");
 //! let stream = connector.call(Destination { uri, route: Route::Direct }).await?;
 //! assert_eq!(stream.route(), &Route::Direct);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Any protocol
+//!
+//! [`Proxy::tunnel`] connects to a host and port for a protocol that is not HTTP: Postgres, redis, SMTP, ssh, NATS. The
+//! route follows the settings (`NO_PROXY`, `ALL_PROXY`), and a proxy is asked for a tunnel. The stream is one of
+//! tokio's, for any library that takes a stream.
+//!
+//! ```
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # use tower::{BoxError, Layer};
+//! # use tower_outbound_proxy::{ProxyLayer, connector::HappyEyeballs};
+//! # async fn run() -> Result<(), BoxError> {
+//! let mut proxy = ProxyLayer::from_env()?.layer(HappyEyeballs::default());
+//! let mut redis = proxy.tunnel("cache.example", 6379).await?;
+//! redis.write_all(b"PING\r\n").await?;
+//! let mut pong = [0; 7];
+//! redis.read_exact(&mut pong).await?;
+//! assert_eq!(&pong, b"+PONG\r\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A URI of any other scheme (`tcp://host:port`) is the same for a client that calls the connector with URIs.
 
 pub(crate) mod deadline;
 mod dial;
@@ -31,6 +55,7 @@ mod happy_eyeballs;
 mod https;
 mod inner;
 mod race;
+mod raw;
 mod stream;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -39,6 +64,7 @@ mod tunnel;
 #[cfg(feature = "tls")]
 use std::io;
 use std::{
+    any::TypeId,
     fmt::Write as _,
     sync::Arc,
     task::{Context, Poll},
@@ -46,6 +72,7 @@ use std::{
 
 use http::Uri;
 use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
 pub(crate) use self::dial::DialTarget;
@@ -62,9 +89,6 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
-pub use crate::error::ConnectResponse;
-#[cfg(feature = "tls")]
-use crate::tls::TlsConfig;
 use crate::{
     config::ProxyServer,
     decide,
@@ -74,6 +98,12 @@ use crate::{
     target::{Target, TargetError},
     trace,
 };
+pub use crate::{error::ConnectResponse, route::Destination};
+#[cfg(feature = "tls")]
+use crate::{host::HostPort, tls::TlsConfig};
+
+/// The stream of a connector that speaks nothing but TCP.
+type Tcp = <HttpConnector as Service<Uri>>::Response;
 
 impl<S: Connector> Service<Uri> for Proxy<S> {
     type Response = ProxyStream<S::Stream>;
@@ -93,19 +123,6 @@ impl<S: Connector> Service<Uri> for Proxy<S> {
     }
 }
 
-/// A target and the route to it.
-///
-/// It is for clients that choose a route per request, for instance in an outer layer (see [`route`](crate::route)), and
-/// that keep the connections of different routes apart. A connector that is called with a `Uri` decides by its
-/// settings.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The target: scheme and authority.
-    pub uri: Uri,
-    /// The route to it.
-    pub route: Route,
-}
-
 impl<S: Connector> Service<Destination> for Proxy<S> {
     type Response = ProxyStream<S::Stream>;
     type Error = ConnectError;
@@ -116,24 +133,37 @@ impl<S: Connector> Service<Destination> for Proxy<S> {
     }
 
     fn call(&mut self, destination: Destination) -> Self::Future {
-        self.connect(destination)
-            .unwrap_or_else(|error| ConnectFuture::failed(ConnectError::target(error)))
+        let Destination { uri, route } = destination;
+        let connecting = match Target::try_from(&uri) {
+            Ok(target) => self.connect(&target, uri.clone(), route),
+            Err(error) => Err(ConnectError::target(error)),
+        };
+        connecting.unwrap_or_else(ConnectFuture::failed)
     }
 }
 
 impl<S: Connector> Proxy<S> {
+    /// Connects to a target, which a direct connector knows by this URI.
     fn connect(
         &mut self,
-        Destination { uri, route }: Destination,
-    ) -> Result<ConnectFuture<S::Future, S::Stream>, TargetError> {
-        let target = Target::try_from(&uri)?;
-        let route = decide::safe(route, &target);
-        let Some(proxy) = route.proxy() else {
-            let uri = target.uri_to_dial(&uri)?.unwrap_or(uri);
-            return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri));
+        target: &Target<'_>,
+        uri: Uri,
+        route: Route,
+    ) -> Result<ConnectFuture<S::Future, S::Stream>, ConnectError> {
+        let route = decide::safe(route, target);
+        let awaited = Awaited::of(target, &route, TypeId::of::<S::Stream>() == TypeId::of::<Tcp>());
+        let proxy = match &route {
+            Route::Direct => {
+                let uri = target.uri_to_dial(&uri).map_err(ConnectError::target)?.unwrap_or(uri);
+                return Ok(ConnectFuture::direct(self.inner.dial_target(uri.clone()), uri, awaited));
+            }
+            Route::Forward(proxy) | Route::Tunnel(proxy) => proxy,
+            Route::Unusable(error) => return Err(ConnectError::unusable(error.clone()).to(target.authority())),
         };
         if target.port().is_none() {
-            return Err(TargetError::new("no port, and the scheme has no default port"));
+            let error =
+                TargetError::new("no port to ask the proxy for (name it in the URI: its scheme has no default)");
+            return Err(ConnectError::target(error));
         }
         let mut authority = String::with_capacity(target.written().len() + "[]:65535".len());
         // Writing to a string cannot fail.
@@ -144,6 +174,7 @@ impl<S: Connector> Proxy<S> {
             authority,
             deadline: Deadline::after(self.shared.connect_timeout),
             route,
+            awaited,
         };
         let dial = self.inner.dial_proxy(connection.proxy.dial_uri().clone());
         let dial = async move { dial.await.map_err(|error| Failure::dial(error.into())) };
@@ -158,6 +189,7 @@ struct ProxyConnection {
     proxy: ProxyServer,
     authority: String,
     deadline: Deadline,
+    awaited: Awaited,
 }
 
 impl ProxyConnection {
@@ -165,7 +197,7 @@ impl ProxyConnection {
     where
         T: Read + Write + Unpin,
     {
-        self.steps(dial).await.map_err(|(stage, failure)| {
+        let stream = self.steps(dial).await.map_err(|(stage, failure)| {
             let error = ConnectError::new(stage, failure).through(&self.proxy);
             let error = match self.is_for_any_target() {
                 true => error,
@@ -173,7 +205,8 @@ impl ProxyConnection {
             };
             trace::connect_failed(&error);
             error
-        })
+        })?;
+        Ok(stream.awaiting(self.awaited))
     }
 
     /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
@@ -197,16 +230,12 @@ impl ProxyConnection {
                     headers: &self.shared.connect_headers,
                     auth: self.proxy.auth(),
                 };
-                let opened = tunnel::open(io, &request, self.deadline).await;
+                let phase = trace::Phase::connect(&self.authority);
+                let opened = phase.end(tunnel::open(io, &request, self.deadline).await);
                 let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
-                let stream = ProxyStream::tunnel(io, self.route.clone(), response, early);
-                Ok(stream.awaiting(Awaited::AsWritten(self.authority.as_str().into())))
+                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
             }
-            // Within TLS to the proxy, the peer is known to speak it.
-            Route::Forward(_) if !self.proxy.is_tls() => {
-                Ok(ProxyStream::forward(io, self.route.clone()).awaiting(Awaited::Http))
-            }
-            Route::Forward(_) | Route::Direct => Ok(ProxyStream::forward(io, self.route.clone())),
+            Route::Forward(_) | Route::Direct | Route::Unusable(_) => Ok(ProxyStream::forward(io, self.route.clone())),
         }
     }
 
@@ -219,7 +248,7 @@ impl ProxyConnection {
         let handshake = async {
             let tls = match self.shared.config.tls() {
                 Some(tls) => tls.clone(),
-                // The settings name no `https://` proxy. This one came with a `Destination`.
+                // This proxy came with a `Destination`, or is for other schemes alone.
                 None => TlsConfig::platform().map_err(|error| Failure::Tls(io::Error::other(error)))?,
             };
             // This crate speaks HTTP/1.1 to proxies, so it offers nothing else.
@@ -227,7 +256,8 @@ impl ProxyConnection {
                 .await
                 .map_err(Failure::Tls)
         };
-        let tls = self.deadline.run(handshake, Failure::Timeout).await?;
+        let phase = trace::Phase::proxy_tls(HostPort(self.proxy.host_name().borrowed(), Some(self.proxy.port())));
+        let tls = phase.end(self.deadline.run(handshake, Failure::Timeout).await)?;
         Ok(Io::Tls(Box::new(tls)))
     }
 

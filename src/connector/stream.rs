@@ -8,11 +8,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-use super::first_bytes::Awaited;
+use super::first_bytes::{Awaited, FirstWrite};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 use crate::{error::ConnectResponse, route::Route};
@@ -22,13 +22,21 @@ use crate::{error::ConnectResponse, route::Route};
 /// Its metadata ([`Connection::connected`]) consists of the inner connection's, the [`Route`] and, for a tunnel, the
 /// proxy's [`ConnectResponse`]. hyper-util's client puts the last two into the extensions of every response. On a
 /// forward route, the metadata tells hyper to send absolute-form.
+///
+/// It is a stream of hyper's ([`hyper::rt::Read`]) and of tokio's ([`tokio::io::AsyncRead`]).
 pub struct ProxyStream<T> {
     io: Io<T>,
+    /// `None` once it is over, so that a connection that lives on for long is small.
+    start: Option<Box<Start>>,
+    route: Route,
+    response: Option<ConnectResponse>,
+}
+
+/// The first bytes of a connection.
+struct Start {
     /// The tunnel's first bytes, which the proxy sent right after its response head.
     early: Bytes,
     awaited: Awaited,
-    route: Route,
-    response: Option<ConnectResponse>,
 }
 
 pub(super) enum Io<T> {
@@ -45,8 +53,7 @@ impl<T> ProxyStream<T> {
     pub(super) fn forward(io: Io<T>, route: Route) -> Self {
         Self {
             io,
-            early: Bytes::new(),
-            awaited: Awaited::Any,
+            start: None,
             route,
             response: None,
         }
@@ -55,8 +62,7 @@ impl<T> ProxyStream<T> {
     pub(super) fn tunnel(io: Io<T>, route: Route, response: ConnectResponse, early: Bytes) -> Self {
         Self {
             io,
-            early,
-            awaited: Awaited::Any,
+            start: Start::new(early, Awaited::Any),
             route,
             response: Some(response),
         }
@@ -64,7 +70,8 @@ impl<T> ProxyStream<T> {
 
     /// Sets the protocol that the first bytes are checked for.
     pub(super) fn awaiting(mut self, awaited: Awaited) -> Self {
-        self.awaited = awaited;
+        let early = self.start.map(|start| start.early).unwrap_or_default();
+        self.start = Start::new(early, awaited);
         self
     }
 
@@ -88,11 +95,28 @@ impl<T> ProxyStream<T> {
     }
 }
 
+impl<T> ProxyStream<T> {
+    /// Unwraps the inner connector's stream, and the bytes that were already received from the tunnel and come before
+    /// all others.
+    ///
+    /// # Errors
+    ///
+    /// Returns the stream as it is if the connection to the proxy is encrypted. The inner stream then carries that TLS
+    /// and not the tunnel.
+    pub fn into_inner(self) -> Result<(T, Bytes), Self> {
+        match self.io {
+            Io::Plain(stream) => Ok((stream, self.start.map(|start| start.early).unwrap_or_default())),
+            #[cfg(feature = "tls")]
+            Io::Tls(_) => Err(self),
+        }
+    }
+}
+
 impl<T: Connection> Connection for ProxyStream<T> {
     fn connected(&self) -> Connected {
         let connected = self.get_ref().connected();
         match &self.route {
-            Route::Direct => connected.extra(self.route.clone()),
+            Route::Direct | Route::Unusable(_) => connected.extra(self.route.clone()),
             Route::Forward(_) => connected.proxy(true).extra(self.route.clone()),
             Route::Tunnel(_) => {
                 let connected = connected.extra(self.route.clone());
@@ -107,9 +131,10 @@ impl<T: Connection> Connection for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        match self.awaited {
-            Awaited::Any | Awaited::AsWritten(_) => self.poll_bytes(cx, buf),
-            Awaited::Tls(_) | Awaited::Http => self.poll_first_bytes(cx, buf),
+        match &self.start {
+            None => Pin::new(&mut self.io).poll_read(cx, buf),
+            Some(start) if start.awaited.is_for_reads() => self.poll_first_bytes(cx, buf),
+            Some(_) => self.poll_bytes(cx, buf),
         }
     }
 }
@@ -122,32 +147,71 @@ impl<T: Read + Write + Unpin> ProxyStream<T> {
         let length = bytes.len().min(buf.remaining());
         let mut first = ReadBuf::uninit(&mut bytes[..length]);
         ready!(self.poll_bytes(cx, first.unfilled()))?;
-        self.awaited.check(first.filled(), self.route.proxy())?;
+        self.at_start(|start, route| start.awaited.check(first.filled(), route.proxy()))?;
         buf.put_slice(first.filled());
         Poll::Ready(Ok(()))
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+        match &mut self.start {
+            Some(start) if !start.early.is_empty() => {
+                let early = start.early.split_to(start.early.len().min(buf.remaining()));
+                buf.put_slice(&early);
+                Poll::Ready(self.at_start(|_, _| Ok(())))
+            }
+            _ => Pin::new(&mut self.io).poll_read(cx, buf),
         }
-        let length = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..length]);
-        self.early.advance(length);
-        if self.early.is_empty() {
-            // Frees the buffer, since the tunnel can outlive it for long.
-            self.early = Bytes::new();
+    }
+
+    /// Checks the start, and ends it if nothing is left of it.
+    fn at_start(&mut self, check: impl FnOnce(&mut Start, &Route) -> io::Result<()>) -> io::Result<()> {
+        if let Some(start) = &mut self.start {
+            check(start, &self.route)?;
+            if start.is_over() {
+                self.start = None;
+            }
         }
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    /// Writes the first bytes with `write`, unless they are refused.
+    fn poll_first_write(
+        &mut self,
+        first: &FirstWrite,
+        write: impl FnOnce(Pin<&mut Io<T>>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.at_start(|start, route| start.awaited.check_write(first, route.proxy()))?;
+        let written = ready!(write(Pin::new(&mut self.io)))?;
+        self.at_start(|start, route| {
+            start.awaited.on_write(first, route.proxy());
+            Ok(())
+        })?;
+        Poll::Ready(Ok(written))
+    }
+
+    /// Returns true until the client has written its first bytes, if they matter.
+    fn is_at_first_write(&self) -> bool {
+        self.start.as_ref().is_some_and(|start| start.awaited.is_for_writes())
+    }
+}
+
+impl Start {
+    fn new(early: Bytes, awaited: Awaited) -> Option<Box<Self>> {
+        let start = Self { early, awaited };
+        (!start.is_over()).then(|| Box::new(start))
+    }
+
+    fn is_over(&self) -> bool {
+        self.early.is_empty() && matches!(self.awaited, Awaited::Any)
     }
 }
 
 impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Awaited::AsWritten(_) = self.awaited {
-            self.awaited.on_write(buf);
+        match self.is_at_first_write() {
+            false => Pin::new(&mut self.io).poll_write(cx, buf),
+            true => self.poll_first_write(&FirstWrite::of(&[IoSlice::new(buf)]), |io| io.poll_write(cx, buf)),
         }
-        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -167,10 +231,10 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Awaited::AsWritten(_) = self.awaited {
-            bufs.iter().for_each(|buf| self.awaited.on_write(buf));
+        match self.is_at_first_write() {
+            false => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
+            true => self.poll_first_write(&FirstWrite::of(bufs), |io| io.poll_write_vectored(cx, bufs)),
         }
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }
 
@@ -234,7 +298,7 @@ impl<T> fmt::Debug for ProxyStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProxyStream")
             .field("route", &self.route)
-            .field("early", &self.early.len())
+            .field("early", &self.start.as_ref().map_or(0, |start| start.early.len()))
             .finish_non_exhaustive()
     }
 }

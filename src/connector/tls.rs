@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio_rustls::{TlsConnector, client};
 
-use crate::{host::Host, tls::TlsConfig};
+use crate::{error::CertificateError, host::Host, tls::TlsConfig};
 
 /// A TLS stream over a hyper stream, and itself a hyper stream.
 pub(crate) type TlsStream<T> = TokioIo<client::TlsStream<TokioIo<T>>>;
@@ -27,6 +27,11 @@ where
         .connect(server_name(host)?, TokioIo::new(stream))
         .await
         .map(TokioIo::new)
+        .map_err(|error| match CertificateError::find(&error) {
+            // rustls's text around it would say less.
+            Some(certificate) => io::Error::new(error.kind(), certificate.clone()),
+            None => error,
+        })
 }
 
 /// Returns the name that the certificate must have, in lower case and without a trailing dot (RFC 6066 3).

@@ -118,6 +118,11 @@ impl ConfigError {
         setting.filter(|name| !name.is_empty())
     }
 
+    /// Returns the setting with its source. A value that was parsed on its own has an empty name.
+    pub(crate) fn setting_name(&self) -> SettingName {
+        self.0.setting.clone().unwrap_or(SettingName::code(""))
+    }
+
     /// Returns true if the fault is in a settings file (`ProxySettings`, feature `serde`). A key of the file and a
     /// variable can have the same name.
     #[must_use]

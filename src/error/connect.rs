@@ -2,7 +2,9 @@
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
-use super::{BoxError, ConnectResponse, DeniedError, TargetError};
+#[cfg(feature = "tls")]
+use super::CertificateError;
+use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxy};
 use crate::auth::Challenge;
 
 /// A connection that could not be made.
@@ -34,7 +36,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Reading the target from the URI. Nothing was dialled.
+    /// Reading the target from the URI, and deciding its route. Nothing was dialled.
     Target,
     /// Dialling, by the inner connector: the target on a direct route, otherwise the proxy.
     Dial,
@@ -42,6 +44,10 @@ pub enum Stage {
     Tls,
     /// Asking the proxy for a tunnel, up to the first bytes of TLS in it. Nothing of the request itself was sent.
     Tunnel,
+    /// Writing the first bytes on the new connection. They are not what it is for, so none of them was sent.
+    FirstWrite,
+    /// Asking the proxy to forward a request, which it refused to do without credentials (407).
+    Forward,
 }
 
 /// The kind of failure of a [`ConnectError`].
@@ -53,12 +59,20 @@ pub enum Stage {
 pub enum ConnectErrorKind {
     /// The URI names no host to reach; [`target_error`](ConnectError::target_error) has the reason.
     Target,
+    /// The setting that should name the target's proxy cannot be used; see
+    /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
+    UnusableProxy,
+    /// The route is a proxy that forwards requests of HTTP/1, and does not pass on the upgrade that the request asks
+    /// for, or HTTP/2 (gRPC, for instance) or TLS that the client wrote. Nothing was sent; see
+    /// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
+    NeedsTunnel,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
     /// reason. Nothing was dialled.
     Denied,
     /// The inner connector could not connect.
     Dial,
-    /// A certificate did not verify: the proxy's, or the target's in an inner connector.
+    /// A certificate did not verify: the proxy's, or the target's in an inner connector. `CertificateError::find` has
+    /// the issuer.
     Certificate,
     /// A TLS handshake failed for another reason.
     Tls,
@@ -78,9 +92,13 @@ pub enum ConnectErrorKind {
     NotHttp,
     /// The proxy closed the connection before its response head was complete.
     UnexpectedEof,
-    /// The proxy opened the tunnel, and HTTP came through it in answer to TLS: the proxy answered in the target's place,
-    /// for instance with a block page, or the target does not speak TLS on this port.
+    /// The proxy opened the tunnel, and HTTP came through it in answer to TLS: the proxy answered in the target's
+    /// place, for instance with a block page, or the target does not speak TLS on this port.
     NotTls,
+    /// The client wrote something other than TLS on a connection to an `https` or `wss` target. Nothing of it was sent.
+    /// The stack has no TLS connector around the layer; see
+    /// [`ProxyLayer`](crate::ProxyLayer#tls-to-the-target-goes-outside).
+    Cleartext,
     /// Dialling, TLS and CONNECT together exceeded the deadline.
     Timeout,
 }
@@ -89,8 +107,13 @@ pub enum ConnectErrorKind {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
+    UnusableProxy(UnusableProxy),
+    /// An upgrade on a forward route.
+    NeedsTunnel,
     Denied(DeniedError),
     Dial(BoxError),
+    /// The inner connector takes `http` only.
+    HttpOnly(BoxError),
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     Tls(io::Error),
     Io(io::Error),
@@ -102,6 +125,10 @@ pub(crate) enum Failure {
     InvalidHead(InvalidHead),
     /// HTTP came through the tunnel in answer to TLS.
     NotTls,
+    /// The client wrote something other than TLS to a target that TLS is to hide it from.
+    Cleartext,
+    /// The client wrote this protocol on a forward route.
+    NotHttp1(&'static str),
     Timeout(Duration),
 }
 
@@ -139,6 +166,14 @@ impl ConnectError {
 
     pub(crate) fn target(error: TargetError) -> Self {
         Self::new(Stage::Target, Failure::Target(error))
+    }
+
+    pub(crate) fn unusable(error: UnusableProxy) -> Self {
+        Self::new(Stage::Target, Failure::UnusableProxy(error))
+    }
+
+    pub(crate) fn needs_tunnel() -> Self {
+        Self::new(Stage::Target, Failure::NeedsTunnel)
     }
 
     pub(crate) fn denied_by(denied: DeniedError) -> Self {
@@ -179,10 +214,12 @@ impl ConnectError {
         use ConnectErrorKind as Kind;
         match &self.0.failure {
             Failure::Target(_) => Kind::Target,
+            Failure::UnusableProxy(_) => Kind::UnusableProxy,
+            Failure::NeedsTunnel | Failure::NotHttp1(_) => Kind::NeedsTunnel,
             Failure::Denied(_) => Kind::Denied,
             Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
             Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
-            Failure::Dial(_) => Kind::Dial,
+            Failure::Dial(_) | Failure::HttpOnly(_) => Kind::Dial,
             Failure::Tls(_) => Kind::Tls,
             Failure::Io(_) => Kind::Io,
             Failure::Refused { response, .. } if response.is_auth() => Kind::AuthenticationRequired,
@@ -192,6 +229,7 @@ impl ConnectError {
             Failure::InvalidHead(InvalidHead::NotHttp | InvalidHead::Field | InvalidHead::Tls) => Kind::NotHttp,
             Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
             Failure::NotTls => Kind::NotTls,
+            Failure::Cleartext => Kind::Cleartext,
             Failure::Timeout(_) => Kind::Timeout,
         }
     }
@@ -199,26 +237,37 @@ impl ConnectError {
     /// Returns true if the connection failed before any byte of the request was sent. Repeating the request is then
     /// safe, whatever its method is.
     ///
-    /// This holds for every error of this type: a connector runs before its client writes the request, and CONNECT
-    /// carries no part of the request. If [`find`](Self::find) finds nothing in an error's chain, that error gives no
-    /// such promise. [`is_transient`](Self::is_transient) tells whether a retry can *help*.
+    /// This holds for every error of this type: a connector runs before its client writes the request, CONNECT carries
+    /// no part of the request, a proxy that asks for credentials does not forward it, and first bytes that are refused
+    /// do not leave. If [`find`](Self::find) finds nothing in an error's chain, that error gives no such promise.
+    /// [`is_transient`](Self::is_transient) tells whether a retry can *help*.
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
-            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel => true,
+            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel | Stage::FirstWrite | Stage::Forward => true,
         }
     }
 
     /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
-    /// These failures are not transient: a URI without a host, an address that a policy denies, a certificate that does
-    /// not verify, any other fault that TLS reports, any other refusal (407 and 403 among them: a retry with the same
-    /// credentials can lock an account), a response that is not HTTP, and HTTP in the place of TLS.
+    /// These failures are not transient: a URI without a host, a setting that cannot be used, an upgrade that cannot be
+    /// forwarded, an address that a policy denies, a certificate that does not verify, any other fault that TLS
+    /// reports, any other refusal (407 and 403 among them: a retry with the same credentials can lock an account), a
+    /// response that is not HTTP, HTTP in the place of TLS, and a stack of connectors that cannot work
+    /// ([`Cleartext`](ConnectErrorKind::Cleartext), [`NeedsTunnel`](ConnectErrorKind::NeedsTunnel), a connector for
+    /// `http` alone).
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.0.failure {
-            Failure::Target(_) | Failure::Denied(_) | Failure::NotTls => false,
+            Failure::Target(_)
+            | Failure::UnusableProxy(_)
+            | Failure::NeedsTunnel
+            | Failure::NotHttp1(_)
+            | Failure::Denied(_)
+            | Failure::HttpOnly(_)
+            | Failure::NotTls
+            | Failure::Cleartext => false,
             Failure::Timeout(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
@@ -248,6 +297,15 @@ impl ConnectError {
         return matches!(self.tls_error(), Some(rustls::Error::InvalidCertificate(_)));
         #[cfg(not(feature = "tls"))]
         false
+    }
+
+    /// Returns the fault of the proxy's certificate.
+    #[cfg(feature = "tls")]
+    fn certificate(&self) -> Option<&CertificateError> {
+        match &self.0.failure {
+            Failure::Tls(error) => CertificateError::find(error),
+            _ => None,
+        }
     }
 
     #[cfg(feature = "tls")]
@@ -313,25 +371,44 @@ impl Failure {
             },
             Err(error) => match find::<DeniedError>(&*error) {
                 Some(denied) => Self::Denied(denied.clone()),
+                None if is_http_only(&*error) => Self::HttpOnly(error),
                 None => Self::Dial(error),
             },
         }
     }
 }
 
-/// Walks the chain of sources. `io::Error::source` skips the error that it carries, so that error is checked first.
+/// Returns true for an `HttpConnector`'s refusal of every scheme but `http`, which `enforce_http(false)` ends. The
+/// error's type is private.
+fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .any(|error| error.to_string() == "invalid URL, scheme is not http")
+}
+
+/// Walks the chain of sources.
 pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
+        next = carried(error).or_else(|| error.source());
     }
     None
+}
+
+/// Returns the error that another carries and that its `source` skips.
+fn carried<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    #[cfg(feature = "tls")]
+    if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = error.downcast_ref() {
+        return Some(&*other.0);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(certificate) = error.downcast_ref().and_then(ConnectError::certificate) {
+        return Some(certificate);
+    }
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(inner)
 }
 
 /// The usual cause of a TLS handshake that fails.
@@ -354,10 +431,23 @@ impl fmt::Display for ConnectError {
         }
         match &inner.failure {
             Failure::Target(_) => Ok(()),
+            Failure::UnusableProxy(error) => write!(f, "no connection, since the proxy cannot be used: {error}"),
+            Failure::NeedsTunnel => f.write_str(
+                "the request asks for an upgrade (to WebSocket, for instance), which a proxy that forwards does not pass \
+                 on: set `always_tunnel`, so that http targets are reached through a tunnel",
+            ),
             Failure::Denied(denied) => denied.fmt(f),
             Failure::Dial(_) if inner.proxy.is_some() => f.write_str("connecting to the proxy failed"),
             Failure::Dial(_) => f.write_str("connecting failed"),
-            Failure::Tls(_) if self.is_certificate() => f.write_str("the certificate does not verify"),
+            Failure::HttpOnly(_) => f.write_str(
+                "the connector under the layer connects to `http` targets only: use `connector::HappyEyeballs::default()` \
+                 in its place, or call `enforce_http(false)` on the `HttpConnector`",
+            ),
+            #[cfg(feature = "tls")]
+            Failure::Tls(_) if self.is_certificate() => match self.certificate() {
+                Some(certificate) => certificate.fmt(f),
+                None => f.write_str("the certificate does not verify"),
+            },
             Failure::Tls(_) => write!(f, "the TLS handshake failed{TLS_HINT}"),
             Failure::Io(_) => f.write_str("the connection broke during CONNECT"),
             Failure::Refused {
@@ -365,7 +455,11 @@ impl fmt::Display for ConnectError {
                 challenges,
                 authorized,
             } => {
-                write!(f, "the tunnel was refused: {response}")?;
+                let refused = match inner.stage {
+                    Stage::Forward => "request",
+                    _ => "tunnel",
+                };
+                write!(f, "the {refused} was refused: {response}")?;
                 if response.is_auth() {
                     match challenges.split_first() {
                         None => f.write_str("; the proxy offers no authentication scheme")?,
@@ -396,11 +490,21 @@ impl fmt::Display for ConnectError {
                 "HTTP came through the tunnel in answer to TLS: the proxy answered in the target's place (with a block \
                  page?), or the target does not speak TLS on this port",
             ),
+            Failure::Cleartext => f.write_str(
+                "cleartext was written to an `https` or `wss` target, and nothing of it was sent: there is no TLS \
+                 connector around the layer (one inside, `Proxy<HttpsConnector<..>>`, does not count); use \
+                 `ProxyLayer::https_connector`, or put the TLS connector outside, `HttpsConnector<Proxy<..>>`",
+            ),
+            Failure::NotHttp1(protocol) => write!(
+                f,
+                "{protocol} was written on a forward route, and nothing of it was sent: a proxy forwards requests of \
+                 HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
+            ),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting to the proxy",
                     Stage::Tls => "the TLS handshake",
-                    Stage::Tunnel => "waiting for the response to CONNECT",
+                    Stage::Tunnel | Stage::FirstWrite | Stage::Forward => "waiting for the response to CONNECT",
                 };
                 write!(f, "{doing} took longer than {after:?}")?;
                 match inner.stage {
@@ -426,13 +530,25 @@ impl fmt::Debug for ConnectError {
 impl StdError for ConnectError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.failure {
-            Failure::Dial(error) => Some(&**error),
-            Failure::Tls(error) | Failure::Io(error) => Some(error),
+            Failure::Dial(error) | Failure::HttpOnly(error) => Some(&**error),
+            #[cfg(feature = "tls")]
+            Failure::Tls(error) => match self.certificate() {
+                // Its text is a part of this error's.
+                Some(certificate) => certificate.source(),
+                None => Some(error),
+            },
+            #[cfg(not(feature = "tls"))]
+            Failure::Tls(error) => Some(error),
+            Failure::Io(error) => Some(error),
             Failure::Target(_)
+            | Failure::UnusableProxy(_)
+            | Failure::NeedsTunnel
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)
             | Failure::NotTls
+            | Failure::Cleartext
+            | Failure::NotHttp1(_)
             | Failure::Timeout(_) => None,
         }
     }

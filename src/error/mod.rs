@@ -1,7 +1,8 @@
 //! Error types.
 //!
 //! A [`ConfigError`] reports a setting that the operator must correct before anything runs. A [`ConnectError`] reports
-//! one failed connection. A [`TargetError`] says why a URI names nothing to connect to. Errors that only one module
+//! one failed connection. A `CertificateError` (feature `tls`) says why a certificate does not verify, wherever TLS was
+//! spoken. A [`TargetError`] says why a URI names nothing to connect to. Errors that only one module
 //! returns are in that module: `client::ClientError`, [`purpose::PurposeError`](crate::purpose::PurposeError) and
 //! `no_proxy::NotDirectError`.
 //!
@@ -22,13 +23,21 @@
 //! }
 //! ```
 
+#[cfg(feature = "tls")]
+mod certificate;
 mod config;
 mod connect;
 mod connect_response;
 mod denied;
 mod no_proxy_entry;
+mod refusal;
 mod setting_name;
+mod unusable;
 
+#[cfg(feature = "tls")]
+pub use self::certificate::CertificateError;
+#[cfg(feature = "tls")]
+pub(crate) use self::certificate::{Fault, Trust};
 #[cfg(feature = "client")]
 pub(crate) use self::connect::find;
 pub use self::{
@@ -38,12 +47,14 @@ pub use self::{
     denied::DeniedError,
     no_proxy_entry::EntryError,
     setting_name::SettingName,
+    unusable::UnusableProxy,
 };
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
-    connect_response::{ResponseParts, X_SQUID_ERROR},
+    connect_response::ResponseParts,
     denied::DenyReason,
+    refusal::{BODY_PATIENCE, MAX_BODY, redact, refusal},
 };
 pub use crate::target::TargetError;
 

@@ -31,8 +31,8 @@ impl EntryError {
         self.position
     }
 
-    /// Returns the entry as it was written. What can be a misplaced password is `***`: everything before an `@`, and what
-    /// follows a `:` and is no port.
+    /// Returns the entry as it was written. What can be a misplaced password is `***`: everything before an `@`, and
+    /// what follows a `:` and is no port.
     #[must_use]
     pub fn entry(&self) -> &str {
         &self.entry

@@ -26,11 +26,10 @@ use crate::{
 /// [`IpPolicy::http_connector`] does this for hyper-util's `HttpConnector`.
 ///
 /// ```
-/// # use hyper_util::client::legacy::connect::HttpConnector;
 /// # use tower::ServiceBuilder;
-/// # use tower_outbound_proxy::{IpPolicy, ProxyLayer, guard::GuardLayer};
+/// # use tower_outbound_proxy::{IpPolicy, ProxyLayer, connector::HappyEyeballs, guard::GuardLayer};
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
-/// # let my_connector = HttpConnector::new();
+/// # let my_connector = HappyEyeballs::default();
 /// let connector = ServiceBuilder::new()
 ///     .layer(ProxyLayer::from_env()?)
 ///     .layer(GuardLayer::new(IpPolicy::special_purpose()))
@@ -196,7 +195,7 @@ where
             uri.map_err(ConnectError::target)
         });
         match uri {
-            Ok(uri) => DialFuture::address(self.inner.get_mut().call(uri), asked.target),
+            Ok(uri) => DialFuture::address(self.inner.get_mut().call(uri), asked.target, None),
             Err(error) => DialFuture::failed(error),
         }
     }

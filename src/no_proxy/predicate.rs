@@ -9,7 +9,8 @@ use crate::target::Target;
 ///
 /// [`NoProxy`] is such a predicate, and so is any closure over a [`Target`]. [`and`](Self::and), [`or`](Self::or) and
 /// [`not`](Self::not) combine predicates without allocating. A predicate answers at once. A decision that takes time
-/// inserts a [`Route`](crate::Route) into the request's extensions instead (see [`route`](crate::route)).
+/// inserts a [`Destination`](crate::route::Destination) into the request's extensions instead (see
+/// [`route`](crate::route)).
 ///
 /// ```
 /// # use tower_outbound_proxy::{Bypass, NoProxy, ProxyConfig, Target};

@@ -8,6 +8,8 @@ use tower::{BoxError, ServiceExt};
 use tower_outbound_proxy::Route;
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, within};
 
+use crate::common::decide;
+
 use super::{TestClient, builder, eventually, fetch, now, request, through};
 
 /// Numbers that look random and are the same each time (xorshift).
@@ -47,7 +49,7 @@ async fn one(client: TestClient, origins: [String; 3], mut dice: Dice) -> bool {
     let path = ["/", "/bytes/100", "/bytes/70000", "/status/204", "/slow/2"][dice.roll(5) as usize];
     let mut request = request(&format!("{origin}{path}"));
     match dice.roll(8) {
-        0 => drop(request.extensions_mut().insert(Route::Direct)),
+        0 => decide(&mut request, Route::Direct),
         // Over HTTP/2 the origin answers HEAD with a body, which is an error.
         1 if which != 2 => *request.method_mut() = http::Method::HEAD,
         _ => {}

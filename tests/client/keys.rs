@@ -8,6 +8,8 @@ use http_body_util::Full;
 use tower_outbound_proxy::{Route, TlsConfig};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, Resolver, connector_with, within};
 
+use crate::common::decide;
+
 use super::{
     TestClient, builder, client, eventually, fetch, forward, now, opened, read, request, send, so_far, through, tunnel,
     unproxied,
@@ -20,7 +22,7 @@ fn asked((url, route): &Asked, who: &str) -> Request<Full<Bytes>> {
     let mut request = request(url);
     request.headers_mut().insert("x-who", who.parse().unwrap());
     if let Some(route) = route {
-        request.extensions_mut().insert(route.clone());
+        decide(&mut request, route.clone());
     }
     request
 }

@@ -16,6 +16,8 @@ use tower_outbound_proxy::{ClientError, Route, client::ClientBody};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, ScriptedProxy, Step, within};
 use tracing::Level;
 
+use crate::common::decide;
+
 use super::{
     TestClient, builder, client, eventually, fetch, get, now, opened, read, request, so_far, through, unproxied,
 };
@@ -377,7 +379,7 @@ async fn the_whole_stack() {
         let origin = &origins[n % 2];
         let mut request = request(&format!("{}://a.test:{}/slow/20", origin.scheme(), origin.port()));
         if n % 3 == 0 {
-            request.extensions_mut().insert(Route::Direct);
+            decide(&mut request, Route::Direct);
         }
         let service = service.clone();
         tasks.spawn(async move {

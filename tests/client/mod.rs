@@ -4,6 +4,7 @@
 
 mod bodies;
 mod cancel;
+mod figures;
 mod heads;
 mod host;
 mod http2;
@@ -15,6 +16,7 @@ mod middleware;
 mod multiplexing;
 mod pool;
 mod purpose;
+mod refusal;
 mod repeat;
 mod replace;
 mod request;

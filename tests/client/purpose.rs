@@ -10,6 +10,8 @@ use tower_outbound_proxy::{
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Log, Origin, within};
 use tracing::Level;
 
+use crate::common::decide;
+
 use super::{TestClient, builder, forward, opened, read, request, send, through, tunnel, unproxied};
 
 /// Logs show the names of `Debug`.
@@ -163,7 +165,7 @@ async fn a_route_in_the_extensions_goes_over_the_purpose() {
     let lab = Lab::start().await;
     let client = lab.client(through(lab.proxy.url()));
     let mut request = asking(Some(Purpose::Redis), &lab.plain.url("/"));
-    request.extensions_mut().insert(forward(&lab.own.url()));
+    decide(&mut request, forward(&lab.own.url()));
     read(send(&client, request).await.unwrap()).await;
     assert_eq!((opened(&lab.proxy), opened(&lab.own)), (0, 1));
 }
@@ -207,12 +209,34 @@ fn always_takes_the_proxy_that_a_rule_names() {
     let own = ProxyUse::Proxy("http://own.test".parse().unwrap());
     assert_eq!(route("http://special.test", &own), Route::Direct);
     assert_eq!(route("http://other.test", &own), forward("http://own.test"));
-    assert_eq!(route("ftp://other.test", &own), Route::Direct);
-    // A rule says nothing about schemes, and no proxy carries this one.
-    for url in ["ftp://other.test", "ftp://special.test"] {
-        let target = url.parse().unwrap();
-        assert!(config.decide_for(&"p", &ProxyUse::Always, &target).is_err(), "{url}");
+    // A rule says nothing about schemes, and a tunnel carries any.
+    assert_eq!(route("tcp://other.test:1", &own), tunnel("http://own.test"));
+    for (url, proxy) in [
+        ("tcp://special.test:1", "http://special.test:8080"),
+        ("tcp://direct.test:1", "http://general.test"),
+    ] {
+        assert_eq!(route(url, &ProxyUse::Always), tunnel(proxy), "{url}");
     }
+}
+
+/// The proxies of `http` and `https` are for no other scheme, and one that cannot be used makes nothing direct.
+#[test]
+fn always_of_another_scheme_needs_all_proxy() {
+    let of_schemes = ProxyConfig::builder().http("http://p.test").https("http://p.test");
+    let target = "tcp://db.test:1".parse().unwrap();
+    let error = of_schemes.clone().build().unwrap();
+    let error = error
+        .decide_for(&Purpose::Redis, &ProxyUse::Always, &target)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "purpose Redis requires a proxy, but none is set for its scheme (ALL_PROXY sets one)"
+    );
+    let unusable = of_schemes.all("socks5://user:secret@socks.test").build().unwrap();
+    let decision = unusable
+        .decide_for(&Purpose::Redis, &ProxyUse::Always, &target)
+        .unwrap();
+    assert!(matches!(decision.route(), Route::Unusable(_)), "{decision}");
 }
 
 /// A proxy that only a rule names is a proxy that is set.
@@ -252,7 +276,8 @@ fn a_decision_names_the_purpose_and_the_reason() {
         (
             own.clone(),
             "ftp://b.test",
-            "direct: a proxy applies to http, https, ws and wss targets only",
+            "tunnel through http://user:***@own.test:1080: the policy names a proxy for this purpose, and nothing exempts \
+             the target",
         ),
         (own, "http://a.test", "direct: entry 1 `a.test` of NO_PROXY matches"),
         (

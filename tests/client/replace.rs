@@ -7,6 +7,8 @@ use tower::Service;
 use tower_outbound_proxy::{ProxyConfig, ProxyLayer, Route, Target, TlsConfig, client::ConfigHandle};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, connector, within};
 
+use crate::common::decide;
+
 use super::{
     TestClient, builder, client, eventually, fetch, fetch_at_once, forward, get, now, opened, read, request, send,
     through, trusting, tunnel, unproxied,
@@ -209,7 +211,7 @@ async fn a_proxy_that_only_a_request_names_is_never_gone() {
     let by_hand = || {
         let mut request = request(&lab.plain.url("/"));
         let route = forward(&lab.old.url_with("old:secret-of-old@"));
-        request.extensions_mut().insert(route);
+        decide(&mut request, route);
         request
     };
     read(send(&client, by_hand()).await.unwrap()).await;
@@ -302,7 +304,7 @@ async fn a_proxy_that_is_gone_from_the_settings_is_kept_where_a_request_names_it
             let before = opened(&lab.old);
             for _ in 0..5 {
                 let mut by_hand = request(&url);
-                by_hand.extensions_mut().insert(route.clone());
+                decide(&mut by_hand, route.clone());
                 read(send(&client, by_hand).await.unwrap()).await;
             }
             assert_eq!(opened(&lab.old), before + 1, "{url}");

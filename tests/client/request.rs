@@ -3,13 +3,15 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 use tower_outbound_proxy::{Client, ConnectError, ProxyConfig, ProxyLayer, Route, connector::ConnectResponse};
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, within};
+
+use crate::common::decide;
 
 use super::{
     TestClient, builder, client, eventually, fetch, forward, now, opened, read, request, send, through, tunnel,
@@ -33,7 +35,7 @@ async fn heard(
         url.to_owned()
     };
     let mut request = request(&url);
-    request.extensions_mut().insert(route(&server.url()));
+    decide(&mut request, route(&server.url()));
     change(&mut request);
     assert_eq!(send(&client, request).await.unwrap().status(), 200);
     let text = server.connection(0).received_text();
@@ -78,6 +80,27 @@ async fn the_target_has_the_form_that_the_other_end_reads() {
     }
 }
 
+/// `OPTIONS *` (RFC 9112 3.2.4). A proxy would have to be asked with a URI without a path.
+#[tokio::test]
+async fn the_whole_server_can_be_asked_for_its_options_unless_a_proxy_forwards() {
+    let whole = |request: &mut Request<Full<Bytes>>| {
+        *request.method_mut() = Method::OPTIONS;
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static("*"));
+        *request.uri_mut() = Uri::from_parts(parts).unwrap();
+    };
+    let got = heard("http://a.test", |_| Route::Direct, whole).await;
+    assert_eq!(got, ["OPTIONS * HTTP/1.1", "a.test"]);
+    let server = ScriptedProxy::start([Step::send(OK)]).await;
+    let mut request = request("http://a.test");
+    whole(&mut request);
+    decide(&mut request, forward(&server.url()));
+    let error = send(&client(unproxied(), &Ca::new()), request).await.unwrap_err();
+    assert!(error.to_string().contains("`OPTIONS *` cannot be forwarded"), "{error}");
+    assert!(error.is_before_request());
+    assert_eq!(server.requests().len(), 0);
+}
+
 /// The caller's own `Host` is kept, once; its version is the connection's to say.
 #[tokio::test]
 async fn a_host_that_the_caller_set_is_kept() {
@@ -119,7 +142,7 @@ async fn proxy_authorization_is_for_proxies() {
             request
                 .headers_mut()
                 .insert("proxy-connection", "keep-alive".parse().unwrap());
-            request.extensions_mut().insert(route);
+            decide(&mut request, route);
             let answer = read(send(&client, request).await.unwrap()).await;
             let answer = String::from_utf8(answer.to_vec()).unwrap().to_lowercase();
             assert!(answer.contains("via: 1.1 lab") || !answer.contains("proxy"), "{answer}");
@@ -258,7 +281,7 @@ async fn an_upgrade_hands_the_stream_over() {
                 fetch(&client, &url.replace("upgrade", "status/200")).await;
                 let mut request = upgrade(&url);
                 if let Some(route) = &route {
-                    request.extensions_mut().insert(route.clone());
+                    decide(&mut request, route.clone());
                 }
                 let mut response = send(&client, request).await.unwrap();
                 assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{url}");

@@ -5,19 +5,25 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Ready, ready};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::{Response, Uri};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connect, Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
-use tower_outbound_proxy::{ConnectError, Proxy, ProxyConfig, ProxyLayer, connector::ProxyStream};
+use tower_outbound_proxy::{
+    ConnectError, Proxy, ProxyConfig, ProxyLayer, Route, connector::ProxyStream, route::Destination,
+};
+use tower_outbound_proxy_lab::within;
 
 /// The request that [`tunnel`] sends.
 pub const CONNECT: &str = "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n";
@@ -44,6 +50,12 @@ where
     let (head, body) = client.get(uri.parse().unwrap()).await?.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Ok(Response::from_parts(head, String::from_utf8(body.to_vec()).unwrap()))
+}
+
+/// Sets the route of a request to its target.
+pub fn decide<B>(request: &mut Request<B>, route: Route) {
+    let uri = request.uri().clone();
+    request.extensions_mut().insert(Destination { uri, route });
 }
 
 /// Connects to a target.
@@ -258,4 +270,37 @@ impl Write for Wire {
         self.log.0.lock().unwrap().shutdowns += 1;
         Poll::Ready(Ok(()))
     }
+}
+
+/// What [`shouting`] says first.
+pub const GREETING: &str = "220 mail.test ESMTP\r\n";
+
+/// Starts a server that speaks first, answers one line in capital letters and closes.
+pub async fn shouting() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                client.write_all(GREETING.as_bytes()).await.unwrap();
+                let mut line = vec![0; 6];
+                client.read_exact(&mut line).await.unwrap();
+                line.make_ascii_uppercase();
+                client.write_all(&line).await.unwrap();
+            });
+        }
+    });
+    addr
+}
+
+/// Speaks with [`shouting`], as a library that takes any stream of tokio's does.
+pub async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+    within(async {
+        let (mut greeting, mut answer) = ([0; GREETING.len()], [0; 6]);
+        stream.read_exact(&mut greeting).await.unwrap();
+        stream.write_all(b"quit\r\n").await.unwrap();
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8([&greeting[..], &answer].concat()).unwrap()
+    })
+    .await
 }

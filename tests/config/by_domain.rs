@@ -203,7 +203,7 @@ fn each_setting_has_its_turn() {
             ("https://x.test", "tunnel through http://p:1"),
             ("ws://x.test", "tunnel through http://p:1"),
             ("wss://x.test", "tunnel through http://p:1"),
-            ("ftp://x.test", "direct"),
+            ("ftp://x.test", "tunnel through http://p:1"),
         ] {
             assert_eq!(
                 config.route(&url.parse().unwrap()).to_string(),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 use http::Uri;
-use tower_outbound_proxy::{NoProxy, ProxyConfig, ProxyServer, Route, Target, route::Reason};
+use tower_outbound_proxy::{Dialect, NoProxy, ProxyConfig, ProxyServer, Route, Target, route::Reason};
 
 fn decide(config: &ProxyConfig, url: &str) -> String {
     config.decide(&url.parse().unwrap()).to_string()
@@ -42,7 +42,7 @@ fn every_row_of_the_table_of_routes() {
         ("https://api.test", &tunnel),
         (
             "ftp://x.test/",
-            "direct: a proxy applies to http, https, ws and wss targets only",
+            "direct: no proxy is set for schemes other than http, https, ws and wss (ALL_PROXY sets one)",
         ),
         ("http://localhost:3000", loopback),
         ("https://LocalHost.", loopback),
@@ -77,6 +77,102 @@ fn without_a_proxy_for_the_scheme_the_route_is_direct() {
         decide(&config, "http://x.test"),
         "direct: entry 1 `*` of NO_PROXY matches"
     );
+}
+
+/// `ALL_PROXY` alone is for any other scheme, and only through a tunnel.
+#[test]
+fn any_other_scheme_is_tunnelled_through_all_proxy() {
+    let vars = [
+        ("HTTP_PROXY", "http://h:1"),
+        ("HTTPS_PROXY", "http://s:2"),
+        ("all_proxy", "http://user:secret@a:3"),
+        ("NO_PROXY", "10.0.0.0/8, cache.test, mail.test:25"),
+    ];
+    let builder = ProxyConfig::builder().vars(vars).proxy_for("*.onion", "http://o:4");
+    let config = builder.proxy_for("lan.test", "").build().unwrap();
+    let tunnel = format!("tunnel through http://user:***@a:3: all_proxy {NOTHING_EXEMPTS}");
+    let loopback = "direct: the target is this machine (built-in rule for localhost, 127.0.0.0/8 and ::1)";
+    for (url, expected) in [
+        ("postgres://me:word@db.test:5432/db", &*tunnel),
+        ("TCP://db.test:1", &tunnel),
+        ("redis://db.test", &tunnel),
+        ("ftp://x.test/", &tunnel),
+        (
+            "smtp://mail.test:25",
+            "direct: entry 3 `mail.test:25` of NO_PROXY matches",
+        ),
+        ("smtp://mail.test:587", &tunnel),
+        (
+            "redis://a.cache.test:6379",
+            "direct: entry 2 `cache.test` of NO_PROXY matches",
+        ),
+        ("ssh://10.1.2.3:22", "direct: entry 1 `10.0.0.0/8` of NO_PROXY matches"),
+        ("redis://localhost:6379", loopback),
+        ("redis://[::1]:6379", loopback),
+        (
+            "ssh://x.onion:22",
+            "tunnel through http://o:4: rule 1 of the application applies (entry 1 `*.onion` matches)",
+        ),
+        (
+            "ssh://lan.test:22",
+            "direct: rule 2 of the application applies (entry 1 `lan.test` matches)",
+        ),
+    ] {
+        assert_eq!(decide(&config, url), expected, "{url}");
+    }
+    assert_eq!(config.all().unwrap().url(), "http://a:3");
+}
+
+/// Go has no proxy for any other scheme, and curl has `ALL_PROXY`'s. Code sets proxies in every dialect.
+#[test]
+fn a_dialect_decides_if_the_variable_is_for_any_other_scheme() {
+    let (target, all) = ("ftp://x.test:21", [("ALL_PROXY", "http://a:3")]);
+    let in_dialect = |dialect| ProxyConfig::builder().dialect(dialect).vars(all);
+    let go = in_dialect(Dialect::Go);
+    assert_eq!(
+        decide(&go.clone().build().unwrap(), target),
+        "direct: in this dialect a proxy applies to http, https, ws and wss targets only"
+    );
+    for (config, setting) in [(in_dialect(Dialect::Curl), "ALL_PROXY"), (go.all("http://a:3"), "all")] {
+        let expected = format!("tunnel through http://a:3: {setting} {NOTHING_EXEMPTS}");
+        assert_eq!(decide(&config.build().unwrap(), target), expected);
+    }
+}
+
+/// Beside `HTTP_PROXY` and `HTTPS_PROXY`, `ALL_PROXY` is for other schemes alone.
+#[test]
+fn an_unusable_proxy_for_any_other_scheme_makes_nothing_direct() {
+    let (h, s) = (("HTTP_PROXY", "http://h:1"), ("HTTPS_PROXY", "http://s:2"));
+    let socks = ("ALL_PROXY", "socks5://user:secret@socks:1080");
+    let reason =
+        "ALL_PROXY=`socks5://user:***@socks:1080`: unsupported proxy scheme `socks5` (http and https are supported)";
+    let config = ProxyConfig::from_vars([h, s, socks, ("NO_PROXY", "direct.test")]).unwrap();
+    for (url, expected) in [
+        (
+            "http://x.test",
+            format!("forward through http://h:1: HTTP_PROXY {NOTHING_EXEMPTS}"),
+        ),
+        (
+            "wss://x.test",
+            format!("tunnel through http://s:2: HTTPS_PROXY {NOTHING_EXEMPTS}"),
+        ),
+        ("tcp://x.test:1", format!("none: {reason}: ALL_PROXY {NOTHING_EXEMPTS}")),
+        (
+            "tcp://direct.test:1",
+            "direct: entry 1 `direct.test` of NO_PROXY matches".to_owned(),
+        ),
+    ] {
+        assert_eq!(decide(&config, url), expected, "{url}");
+    }
+    assert!(config.all().is_none() && config.route(&"tcp://x.test:1".parse().unwrap()).proxy().is_none());
+    let warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+    let told =
+        format!("{reason}; it is for targets of schemes other than http, https, ws and wss, which cannot be reached");
+    assert_eq!(warnings, [told]);
+    // If another scheme needs it, it is an error at once.
+    for vars in [vec![socks], vec![h, socks], vec![s, socks]] {
+        assert_eq!(ProxyConfig::from_vars(vars).unwrap_err().to_string(), reason);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::{convert::Infallible, net::IpAddr};
 
+use crate::common;
 use http::{Request, Response, Uri};
 use tower::{
     BoxError, Layer, ServiceBuilder, ServiceExt,
@@ -236,7 +237,7 @@ async fn a_route_that_was_decided_outside_is_honoured() {
         let decided = routes.iter().find(|(url, ..)| url.contains(target.name().unwrap()));
         let route = decided.unwrap().1.clone();
         async move {
-            request.extensions_mut().insert(route);
+            common::decide(&mut request, route);
             Ok::<_, Infallible>(request)
         }
     };
@@ -260,9 +261,7 @@ async fn a_route_that_was_decided_outside_is_honoured() {
     }
     // What TLS is to hide is never forwarded, whoever decided so.
     let mut request = Request::get("https://x.test/").body(()).unwrap();
-    request
-        .extensions_mut()
-        .insert(Route::Forward(proxy("http://one:pass@one")));
+    common::decide(&mut request, Route::Forward(proxy("http://one:pass@one")));
     let response = ProxyLayer::new(config).layer(inner).oneshot(request).await.unwrap();
     assert!(matches!(response.extensions().get(), Some(Route::Tunnel(_))));
     assert!(!response.body().headers.contains_key("proxy-authorization"));

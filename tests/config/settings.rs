@@ -60,7 +60,12 @@ fn each_scheme_has_its_variable() {
             "{vars:?}"
         );
         assert_eq!(route(&config, "wss://x.test/"), https, "{vars:?}");
-        assert_eq!(route(&config, "ftp://x.test/"), "direct", "{vars:?}");
+        let other = if vars.contains(&a) {
+            "tunnel http://a:1080"
+        } else {
+            "direct"
+        };
+        assert_eq!(route(&config, "ftp://x.test/"), other, "{vars:?}");
     }
 }
 
@@ -214,6 +219,33 @@ fn proxy_addresses() {
         assert_eq!(proxy.to_string(), shown, "{raw}");
         assert_eq!(format!("{proxy:?}"), format!("ProxyServer({shown})"), "{raw}");
         assert!(!proxy.url().contains('@'), "{raw}");
+    }
+}
+
+/// The URL for other libraries: their readers decode what is percent-encoded, and differ in what else they accept.
+#[test]
+fn the_url_with_the_password_is_read_as_the_same_proxy() {
+    for (raw, url) in [
+        ("proxy", "http://proxy:1080"),
+        ("https://[2001:DB8::1]:3129/", "https://[2001:db8::1]:3129"),
+        ("user@proxy", "http://user@proxy:1080"),
+        ("user:@proxy", "http://user:@proxy:1080"),
+        (":word@proxy", "http://:word@proxy:1080"),
+        ("@proxy", "http://proxy:1080"),
+        (
+            "us-e.r_~:p@ss:w+rd&@proxy:80",
+            "http://us-e.r_~:p%40ss%3Aw%2Brd%26@proxy:80",
+        ),
+        ("%FF:%2F%3F%23%25%20@proxy", "http://%FF:%2F%3F%23%25%20@proxy:1080"),
+        (
+            "bücher:ü@bücher.test",
+            "http://b%C3%BCcher:%C3%BC@xn--bcher-kva.test:1080",
+        ),
+    ] {
+        let proxy: ProxyServer = raw.parse().unwrap_or_else(|e| panic!("{raw}: {e}"));
+        assert_eq!(proxy.url_with_password(), url, "{raw}");
+        let same: ProxyServer = url.parse().unwrap_or_else(|e| panic!("{url}: {e}"));
+        assert_eq!((&same, same.url_with_password()), (&proxy, url.to_owned()), "{raw}");
     }
 }
 
@@ -416,6 +448,7 @@ proptest! {
         let proxy: ProxyServer = raw.parse().unwrap();
         let same: ProxyServer = raw.replace("http://", "HTTP://").parse().unwrap();
         prop_assert_eq!(&proxy, &same);
+        prop_assert_eq!(&proxy.url_with_password().parse::<ProxyServer>().unwrap(), &proxy);
         let shown = format!("{proxy} {proxy:?}");
         prop_assert!(shown.contains(":***@proxy:1080"));
         prop_assert_eq!(shown, format!("http://{0}:***@proxy:1080 ProxyServer(http://{0}:***@proxy:1080)", user.escape_debug()));

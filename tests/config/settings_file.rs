@@ -729,8 +729,8 @@ fn the_shorthand_reads_the_process_environment() {
     let _: &NoProxy = config.no_proxy();
 }
 
-/// An error of the format's, at another key of the application's, can show the proxy's line too. What the documentation of
-/// `ProxySettings` says to print does not.
+/// An error of the format's, at another key of the application's, can show the proxy's line too. What the documentation
+/// of `ProxySettings` says to print does not.
 #[test]
 fn what_is_to_be_printed_of_a_formats_error_shows_no_password() {
     #[derive(Debug, serde::Deserialize)]

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_outbound_proxy::{
-    ConfigError, Dialect, NoProxy, ProxyConfig, ProxyServer, ProxySettings, Target, TlsConfig, config::Precedence,
+    ConfigError, Dialect, NoProxy, ProxyConfig, ProxyServer, ProxySettings, Target, TlsConfig,
+    config::{Precedence, ProxyConfigBuilder},
 };
 
 fn read(value: Value) -> ProxySettings {
@@ -35,6 +36,7 @@ fn what_holds_is_written_in_a_files_keys() {
     let expected = json!({
         "http_proxy": "http://us%40er:***@proxy.test:1080",
         "https_proxy": "http://[2001:db8::1]:3128",
+        "all_proxy": "http://us%40er:***@proxy.test:1080",
         "no_proxy": ["x.test", "10.1.0.0/8", "*.Y.test"],
         "use_insecure_ssl_client_just_for_testing_do_not_use": true,
         "by_domain": [
@@ -72,6 +74,16 @@ fn what_does_not_hold_is_not_written() {
     assert_eq!(write(&config).get("no_proxy"), None);
     let curl = NoProxy::lenient("a.test, *, b.test c.test, d.test", Dialect::Curl);
     assert_eq!(write(&curl), json!(["a.test", "b.test"]));
+}
+
+/// In a file, `all_proxy` would also be for the scheme that code gives no proxy.
+#[test]
+fn a_proxy_for_other_schemes_alone_is_written_if_a_file_can_say_so() {
+    let both = ProxyConfig::builder().http("http://h").https("http://s");
+    let written = |builder: ProxyConfigBuilder| write(&builder.build().unwrap()).get("all_proxy").cloned();
+    assert_eq!(written(both.clone().all("http://a")), Some(json!("http://a:1080")));
+    assert_eq!(written(both.clone().all("http://a").http("")), None);
+    assert_eq!(written(both.all("socks5://a")), None);
 }
 
 /// The switch for testing is shown wherever it comes from.
@@ -268,7 +280,7 @@ proptest! {
         let again = build(read(write(&config))).unwrap();
         prop_assert_eq!(write(&again), write(&config));
         for host in hosts {
-            for scheme in ["http", "https"] {
+            for scheme in ["http", "https", "tcp"] {
                 let target: Target<'_> = format!("{scheme}://{host}").parse().unwrap();
                 prop_assert_eq!(again.route(&target), config.route(&target), "{}", target);
             }

@@ -37,7 +37,8 @@ async fn the_inner_connector_is_asked_for_the_next_hop() {
         ("wss://direct.test:8443/", None, "direct"),
         ("ws://direct.test/", None, "direct"),
         ("http://127.0.0.1:8080/", None, "direct"),
-        ("ftp://origin.test/", None, "direct"),
+        ("ftp://direct.test/", None, "direct"),
+        ("tcp://origin.test:25/", Some("http://proxy.test:1080/"), TUNNEL),
         ("http://origin.test/a?b", Some("http://proxy.test:1080/"), FORWARD),
         ("https://origin.test/a?b", Some("http://proxy.test:1080/"), TUNNEL),
         ("ws://origin.test/", Some("http://proxy.test:1080/"), TUNNEL),
@@ -108,15 +109,20 @@ async fn http2_agreed_by_the_inner_connector_is_told() {
 #[tokio::test]
 async fn writes_and_shutdown_reach_the_inner_stream_as_they_are() {
     let layer = with_exception("http://proxy.test");
-    for uri in ["http://direct.test/", "http://origin.test/", "https://origin.test/"] {
+    for (uri, first) in [
+        ("http://direct.test/", "ab"),
+        ("http://origin.test/", "ab"),
+        // As TLS begins.
+        ("https://origin.test/", "\x16b"),
+    ] {
         for vectored in [true, false] {
             let wire = Wire::saying([OK]).vectored(vectored);
             let log = wire.log();
             let mut stream = within(connect(&layer, Handing::new(wire), uri)).await.unwrap();
             assert_eq!(stream.is_write_vectored(), vectored, "{uri}");
-            assert_eq!(write_two(&mut stream).await, 4, "{uri}");
+            assert_eq!(write_two(&mut stream, first).await, 4, "{uri}");
             assert_eq!(log.vectored(), 1, "{uri}");
-            assert!(log.written().ends_with("abcd"), "{uri}");
+            assert!(log.written().ends_with(&format!("{first}cd")), "{uri}");
             assert_eq!(log.shutdowns(), 0);
             poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.unwrap();
             assert_eq!(log.shutdowns(), 1, "{uri}");
@@ -137,14 +143,14 @@ async fn writes_over_tls_to_the_proxy_are_vectored() {
         .await
         .unwrap();
     assert!(stream.is_write_vectored());
-    assert_eq!(write_two(&mut stream).await, 4);
+    assert_eq!(write_two(&mut stream, "\x16b").await, 4);
     within(TokioIo::new(&mut stream).flush()).await.unwrap();
-    within(proxy.until(|proxy| proxy.raw()[0].ends_with(b"\r\n\r\nabcd"))).await;
+    within(proxy.until(|proxy| proxy.raw()[0].ends_with(b"\r\n\r\n\x16bcd"))).await;
 }
 
 /// Writes two slices at once, and returns the number of bytes taken.
-async fn write_two(stream: &mut (impl Write + Unpin)) -> usize {
-    let slices = [IoSlice::new(b"ab"), IoSlice::new(b"cd")];
+async fn write_two(stream: &mut (impl Write + Unpin), first: &str) -> usize {
+    let slices = [IoSlice::new(first.as_bytes()), IoSlice::new(b"cd")];
     within(poll_fn(|cx| Pin::new(&mut *stream).poll_write_vectored(cx, &slices)))
         .await
         .unwrap()

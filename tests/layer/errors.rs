@@ -13,10 +13,12 @@ use crate::common::{CONNECT, Handing, Then, Wire, client, connect, everything, g
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tower::retry::Policy;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_outbound_proxy::connector::HappyEyeballs;
 use tower_outbound_proxy::{ConnectError, ProxyLayer, TargetError, error::ConnectErrorKind, error::Stage};
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, connector, within};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, Resolver, ScriptedProxy, Step, connector, within};
 
 const PROXY: &str = "http://user:pass%20word@proxy.test:3128";
 /// `user:pass word`
@@ -147,6 +149,42 @@ async fn a_certificate_found_by_an_inner_connector_is_not_transient() {
     let error = within(connect(&unproxied, inner, &origin.url("/"))).await.unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::Certificate, "{error:?}");
     assert!(!error.is_transient(), "{error:?}");
+}
+
+/// An `HttpConnector` as it is made refuses all but `http`, and only a direct connection asks it for that.
+#[tokio::test]
+async fn a_connector_for_http_alone_is_told_with_the_cure() {
+    let origin = Origin::http().await;
+    let unproxied = ProxyLayer::new(tower_outbound_proxy::ProxyConfig::builder().build().unwrap());
+    let port = origin.port();
+    for scheme in ["https", "wss", "ws"] {
+        let http = HttpConnector::new_with_resolver(Resolver::new());
+        let raced = HappyEyeballs::with_resolver(http.clone(), Resolver::new());
+        let uri = format!("{scheme}://localhost:{port}/");
+        for error in [
+            within(connect(&unproxied, http, &uri)).await.unwrap_err(),
+            within(connect(&unproxied, raced, &uri)).await.unwrap_err(),
+        ] {
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "localhost:{port}: the connector under the layer connects to `http` targets only: use \
+                     `connector::HappyEyeballs::default()` in its place, or call `enforce_http(false)` on the \
+                     `HttpConnector`"
+                )
+            );
+            assert_eq!((error.stage(), error.kind()), (Stage::Dial, ConnectErrorKind::Dial));
+            assert!(error.is_before_request() && !error.is_transient());
+            let source = error.source().unwrap().to_string();
+            assert_eq!(source, "invalid URL, scheme is not http");
+        }
+    }
+    assert!(origin.connections().is_empty());
+    // What the text advises connects.
+    let cure = HappyEyeballs::http(Resolver::new());
+    within(connect(&unproxied, cure, &format!("https://localhost:{port}/")))
+        .await
+        .unwrap();
 }
 
 /// A proxy, hostile or helpful, that says the credentials back. What stands at the end of what is kept counts as well.

@@ -95,8 +95,8 @@ async fn a_pipe_of_one_byte_is_wide_enough() {
         let mut early = [0; 5];
         within(stream.read_exact(&mut early)).await.unwrap();
         assert_eq!(&early, b"early");
-        within(stream.write_all(b"!")).await.unwrap();
-        assert_eq!(within(proxy).await.unwrap(), (CONNECT.as_bytes().to_vec(), b'!'));
+        within(stream.write_all(b"\x16")).await.unwrap();
+        assert_eq!(within(proxy).await.unwrap(), (CONNECT.as_bytes().to_vec(), 0x16));
     }
 }
 
@@ -230,8 +230,8 @@ async fn what_is_no_success_is_a_refusal() {
     }
 }
 
-/// The refusal is known when its head has come, so the body can only delay it a little, and never turn it into something
-/// else.
+/// The refusal is known when its head has come, so the body can only delay it a little, and never turn it into
+/// something else.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_is_not_waited_for() {
     for (limit, least, most) in [(None, 900, 2000), (Some(30_000), 900, 2000), (Some(400), 0, 400)] {

@@ -1,14 +1,20 @@
 //! The layer around a service and around a connector, and the promises of its types and errors. One file per promise.
 
 mod addresses;
+mod certificates;
 mod connector;
 mod errors;
 mod first_bytes;
+mod first_write;
 mod handshake;
 mod heads;
 mod modules;
 mod order;
 mod proxy_tls;
+mod raw;
+mod redirect;
 mod request;
+mod request_target;
 mod secrets;
 mod statics;
+mod upgrade;

@@ -36,9 +36,11 @@ fn assert_debug_clean(value: &dyn Debug, of: &str) {
 #[test]
 fn no_public_type_shows_a_password() {
     let address = format!("http://user:{ENCODED}@proxy.test:3128");
-    let builder = ProxyConfig::builder()
-        .http(address.as_str())
-        .vars([("HTTPS_PROXY", &address), ("NO_PROXY", &address)]);
+    let builder = ProxyConfig::builder().http(address.as_str()).vars([
+        ("HTTPS_PROXY", &address),
+        ("NO_PROXY", &address),
+        ("ALL_PROXY", &address.replace("http:", "socks5:")),
+    ]);
     assert_debug_clean(&builder, "ProxyConfigBuilder");
     assert_debug_clean(
         &tower_outbound_proxy::config::ProxySetting::from(address.as_str()),
@@ -58,10 +60,12 @@ fn no_public_type_shows_a_password() {
     let server: ProxyServer = address.parse().unwrap();
     assert_debug_clean(&server, "ProxyServer");
     assert_clean(&format!("{server} {} {}", server.url(), server.host()), "ProxyServer");
+    // The one disclosure, on request and by this name.
+    assert_eq!(server.url_with_password(), address);
     let credentials = server.credentials().unwrap();
     assert_debug_clean(credentials, "Credentials");
     assert_clean(&credentials.to_string(), "Credentials");
-    for url in ["http://x.test", "https://x.test"] {
+    for url in ["http://x.test", "https://x.test", "tcp://x.test:1"] {
         let decision = config.decide(&url.parse().unwrap());
         assert_debug_clean(&decision, "Decision");
         assert_clean(&decision.to_string(), "Decision");

@@ -23,7 +23,7 @@ use tower_outbound_proxy::{
     auth::{Challenge, Credentials},
     config::{DefaultPort, NoProxySetting, Precedence, ProxyConfigBuilder, ProxySetting, Warning},
     connector::{ConnectFuture, ConnectResponse, DialFuture, HappyEyeballs, ProxyStream},
-    error::{DeniedError, EntryError, Stage},
+    error::{CertificateError, DeniedError, EntryError, Stage, UnusableProxy},
     guard::{Guard, GuardLayer, GuardedResolver, IpPolicyBuilder, ResolveFuture},
     no_proxy::Entry,
     route::Reason,
@@ -44,6 +44,7 @@ type Dial = Ready<Result<Stream, BoxError>>;
 all!((Clone): ProxyLayer, ProxyConfig, ProxyConfigBuilder, ProxySetting, NoProxySetting, TlsConfig);
 all!((Clone): NoProxy);
 all!((Clone): IpPolicy, IpPolicyBuilder);
+all!((Clone, Display, Error): CertificateError);
 all!((Clone, Eq): DeniedError);
 all!((Clone, Eq): EntryError, Warning, Decision<'static>, Challenge);
 all!((Clone, Eq, Hash): ProxyServer, Credentials, Route);
@@ -62,10 +63,12 @@ assert_not_impl_any!(ProxyConfig: DeserializeOwned);
 assert_not_impl_any!(ProxyServer: DeserializeOwned);
 
 // Errors fit into a `BoxError`, and so into any tower stack.
-all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, DeniedError);
+all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, DeniedError, UnusableProxy);
+all!((Clone, Eq, Hash): UnusableProxy);
 
 // A connection is what its inner stream is.
 assert_impl_all!(ProxyStream<Stream>: Send, Sync, Unpin, Debug, hyper::rt::Read, hyper::rt::Write);
+assert_impl_all!(ProxyStream<Stream>: tokio::io::AsyncRead, tokio::io::AsyncWrite);
 assert_impl_all!(ProxyStream<Cell<u8>>: Send, Unpin);
 assert_not_impl_any!(ProxyStream<Cell<u8>>: Sync);
 assert_not_impl_any!(ProxyStream<Rc<u8>>: Send, Sync);

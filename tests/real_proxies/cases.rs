@@ -3,18 +3,20 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use tower::Layer;
 use tower_outbound_proxy::{
-    ConnectError, Route,
+    ConnectError, ProxyLayer, Route,
     connector::ConnectResponse,
     error::ConnectErrorKind,
     error::{BoxError, Stage},
 };
-use tower_outbound_proxy_lab::{Kind, Origin, pattern};
+use tower_outbound_proxy_lab::{Kind, Origin, Resolver, connector_with, pattern, within};
 
 use super::{
     lab::{Client, DENIED, Lab, PASSWORD, PROXY, chain, trust},
     server::Server,
 };
+use crate::common::{GREETING, shouting, speak};
 
 pub async fn get(server: Server) {
     let lab = Lab::start(server).await;
@@ -227,6 +229,28 @@ pub async fn refused_target(server: Server) {
         .map(|value| value.to_str().unwrap());
     assert_eq!(squid, server.x_squid_error);
     assert!(error.to_string().contains(squid.unwrap_or_default()), "{error}");
+}
+
+/// A protocol that is not HTTP and whose server speaks first.
+pub async fn raw_tunnel(server: Server) {
+    let lab = Lab::start(server).await;
+    let target = shouting().await;
+    let resolver = Resolver::new();
+    let layer = ProxyLayer::new(lab.config().build().unwrap());
+    let mut connector = layer.layer(connector_with(resolver.clone()));
+
+    let host = server.names[0];
+    let stream = within(connector.tunnel(host, target.port())).await.unwrap();
+
+    assert!(matches!(stream.route(), Route::Tunnel(_)));
+    assert_eq!(stream.connect_response().unwrap().version(), server.connect_version);
+    assert_eq!(speak(stream).await, format!("{GREETING}QUIT\r\n"));
+    assert_eq!(resolver.names(), [PROXY]);
+    let connect = format!("CONNECT {host}:{} HTTP/1.1", target.port());
+    assert_starts(&lab.logged(1).await, &[connect]);
+
+    let error = within(connector.tunnel(DENIED, target.port())).await.unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::Refused, "{error}");
 }
 
 pub async fn credentials_with_special_characters(server: Server) {

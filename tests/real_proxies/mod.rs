@@ -54,14 +54,15 @@ macro_rules! tests {
 
 matrix! {
     squid = Server::squid(), "needs squid (Debian package squid-openssl)",
-        also credentials_with_special_characters;
+        also credentials_with_special_characters raw_tunnel;
     squid_tls = Server::squid().over_tls(), "needs squid (Debian package squid-openssl)",
-        also credentials_with_special_characters untrusted_proxy;
+        also credentials_with_special_characters untrusted_proxy raw_tunnel;
     apache = Server::apache(), "needs apache2 (Debian package apache2)",
-        also credentials_with_special_characters;
+        also credentials_with_special_characters raw_tunnel;
     apache_tls = Server::apache().over_tls(), "needs apache2 (Debian package apache2)",
-        also credentials_with_special_characters untrusted_proxy;
-    tinyproxy = Server::tinyproxy(), "needs tinyproxy (Debian package tinyproxy)";
+        also credentials_with_special_characters untrusted_proxy raw_tunnel;
+    tinyproxy = Server::tinyproxy(), "needs tinyproxy (Debian package tinyproxy)",
+        also raw_tunnel;
     mitmproxy = Server::mitmproxy(), "needs mitmdump (PyPI package mitmproxy)",
         also credentials_with_special_characters interception_needs_its_root;
     mitmproxy_tls = Server::mitmproxy().over_tls(), "needs mitmdump (PyPI package mitmproxy)",

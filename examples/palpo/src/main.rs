@@ -19,7 +19,7 @@
 //! its target.
 //!
 //! A row is as documented if the call took the route that the document and the settings require, and got an answer. The
-//! status must be below 500 and not 407, which can be the proxy's. Exits with 0 only if every row is as documented, 1
+//! status must be below 500, because the others can be the proxy's. Exits with 0 only if every row is as documented, 1
 //! if one is not, 2 if the command line cannot be used, 5 if a setting or the settings file cannot be used, and 60 if a
 //! certificate does not verify.
 

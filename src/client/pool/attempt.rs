@@ -17,7 +17,10 @@ use super::{
     key::Key,
     link::Link,
 };
-use crate::client::error::ClientError;
+use crate::{
+    client::error::ClientError,
+    trace::{are_wanted, connection_closed},
+};
 
 /// A connection attempt. It reports to the pool however its task ends, even by a panic or with its runtime.
 pub(in crate::client) struct Attempt {
@@ -90,7 +93,8 @@ impl Attempt {
         }
     }
 
-    /// Closes idle connections of the pool, because the system has no more descriptors. Returns false if there are none.
+    /// Closes idle connections of the pool, because the system has no more descriptors. Returns false if there are
+    /// none.
     pub(in crate::client) async fn close_idle(pool: &Weak<Pool>) -> bool {
         let closed = pool.upgrade().is_some_and(|pool| pool.close_idle());
         if closed {
@@ -144,6 +148,10 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.link.set_over();
+        if are_wanted() {
+            let version = if self.link.is_http2() { "2" } else { "1.1" };
+            connection_closed(&self.key.peer(), self.link.open_for(), version);
+        }
         if let Some(pool) = self.pool.upgrade() {
             pool.closed(&self.key, &self.link);
         }

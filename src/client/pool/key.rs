@@ -20,6 +20,7 @@ use crate::{
     route::Route,
     target::{Scheme, Target, TargetError},
     tls::TlsConfig,
+    trace::Peer,
 };
 
 /// The key of a connection: the route (with proxy and credentials), TLS to the proxy, and the peer, which is the proxy
@@ -124,7 +125,7 @@ impl Key {
     ) -> Result<Self, TargetError> {
         let origin = match route {
             Route::Forward(_) => None,
-            Route::Direct | Route::Tunnel(_) => Some(Origin::new(uri)?),
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => Some(Origin::new(uri)?),
         };
         let mut key = Self {
             route: route.clone(),
@@ -145,7 +146,7 @@ impl Key {
     pub(super) fn share(&self, uri: &Uri) -> Share {
         match self.route {
             Route::Forward(_) => HASHES.hash_one((uri.scheme(), uri.authority())).max(1),
-            Route::Direct | Route::Tunnel(_) => 0,
+            Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => 0,
         }
     }
 
@@ -158,6 +159,15 @@ impl Key {
     pub(super) fn proxy_tls(&self) -> Option<&TlsConfig> {
         self.route.proxy().filter(|proxy| proxy.is_tls())?;
         self.settings.config.tls()
+    }
+
+    /// Returns the attributes of figures about connections with this key.
+    pub(super) fn peer(&self) -> Peer {
+        let uri = self.origin.as_ref().and_then(|_| self.uri().ok());
+        self.route.peer(
+            uri.and_then(|uri| Target::try_from(&uri).ok().map(Target::into_owned))
+                .as_ref(),
+        )
     }
 
     /// Returns the URI for the connector: the target's, or the proxy's if the proxy forwards to any origin.

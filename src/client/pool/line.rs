@@ -1,9 +1,9 @@
 //! [`Line`]: the requests that wait for a connection of one key, in order.
 //!
-//! A forward proxy's connections serve all origins, and under a limit a slow origin could have all of them. Therefore an
-//! origin gets a further one only while it has fewer in use than are free (the dynamic thresholds of shared buffers in
-//! switches): it can have half of them, the next origin half of the others. Of the origins that wait, the one with the
-//! fewest in use comes first, then the one that waits longest.
+//! A forward proxy's connections serve all origins, and under a limit a slow origin could have all of them. Therefore
+//! an origin gets a further one only while it has fewer in use than are free (the dynamic thresholds of shared buffers
+//! in switches): it can have half of them, the next origin half of the others. Of the origins that wait, the one with
+//! the fewest in use comes first, then the one that waits longest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

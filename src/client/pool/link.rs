@@ -84,6 +84,11 @@ impl Link {
         })
     }
 
+    /// Returns the time since the connection was opened.
+    pub(super) fn open_for(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
     /// Returns the number of bytes read.
     pub(super) fn read(&self) -> u64 {
         self.read.load(Ordering::Acquire)
@@ -106,7 +111,7 @@ impl Link {
 
     /// Returns true if the peer's limits are not known yet, but can be expected soon.
     pub(super) fn is_settling(&self, patience: Duration) -> bool {
-        !self.is_settled() && self.opened.elapsed() < patience
+        !self.is_settled() && self.open_for() < patience
     }
 
     pub(super) fn is_settled(&self) -> bool {

@@ -25,8 +25,8 @@ impl Retired {
             .is_some_and(|present| Arc::ptr_eq(present, settings))
     }
 
-    /// Returns true if the key's settings were replaced by others without its proxy, or with other TLS to it. Proxies that
-    /// only a request's own route or purpose names are never retired.
+    /// Returns true if the key's settings were replaced by others without its proxy, or with other TLS to it. Proxies
+    /// that only a request's own route or purpose names are never retired.
     pub(super) fn has(&self, key: &Key) -> bool {
         let (Some(present), Some(proxy)) = (&self.present, key.route.proxy()) else {
             return false;

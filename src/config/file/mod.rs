@@ -71,7 +71,7 @@ use crate::{
 /// |---|---|
 /// | `http_proxy` | the proxy for `http` and `ws` targets |
 /// | `https_proxy` | the proxy for `https` and `wss` targets |
-/// | `all_proxy` | the proxy for a scheme whose own proxy is unset, in the file and in the environment |
+/// | `all_proxy` | the proxy for a scheme whose own proxy is unset, in the file and in the environment, and for every scheme without one of its own |
 /// | `no_proxy`, or `no_proxy_hosts` | the targets that are reached directly: a string as in the variable, or a list with one entry per item |
 /// | `by_domain` | proxies for some targets only: a list of tables with `url`, `include` and `exclude` |
 /// | `use_insecure_ssl_client_just_for_testing_do_not_use` | if `true`, certificates of `https://` proxies are not verified, unless code sets [`proxy_tls`](super::ProxyConfigBuilder) |
@@ -125,7 +125,8 @@ pub struct ProxySettings(Value);
 ///
 /// Precedence applies key by key. With [`FileOverEnv`](Self::FileOverEnv), `http_proxy` can come from the file, and
 /// `HTTPS_PROXY`, which the file does not set, from the environment. `all_proxy` applies only to a scheme whose proxy
-/// neither of them sets: `HTTP_PROXY` in the environment also overrides `all_proxy` in the file. Code overrides both.
+/// neither of them sets, and to other schemes: `HTTP_PROXY` in the environment also overrides `all_proxy` in the file.
+/// Code overrides both.
 ///
 /// An overridden value is not read, so even a wrong value can be overridden. A blank variable counts as unset and
 /// overrides nothing. A blank `NO_PROXY`, however, is an empty list and overrides like any other list.

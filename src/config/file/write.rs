@@ -51,13 +51,17 @@ impl Serialize for ProxySettings {
 
 /// Writes the settings that apply, with the keys of a settings file and `***` for passwords.
 ///
-/// Entries of `NO_PROXY` that match nothing are omitted. Settings without a key (predicates, rules added in code,
-/// dialect, loopback, always tunnel) are not written. Neither is `no_proxy` if a predicate replaces it.
+/// Entries of `NO_PROXY` that match nothing are omitted, and so is an `all_proxy` that cannot be used. Settings without
+/// a key (predicates, rules added in code, dialect, loopback, always tunnel) are not written. Neither is `no_proxy` if
+/// a predicate replaces it, nor `all_proxy` if code gives `http` or `https` targets no proxy.
 impl Serialize for ProxyConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("ProxySettings", read::KEYS.len())?;
         field(&mut out, read::HTTP, self.http())?;
         field(&mut out, read::HTTPS, self.https())?;
+        // In a file, it would also be the proxy of a scheme that code gives none.
+        let all = self.all().filter(|_| self.http.is_some() && self.https.is_some());
+        field(&mut out, read::ALL, all)?;
         field(&mut out, read::NO, self.bypass.is_none().then_some(self.no_proxy()))?;
         field(&mut out, read::INSECURE, self.accepts_any_certificate().then_some(true))?;
         let has_domains = !self.by_domain.proxies().is_empty();

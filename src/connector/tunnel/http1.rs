@@ -7,7 +7,7 @@
 mod body;
 mod head;
 
-use std::{future::poll_fn, io, mem::MaybeUninit, pin::Pin, time::Duration};
+use std::{future::poll_fn, io, mem::MaybeUninit, pin::Pin};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderName, StatusCode, header};
@@ -18,13 +18,11 @@ use self::{body::Body, head::Lines};
 use super::{ConnectRequest, Exchange};
 use crate::{
     connector::deadline::Deadline,
-    error::{Failure, InvalidHead, ResponseParts},
+    error::{BODY_PATIENCE, Failure, InvalidHead, ResponseParts},
 };
 
 /// The maximum length of the response head, including interim heads before it.
 const MAX_HEAD: usize = 64 * 1024;
-/// The maximum wait for a refusal's body. The refusal itself is already known.
-const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connection to a proxy, for one CONNECT request.
 pub(super) struct Http1<T> {

@@ -6,20 +6,17 @@
 
 mod http1;
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::rt::{Read, Write};
 
 use super::deadline::Deadline;
 use crate::{
-    auth::{Authenticator, parse_challenges},
-    error::{ConnectResponse, Failure, ResponseParts, X_SQUID_ERROR},
+    auth::Authenticator,
+    error::{ConnectResponse, Failure, MAX_BODY, ResponseParts, redact, refusal},
 };
-
-/// The maximum number of bytes that are kept of a refusal's body.
-const MAX_BODY: usize = 4 * 1024;
 
 /// A CONNECT request.
 pub(super) struct ConnectRequest<'a> {
@@ -93,50 +90,4 @@ async fn exchange<E: Exchange>(
 
 fn timed_out(limit: Duration) -> Failure {
     Failure::Timeout(limit)
-}
-
-fn refusal(mut head: ResponseParts, body: &[u8], auth: &Authenticator) -> Failure {
-    head.body = auth.redact(body).into();
-    let field = match head.status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
-        _ => header::WWW_AUTHENTICATE,
-    };
-    Failure::Refused {
-        challenges: parse_challenges(head.headers.get_all(field)),
-        response: ConnectResponse::new(head),
-        authorized: auth.credentials().is_some(),
-    }
-}
-
-/// The fields that this crate reads. Their names are no echo of a password, even if they contain it.
-const READ: [HeaderName; 5] = [
-    header::PROXY_AUTHENTICATE,
-    header::WWW_AUTHENTICATE,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    X_SQUID_ERROR,
-];
-
-/// Hides the credentials in a head, so that a proxy that echoes the request cannot put them into an error.
-fn redact(head: &mut ResponseParts, auth: &Authenticator) {
-    if auth.credentials().is_none() {
-        return;
-    }
-    if let Cow::Owned(reason) = &mut head.reason {
-        *reason = String::from_utf8_lossy(&auth.redact(reason.as_bytes())).into_owned();
-    }
-    let hidden = || HeaderValue::from_static("***");
-    let shown = head.headers.iter().map(|(name, value)| {
-        let value = HeaderValue::from_bytes(&auth.redact(value.as_bytes()));
-        (redacted_name(name, auth), value.unwrap_or_else(|_| hidden()))
-    });
-    head.headers = shown.collect();
-}
-
-fn redacted_name(name: &HeaderName, auth: &Authenticator) -> HeaderName {
-    if READ.contains(name) {
-        return name.clone();
-    }
-    let shown = HeaderName::from_bytes(&auth.redact(name.as_str().as_bytes()));
-    shown.unwrap_or(HeaderName::from_static("***"))
 }

@@ -101,7 +101,7 @@ fn every_variable_is_gos() {
         )],
     };
     let program = build();
-    let urls = ["http", "https"].map(|scheme| ["upper", "lower", "x"].map(|host| format!("{scheme}://{host}.test/")));
+    let urls = ["http", "https", "ftp"].map(|scheme| ["upper", "lower", "x"].map(|host| format!("{scheme}://{host}.test/")));
     let mut random = Random::new(Random::seed());
     let mut comparison = Comparison::new(Dialect::Go, EXCEPTIONS);
     for _ in 0..500 {

@@ -189,7 +189,7 @@ fuzz_target!(|input: Input<'_>| {
         let decision = config.decide(&target);
         match decision.reason() {
             Reason::NoProxy { entry, .. } => assert_eq!(Some(entry.position()), found),
-            Reason::Scheme => assert!(decision.route().proxy().is_none()),
+            Reason::Scheme | Reason::Unset { .. } => assert!(decision.route().proxy().is_none()),
             Reason::Loopback => assert!(found.is_none() && decision.route().proxy().is_none()),
             _ => assert!(found.is_none() && decision.route().proxy().is_some()),
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -29,6 +29,8 @@ pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
     pem: String,
+    /// The certificates that a server sends with its own.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Ca {
@@ -40,18 +42,45 @@ impl Ca {
     #[must_use]
     #[allow(clippy::new_without_default)] // every call makes another root
     pub fn new() -> Self {
-        let key = new_key();
         // Roots of one name would be taken for one root, and fail for another reason.
         static MADE: AtomicUsize = AtomicUsize::new(1);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let mut params = params(&[], &format!("lab root {number}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self::named(&format!("lab root {number}"))
+    }
+
+    /// Creates a new root with this common name.
+    ///
+    /// # Panics
+    ///
+    /// If `ring` cannot make a key.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let key = new_key();
+        let params = authority_params(name);
         let root = params.self_signed(&key).expect("the root signs itself");
         Self {
             der: root.der().clone(),
             pem: root.pem(),
             issuer: Issuer::new(params, key),
+            chain: Vec::new(),
+        }
+    }
+
+    /// Creates an intermediate authority, which this one certifies. Servers send its certificate with theirs.
+    ///
+    /// # Panics
+    ///
+    /// If `ring` cannot make a key.
+    #[must_use]
+    pub fn subordinate(&self, name: &str) -> Self {
+        let key = new_key();
+        let params = authority_params(name);
+        let signed = params.signed_by(&key, &self.issuer).expect("the root signs");
+        Self {
+            der: signed.der().clone(),
+            pem: signed.pem(),
+            issuer: Issuer::new(params, key),
+            chain: [vec![signed.der().clone()], self.chain.clone()].concat(),
         }
     }
 
@@ -97,9 +126,19 @@ impl Ca {
     /// If a name is not ASCII.
     #[must_use]
     pub fn issue_expired(&self, names: &[&str]) -> Identity {
+        self.issue_from(names, 2000, 2001)
+    }
+
+    /// Issues a server certificate that is valid between these years.
+    ///
+    /// # Panics
+    ///
+    /// If a name is not ASCII.
+    #[must_use]
+    pub fn issue_from(&self, names: &[&str], first: i32, end: i32) -> Identity {
         let mut params = server_params(names);
-        params.not_before = date_time_ymd(2000, 1, 1);
-        params.not_after = date_time_ymd(2001, 1, 1);
+        params.not_before = date_time_ymd(first, 1, 1);
+        params.not_after = date_time_ymd(end, 1, 1);
         self.sign(params)
     }
 
@@ -130,22 +169,18 @@ impl Ca {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("the root signs a certificate");
-        Identity {
-            cert_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-            cert: certificate.der().clone(),
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()),
-        }
+        Identity::new(&certificate, &key, self.chain.clone())
     }
 }
 
-/// A certificate, without its issuer, and the key that belongs to it.
+/// A certificate, without its root, and the key that belongs to it.
 pub struct Identity {
-    /// The certificate in PEM: only the leaf, because the peer trusts the root.
+    /// The certificate in PEM, without a chain, because the peer trusts the root.
     pub cert_pem: String,
     /// The key in PEM (PKCS #8).
     pub key_pem: String,
     cert: CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
 }
 
@@ -158,6 +193,31 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
+    fn new(certificate: &Certificate, key: &KeyPair, chain: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            cert_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            cert: certificate.der().clone(),
+            chain,
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()),
+        }
+    }
+
+    /// Creates a server certificate that signs itself: as an authority's, or not.
+    ///
+    /// # Panics
+    ///
+    /// If a name is not ASCII.
+    #[must_use]
+    pub fn self_signed(names: &[&str], is_authority: bool) -> Self {
+        let (key, mut params) = (new_key(), server_params(names));
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let certificate = params.self_signed(&key).expect("the key signs its certificate");
+        Self::new(&certificate, &key, Vec::new())
+    }
+
     /// Returns the certificate in DER.
     #[must_use]
     pub fn cert_der(&self) -> CertificateDer<'static> {
@@ -218,7 +278,7 @@ impl Identity {
         alpn: &[&str],
     ) -> Arc<ServerConfig> {
         let mut config = builder
-            .with_single_cert(vec![self.cert_der()], self.key_der())
+            .with_single_cert([vec![self.cert_der()], self.chain.clone()].concat(), self.key_der())
             .expect("the key belongs to the certificate");
         config.alpn_protocols = protocols(alpn);
         Arc::new(config)
@@ -235,6 +295,13 @@ fn params(names: &[&str], common_name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2099, 1, 1);
+    params
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = params(&[], name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 

@@ -141,9 +141,6 @@ impl fmt::Display for Answered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(status, route) = self;
         match (status, route) {
-            (_, Route::Forward(_)) if status.as_u16() == 407 => {
-                write!(f, "the proxy wants other credentials: {status}")
-            }
             (_, Route::Forward(_)) => write!(f, "the target, or the proxy for it, answered {status}"),
             _ if status.is_redirection() => write!(
                 f,

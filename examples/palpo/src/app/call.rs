@@ -24,7 +24,7 @@ pub struct Answer {
     pub route: Route,
     /// The status, or Redis' reply.
     pub status: String,
-    /// True if the answer is the target's. A status of 407, or of 500 and above, can be the proxy's own.
+    /// True if the answer is the target's. A status of 500 and above can be the proxy's own.
     pub is_of_target: bool,
 }
 
@@ -52,8 +52,7 @@ impl Outbound {
         read(response.into_body()).await?;
         Ok(Answer {
             route: route.ok_or("the client does not tell its route")?,
-            is_of_target: status < StatusCode::INTERNAL_SERVER_ERROR
-                && status != StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            is_of_target: status < StatusCode::INTERNAL_SERVER_ERROR,
             status: status.to_string(),
         })
     }

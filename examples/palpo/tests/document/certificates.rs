@@ -24,7 +24,8 @@ async fn a_certificate_that_does_not_verify_is_told_with_what_to_do() {
         let report = report(&*error);
         for part in [
             "proxy https://USERNAME:***@tls.example.com:1080",
-            "the certificate does not verify: invalid peer certificate: UnknownIssuer",
+            "the certificate does not verify: its issuer (`CN=lab root ",
+            "invalid peer certificate: UnknownIssuer",
             "--proxy-ca FILE",
             "for testing only",
             "use_insecure_ssl_client_just_for_testing_do_not_use: true",

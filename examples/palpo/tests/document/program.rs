@@ -261,12 +261,17 @@ async fn what_is_not_as_documented_is_wrong() {
     let no_redis = format!("redis=redis://127.0.0.1:{}", free_port());
     for (config, target, status, said) in [
         // It asks for other credentials, does not serve the host, or cannot reach it.
-        (&wrong, &*http, "407 Proxy Authentication Required", ""),
+        (
+            &wrong,
+            &*http,
+            "failed",
+            "the request was refused: 407 Proxy Authentication Required; the proxy asks for Basic",
+        ),
         (
             &wrong,
             &https,
             "failed",
-            "407 Proxy Authentication Required; the proxy asks for Basic",
+            "the tunnel was refused: 407 Proxy Authentication Required; the proxy asks for Basic",
         ),
         (
             &config,

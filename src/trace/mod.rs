@@ -7,16 +7,26 @@
 //! | `ERROR` | `the new proxy settings cannot be used: keeping the old ones` | `error` |
 //! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
 //! | `DEBUG` | `connecting through the proxy failed` | `error` |
+//! | `DEBUG` | `the first bytes on a connection are not sent` | `error` |
 //! | `DEBUG` | `the request's own Proxy-Authorization is not sent` | `target`, `route`, `reason` |
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
 //! | `DEBUG` span | `outbound request` | `method`, `target`, `purpose`, `route` |
+//! | `DEBUG` span | `connecting` | `phase`, `peer` |
+//!
+//! `figures.rs` has the events for dashboards.
 //!
 //! All values are safe to show: none contains a password.
 
 // Without the feature, the arguments are unused.
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
+mod figures;
+
 use std::fmt::Display;
+
+pub(crate) use self::figures::Phase;
+#[cfg(feature = "client")]
+pub(crate) use self::figures::{Peer, RequestFigures, are_wanted, connection_closed};
 
 /// Logs a warning about settings that take effect.
 pub(crate) fn warning(warning: &impl Display) {
@@ -48,6 +58,12 @@ pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &imp
 pub(crate) fn connect_failed(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%error, "connecting through the proxy failed");
+}
+
+/// Logs that a client wrote bytes that must not leave.
+pub(crate) fn first_bytes_not_sent(error: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%error, "the first bytes on a connection are not sent");
 }
 
 /// Logs that a request's own `Proxy-Authorization` is not sent. Its value is not logged.

@@ -1,14 +1,23 @@
 //! [`RequestTarget`]: the request-target of a request, and `Host` or `:authority`, in the form that the peer expects.
+//!
+//! `Client` writes the target of every request, and [`Proxy`](crate::Proxy) around an HTTP service does so on request.
 
-use http::{HeaderValue, Request, Uri, Version, header, uri::Authority};
+#[cfg(feature = "client")]
+use http::Version;
+use http::{HeaderValue, Method, Request, Uri, header, uri::Authority};
 
 use crate::{
     route::Route,
     target::{Target, TargetError, with_authority},
 };
 
+/// A proxy turns absolute-form with an empty path into `*` (RFC 9112 3.2.4). A `Uri` is always written with a path.
+const STAR_FORWARDED: TargetError =
+    TargetError::new("`OPTIONS *` cannot be forwarded (set `always_tunnel` to reach http targets through a tunnel)");
+const NOT_IN_FIELD: TargetError = TargetError::new("the host is not valid in a header field");
+
 /// The target of a request, which may be sent several times, over HTTP/1.1 and over HTTP/2.
-pub(super) struct RequestTarget {
+pub(crate) struct RequestTarget {
     /// The URI as a request names it.
     uri: Uri,
     /// The caller's own `Host`, for instance of a virtual host.
@@ -17,7 +26,7 @@ pub(super) struct RequestTarget {
 
 impl RequestTarget {
     /// Reads a request that has not been addressed yet.
-    pub(super) fn new<B>(request: &Request<B>) -> Result<Self, TargetError> {
+    pub(crate) fn new<B>(request: &Request<B>) -> Result<Self, TargetError> {
         let uri = request.uri();
         let target = Target::try_from(uri)?;
         let authority = target.authority_in_request(uri);
@@ -33,46 +42,65 @@ impl RequestTarget {
         }
     }
 
-    pub(super) fn uri(&self) -> &Uri {
+    #[cfg(feature = "client")]
+    pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Sets the request-target (RFC 9112 3.2), and `Host` or `:authority`. The request may have been addressed before.
-    pub(super) fn address<B>(
+    /// Writes the target for a connection that speaks one of the two versions. The request may have been addressed
+    /// before.
+    #[cfg(feature = "client")]
+    pub(crate) fn address<B>(
         &self,
         request: &mut Request<B>,
         route: &Route,
         is_http2: bool,
     ) -> Result<(), TargetError> {
-        let headers = request.headers_mut();
-        if is_http2 {
-            // Beside `:authority`, the field is an error to some servers even if it is equal (RFC 9113 8.3.1).
-            headers.remove(header::HOST);
-            *request.uri_mut() = match &self.host {
-                Some(host) => with_authority(&self.uri, host.as_str())?,
-                None => self.uri.clone(),
-            };
-            *request.version_mut() = Version::HTTP_2;
-            return Ok(());
+        if !is_http2 {
+            *request.version_mut() = Version::HTTP_11;
+            return self.address_http1(request, route);
         }
-        if !headers.contains_key(header::HOST) {
-            let host = self.host.as_ref().or(self.uri.authority());
-            let host = host.map_or("", |authority| authority.as_str());
-            let host = HeaderValue::from_str(host);
-            let host = host.map_err(|_| TargetError::new("the host is not valid in a header field"))?;
-            headers.insert(header::HOST, host);
-        }
-        *request.version_mut() = Version::HTTP_11;
-        *request.uri_mut() = match (route, self.uri.path_and_query()) {
-            (Route::Forward(_), _) => self.uri.clone(),
-            (_, Some(path)) => Uri::from(path.clone()),
-            (_, None) => Uri::from_static("/"),
+        // Beside `:authority`, the field is an error to some servers even if it is equal (RFC 9113 8.3.1).
+        request.headers_mut().remove(header::HOST);
+        *request.uri_mut() = match &self.host {
+            Some(host) => with_authority(&self.uri, host.as_str())?,
+            None => self.uri.clone(),
+        };
+        *request.version_mut() = Version::HTTP_2;
+        Ok(())
+    }
+
+    /// Writes the request-target for HTTP/1 in the form that the route requires (RFC 9112 3.2), and `Host` if it is
+    /// missing.
+    pub(crate) fn address_http1<B>(&self, request: &mut Request<B>, route: &Route) -> Result<(), TargetError> {
+        let uri = match (request.method(), route, self.uri.path_and_query()) {
+            (&Method::CONNECT, ..) => self.authority_form()?,
+            (&Method::OPTIONS, Route::Forward(_), Some(path)) if path.as_str() == "*" => return Err(STAR_FORWARDED),
+            (_, Route::Forward(_), _) => self.uri.clone(),
+            (_, _, Some(path)) => Uri::from(path.clone()),
+            (_, _, None) => Uri::from_static("/"),
         };
         // The path of `http://host#fragment` is `/`, but on its own it is written as an empty string.
-        if request.uri().path().is_empty() {
-            *request.uri_mut() = Uri::from_static("/");
+        let is_empty = uri.authority().is_none() && uri.path().is_empty();
+        let uri = if is_empty { Uri::from_static("/") } else { uri };
+        if !request.headers().contains_key(header::HOST) {
+            let of_uri = match request.method() {
+                &Method::CONNECT => uri.authority(),
+                _ => self.uri.authority(),
+            };
+            let host = self.host.as_ref().or(of_uri).map_or("", Authority::as_str);
+            let host = HeaderValue::from_str(host).map_err(|_| NOT_IN_FIELD)?;
+            request.headers_mut().insert(header::HOST, host);
         }
+        *request.uri_mut() = uri;
         Ok(())
+    }
+
+    /// Returns `host:port`, the target of a CONNECT (RFC 9112 3.2.3).
+    fn authority_form(&self) -> Result<Uri, TargetError> {
+        let target = Target::try_from(&self.uri)?;
+        let authority = target.authority().to_string().parse::<Authority>();
+        authority.map(Uri::from).map_err(|_| TargetError::HOST_NOT_IN_URI)
     }
 }
 

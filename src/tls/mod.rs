@@ -12,6 +12,12 @@
 //! let config = ProxyConfig::builder().https("https://proxy.example:3129").proxy_tls(tls).build()?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The error of a certificate that does not verify is a [`CertificateError`](crate::error::CertificateError). It names
+//! the certificate's issuer, the roots that were used, and where to add one.
+
+mod issuer;
+mod verify;
 
 use std::{
     fmt,
@@ -21,15 +27,13 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::error::ConfigError;
+use self::verify::{AcceptAny, Telling};
+use crate::error::{ConfigError, Trust};
 
 /// TLS settings of a client: its trusted roots and its certificate.
 ///
@@ -78,7 +82,8 @@ impl TlsConfig {
     }
 }
 
-/// Converts an application's own configuration. Connections to proxies ignore its ALPN list and offer `http/1.1`.
+/// Converts an application's own configuration. Connections to proxies ignore its ALPN list and offer `http/1.1`. Its
+/// verifier's errors stay as they are, so they do not name the issuer.
 impl From<Arc<ClientConfig>> for TlsConfig {
     fn from(config: Arc<ClientConfig>) -> Self {
         Self { config, verifies: true }
@@ -163,8 +168,8 @@ impl TlsConfigBuilder {
 
     /// Reads the certificates and the system's trust.
     ///
-    /// The cryptography provider is the process's default if the application has installed one, otherwise `aws-lc-rs` if
-    /// that feature is on, otherwise `ring`.
+    /// The cryptography provider is the process's default if the application has installed one, otherwise `aws-lc-rs`
+    /// if that feature is on, otherwise `ring`.
     ///
     /// # Errors
     ///
@@ -214,9 +219,18 @@ impl TlsConfigBuilder {
         if !self.verifies {
             return Ok(Arc::new(AcceptAny(provider)));
         }
+        let trust = Trust::read(self.platform, roots.len());
         if self.platform {
             return match rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider) {
-                Ok(verifier) => Ok(Arc::new(verifier)),
+                Ok(verifier) => Ok(Arc::new(Telling {
+                    verifier: Arc::new(verifier),
+                    trust,
+                })),
+                Err(error) if trust.is_of_variables() => Err(ConfigError::tls(
+                    "the root certificates that SSL_CERT_FILE and SSL_CERT_DIR name cannot be used (no other roots of the \
+                     operating system are, while they are set)",
+                    error,
+                )),
                 Err(error) => Err(ConfigError::tls(
                     "the operating system's root certificates cannot be used (is `ca-certificates` installed?)",
                     error,
@@ -230,7 +244,7 @@ impl TlsConfigBuilder {
         let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider)
             .build()
             .map_err(|e| ConfigError::tls(UNUSABLE, e))?;
-        Ok(verifier)
+        Ok(Arc::new(Telling { verifier, trust }))
     }
 }
 
@@ -265,53 +279,4 @@ fn provider() -> Result<Arc<CryptoProvider>, ConfigError> {
     return Ok(Arc::new(rustls::crypto::ring::default_provider()));
     #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
     Err(ConfigError::no_provider())
-}
-
-/// Verifies only that the peer has the key of the certificate that it presents.
-#[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
