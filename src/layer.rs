@@ -141,7 +141,7 @@ impl ProxyLayer {
     /// limit. It does not apply to direct connections, which only the inner connector limits.
     ///
     /// Connecting through a proxy needs a tokio runtime whose timer is enabled, even without a limit, because the layer
-    /// waits up to one second for the body of a refusal.
+    /// waits up to one second for the body of a refusal. Elsewhere, tokio panics and says that there is no runtime.
     #[must_use]
     pub fn with_connect_timeout(mut self, limit: Option<Duration>) -> Self {
         Arc::make_mut(&mut self.shared).connect_timeout = limit;

@@ -90,6 +90,23 @@
 //! cannot be opened is a [`ConnectError`] with the proxy's response. The crate never falls back to a direct connection
 //! or to cleartext, and no error, log or `Debug` output shows a password.
 //!
+//! # Examples
+//!
+//! The repository has programs that run on loopback, each with a proxy and servers of its own:
+//!
+//! | program, in `examples/` | shows |
+//! |---|---|
+//! | `quickstart` | every route |
+//! | `fetch`, `explain` | a small curl; the route of a URL and the reason |
+//! | `retry`, `decide` | retries that are safe; a decision that takes time |
+//! | `stacks/tonic`, `stacks/gateway` | gRPC; an axum server that forwards |
+//! | `adapters/` | this crate under another library: `aws_s3`, `kube`, `octocrab`, `opentelemetry`, `redis`, `reqwest`, `tonic_balanced`, `websocket`; and `metrics` for a dashboard |
+//! | `mattermost/`, `palpo/` | whole systems, set up as their documentation says |
+//!
+//! A library that takes a concrete client (hyper-util's with an `HttpConnector`, for instance) has no place for the
+//! layer. Its own proxy settings can take this crate's decision: see
+//! [`ProxyServer::url_with_password`](config::ProxyServer::url_with_password).
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
@@ -101,7 +118,7 @@
 //! | `client` | | `Client`: the layer over a pool keyed by route |
 //! | `filter` | | a predicate as a `tower::filter::Predicate` |
 //! | `serde` | | `ProxySettings`: settings read from a file, and effective settings written out |
-//! | `tracing` | | `tracing` events for settings' warnings, decisions (`DEBUG`), failed connections and refusals; a span for each request of a `Client` |
+//! | `tracing` | | `tracing` events for settings' warnings, decisions (`DEBUG`), failed connections and refusals; spans for requests of a `Client` and for the phases of a connection; figures for dashboards |
 //!
 //! Without a TLS feature an `https://` proxy is a [`ConfigError`].
 //!

@@ -375,7 +375,8 @@ impl Inner {
                     if let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) {
                         let (parts, body) = response.into_parts();
                         let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
-                        let body = ClientBody::new(body, Some(lease)).first(MAX_BODY, patience).await;
+                        // In a box, so that other requests need no room for it.
+                        let body = Box::pin(ClientBody::new(body, Some(lease)).first(MAX_BODY, patience)).await;
                         return Err(ClientError::new(Failure::Refused(asking.error(parts, &body))));
                     }
                     if settings.route_extension {

@@ -9,13 +9,23 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, buf::Chain};
-use http::{Method, Request, header};
-use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
-use hyper::body::{Body, Frame};
-use tokio::sync::mpsc;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, Collected, Empty, Full, combinators::BoxBody};
+use hyper::{
+    body::{Body, Frame, Incoming},
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc,
+};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tower_outbound_proxy::{Client, ClientError};
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, pattern, within};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, connector, pattern, within};
 
 use super::{
     TestClient, builder, client, eventually, fetch, get, now, opened, read, request, send, so_far, through, unproxied,
@@ -237,6 +247,106 @@ async fn a_response_may_come_before_the_requests_end() {
     assert_eq!((opened(&server), client.stats().reused), (1, 1));
     let heard = server.connection(0).received_text();
     assert!(heard.contains("5\r\nbegin\r\n3\r\nend\r\n0\r\n\r\nPOST "), "{heard}");
+}
+
+/// A server that speaks HTTP/2 and answers at once. It reads each request's body meanwhile.
+struct Early {
+    port: u16,
+    /// True if a request ended with its head; and its body, unless that broke off.
+    heard: mpsc::UnboundedReceiver<(bool, Option<Bytes>)>,
+}
+
+impl Early {
+    async fn start(ca: &Ca) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = TlsAcceptor::from(ca.issue(&["a.test"]).server_config(&["h2"]));
+        let (hear, heard) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let (io, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (hear, body) = (hear.clone(), request.into_body());
+                tokio::spawn(async move {
+                    let is_end = body.is_end_stream();
+                    let body = body.collect().await.ok().map(Collected::to_bytes);
+                    let _ = hear.send((is_end, body));
+                });
+                std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(
+                    b"early",
+                )))))
+            });
+            let io = TokioIo::new(tls.accept(io).await.unwrap());
+            let _ = http2::Builder::new(TokioExecutor::new())
+                .serve_connection(io, service)
+                .await;
+        });
+        Self { port, heard }
+    }
+
+    async fn heard(&mut self) -> (bool, Option<Bytes>) {
+        within(self.heard.recv()).await.unwrap()
+    }
+}
+
+/// Over HTTP/2, the rest of a request arrives if it comes soon after the response, and ends if it does not.
+#[tokio::test]
+async fn an_early_response_ends_its_request_soon() {
+    let ca = Ca::new();
+    let mut server = Early::start(&ca).await;
+    let client: Client<Channel> = builder(unproxied(), &ca).build().unwrap();
+    let url = format!("https://a.test:{}/", server.port);
+    let post = |frames| {
+        let request = Request::post(&url).body(Channel(frames)).unwrap();
+        within(client.clone().oneshot(request))
+    };
+    for (is_soon, expected) in [(true, Some(Bytes::from_static(b"beginend"))), (false, None)] {
+        let (body, frames) = mpsc::channel(1);
+        body.send(data("begin")).await.unwrap();
+        assert_eq!(read(post(frames).await.unwrap()).await, "early");
+        if is_soon {
+            body.send(data("end")).await.unwrap();
+            drop(body);
+            assert_eq!(server.heard().await, (false, expected));
+        } else {
+            assert_eq!(server.heard().await, (false, expected));
+            within(body.closed()).await;
+        }
+        eventually(|| client.stats().idle() == 1).await;
+    }
+    assert_eq!(client.stats().opened, 1);
+}
+
+/// A request without a body ends with its head.
+#[tokio::test]
+async fn a_request_without_a_body_has_no_data() {
+    let ca = Ca::new();
+    let mut server = Early::start(&ca).await;
+    fetch(&client(unproxied(), &ca), &format!("https://a.test:{}/", server.port)).await;
+    assert_eq!(server.heard().await, (true, Some(Bytes::new())));
+}
+
+/// A peer that answers and does not take all that was sent gets no further request.
+#[tokio::test]
+async fn a_connection_that_is_blocked_is_not_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut io, _) = listener.accept().await.unwrap();
+        io.read_u8().await.unwrap();
+        io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    });
+    let mut connector = connector();
+    connector.set_send_buffer_size(Some(4096));
+    let client: TestClient = builder(unproxied(), &Ca::new()).connector(connector).build().unwrap();
+    // hyper's own buffer takes it at once, and the system's does not.
+    let request = Request::post(format!("http://{addr}/"));
+    let request = request.body(Full::from(vec![0; 350_000])).unwrap();
+    assert_eq!(read(send(&client, request).await.unwrap()).await, "early");
+    assert_eq!(now(&client), [1, 0, 0, 0]);
+    eventually(|| client.stats().keys.is_empty()).await;
 }
 
 /// The rest of such a request keeps its own connection, but not the pool of a client that is gone.

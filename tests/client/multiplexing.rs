@@ -13,14 +13,15 @@ use http::Request;
 use hyper::body::{Body, Frame};
 use tokio::{
     io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
+    runtime::Builder,
     sync::watch,
     task::JoinSet,
     time::timeout,
 };
 use tower::ServiceExt;
 use tower_outbound_proxy::Client;
-use tower_outbound_proxy_lab::{Ca, Fault, Origin, ScriptedProxy, Step, within};
+use tower_outbound_proxy_lab::{Ca, Fault, Origin, ScriptedProxy, Step, connector, within};
 
 use super::{
     TestClient, builder, client, eventually, fetch, fetch_at_once, get, http2::Server, now, opened, read, request,
@@ -123,7 +124,11 @@ struct Path {
 
 impl Path {
     async fn to(addr: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // What is on its way when copying stops is little.
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(128).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (opening, opened) = watch::channel(0);
         let (stop, stopped) = watch::channel(0);
@@ -197,23 +202,40 @@ async fn a_connection_that_serves_others_is_kept() {
     assert_eq!((now(&client), client.stats().opened), ([1, 1, 0, 0], 1));
 }
 
-/// A peer that takes no more bytes does not keep a connection that the pool is done with.
-#[tokio::test]
-async fn a_peer_that_stops_reading_keeps_no_connection() {
+/// A peer that takes no more bytes does not keep a connection that the pool is done with: one over the limit of idle
+/// ones, and one of a client that is gone.
+#[test]
+fn a_peer_that_stops_reading_keeps_no_connection() {
+    let servers = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let clients = Builder::new_current_thread().enable_all().build().unwrap();
     let ca = Ca::new();
-    let origin = Origin::https(&ca, &["a.test"], &["h2"]).await;
-    let path = Path::to(origin.addr()).await;
-    let client: Client<Zeros> = builder(unproxied(), &ca).max_idle(0).build().unwrap();
-    let request = Request::post(path.url() + "echo").body(Zeros).unwrap();
-    let mut upload = client.clone().oneshot(request);
-    assert!(timeout(Duration::from_millis(200), &mut upload).await.is_err());
-    path.stop();
-    // Until the system's buffers are full.
-    assert!(timeout(Duration::from_millis(300), &mut upload).await.is_err());
-    drop(upload);
-    assert_eq!((client.stats().open(), client.stats().idle()), (1, 0));
-    let closed = eventually(|| client.stats().open() == 0);
-    timeout(Duration::from_secs(3), closed).await.unwrap();
+    let origin = servers.block_on(Origin::https(&ca, &["a.test"], &["h2"]));
+    for max_idle in [0, 1] {
+        let path = servers.block_on(Path::to(origin.addr()));
+        let mut connector = connector();
+        connector.set_send_buffer_size(Some(4096));
+        let builder = builder(unproxied(), &ca).connector(connector);
+        let client: Client<Zeros> = builder.max_idle(max_idle).build().unwrap();
+        let request = Request::post(path.url() + "echo").body(Zeros).unwrap();
+        clients.block_on(async {
+            let mut upload = client.clone().oneshot(request);
+            assert!(timeout(Duration::from_millis(100), &mut upload).await.is_err());
+            path.stop();
+            // Until the system's buffers are full.
+            assert!(timeout(Duration::from_millis(300), &mut upload).await.is_err());
+            drop(upload);
+            assert_eq!((client.stats().open(), client.stats().idle()), (1, max_idle));
+            let kept = (max_idle == 0).then_some(client);
+            let tasks = tokio::runtime::Handle::current().metrics();
+            let ended = eventually(|| tasks.num_alive_tasks() == 0);
+            timeout(Duration::from_secs(3), ended).await.unwrap();
+            drop(kept);
+        });
+    }
 }
 
 /// A body without end.

@@ -626,28 +626,30 @@ async fn a_given_up_requests_failure_is_not_anothers() {
     assert_eq!(opened(&proxy), 2);
 }
 
+/// A connector that panics as often as it is told.
+#[derive(Clone)]
+struct Panics(Arc<AtomicUsize>, HttpConnector<Resolver>);
+impl Service<Uri> for Panics {
+    type Response = <HttpConnector<Resolver> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (left, dial) = (self.0.clone(), self.1.clone().oneshot(uri));
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let panics = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            assert!(panics.is_err(), "as it was told to");
+            dial.await.map_err(Into::into)
+        })
+    }
+}
+
 /// A connector that panics, which is a mistake, is an error and not a request that hangs.
 #[tokio::test]
 async fn a_connector_that_panics_is_an_error() {
-    #[derive(Clone)]
-    struct Panics(Arc<AtomicUsize>, HttpConnector<Resolver>);
-    impl Service<Uri> for Panics {
-        type Response = <HttpConnector<Resolver> as Service<Uri>>::Response;
-        type Error = BoxError;
-        type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
-            std::task::Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, uri: Uri) -> Self::Future {
-            let (left, dial) = (self.0.clone(), self.1.clone().oneshot(uri));
-            Box::pin(async move {
-                tokio::task::yield_now().await;
-                let panics = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-                assert!(panics.is_err(), "as it was told to");
-                dial.await.map_err(Into::into)
-            })
-        }
-    }
     let ca = Ca::new();
     let plain = Origin::http().await;
     let tls = Origin::https(&ca, &["a.test"], &["h2"]).await;
@@ -663,5 +665,32 @@ async fn a_connector_that_panics_is_an_error() {
         assert!(error.is_before_request() && error.is_connect(), "{error:?}");
         eventually(|| client.stats().keys.is_empty()).await;
         fetch(&client, &url).await;
+    }
+}
+
+/// An attempt that panics fails one request, whose attempt it is, where others have theirs.
+#[tokio::test]
+async fn an_attempt_that_panics_is_one_requests_failure() {
+    let origin = Origin::http().await;
+    for is_given_up in [false, true] {
+        let panics = Panics(Arc::new(AtomicUsize::new(1)), connector());
+        let builder = builder(unproxied(), &Ca::new()).connector(panics);
+        let client: TestClient = builder.build().unwrap();
+        let mut requests: Vec<_> = (0..3)
+            .map(|_| client.clone().oneshot(request(&origin.url("/slow/20"))))
+            .collect();
+        for request in &mut requests {
+            assert!(poll_once(request).await.is_none());
+        }
+        assert_eq!(now(&client), [0, 0, 3, 3]);
+        if is_given_up {
+            drop(requests.remove(0));
+        }
+        let mut tasks: JoinSet<_> = requests.into_iter().collect();
+        let mut failed = 0;
+        while let Some(result) = within(tasks.join_next()).await {
+            failed += usize::from(result.unwrap().is_err());
+        }
+        assert_eq!(failed, usize::from(!is_given_up));
     }
 }

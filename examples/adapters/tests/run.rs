@@ -27,6 +27,7 @@ macro_rules! examples {
 examples! {
     aws_s3: 1,
     kube: 1,
+    metrics: 2,
     octocrab: 1,
     opentelemetry: 1,
     redis: 1,
