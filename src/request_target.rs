@@ -14,6 +14,8 @@ use crate::{
 /// A proxy turns absolute-form with an empty path into `*` (RFC 9112 3.2.4). A `Uri` is always written with a path.
 const STAR_FORWARDED: TargetError =
     TargetError::new("`OPTIONS *` cannot be forwarded (set `always_tunnel` to reach http targets through a tunnel)");
+/// Other methods would ask for another host with it: as absolute-form, `http://host*`.
+const STAR: TargetError = TargetError::new("the path is `*`, which is for `OPTIONS` only");
 const NOT_IN_FIELD: TargetError = TargetError::new("the host is not valid in a header field");
 
 /// The target of a request, which may be sent several times, over HTTP/1.1 and over HTTP/2.
@@ -29,6 +31,9 @@ impl RequestTarget {
     pub(crate) fn new<B>(request: &Request<B>) -> Result<Self, TargetError> {
         let uri = request.uri();
         let target = Target::try_from(uri)?;
+        if uri.path() == "*" && request.method() != Method::OPTIONS {
+            return Err(STAR);
+        }
         let authority = target.authority_in_request(uri);
         let uri = match uri.authority() {
             Some(given) if given.as_str() != authority => with_authority(uri, authority)?,

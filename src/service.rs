@@ -31,6 +31,7 @@
 //! ```
 
 use std::{
+    fmt,
     future::{Ready, ready},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -85,10 +86,18 @@ where
 }
 
 /// A forwarded request, whose proxy may ask for credentials.
-#[derive(Debug)]
 pub(crate) struct Asking {
     proxy: ProxyServer,
     uri: Uri,
+}
+
+/// Leaves out the URI, whose query may be secret.
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking")
+            .field("proxy", &self.proxy)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Asking {

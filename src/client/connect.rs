@@ -218,6 +218,12 @@ where
         .map_err(|error| failed("the TLS handshake with the target failed", error))?
         .into_inner();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if target.http2.is_only && !key.http1_only && !is_http2 {
+        return Err(failed(
+            "the target did not choose HTTP/2 in TLS (ALPN), and `http2_only` is set",
+            rustls::Error::NoApplicationProtocol,
+        ));
+    }
     let link = Link::new(connected, is_http2);
     let stream = Watched::new(stream, link.clone());
     let (sender, driver) = match is_http2 {

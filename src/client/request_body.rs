@@ -3,12 +3,13 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use tokio::runtime::Handle;
 
 use crate::error::BoxError;
 
@@ -29,7 +30,9 @@ struct Sending {
     first: Option<Bytes>,
     /// True until `first` has been sent this time.
     is_at_start: bool,
-    /// True if more was taken than `first`.
+    /// True when the caller's body has ended. Many bodies panic if they are polled after that.
+    is_at_end: bool,
+    /// True if more was taken than `first`, or nobody knows what was.
     is_lost: bool,
     /// The task that waits for a frame.
     waiting: Option<Waker>,
@@ -44,15 +47,16 @@ impl RequestBody {
     {
         match body.is_end_stream() {
             true => Self(None),
-            false => Self::sending(Box::pin(IntoBytes { body }), None),
+            false => Self::sending(Box::pin(IntoBytes { body }), None, false),
         }
     }
 
-    fn sending(body: CallersBody, first: Option<Bytes>) -> Self {
+    fn sending(body: CallersBody, first: Option<Bytes>, is_at_end: bool) -> Self {
         Self(Some(Arc::new(Mutex::new(Sending {
             body: Some(body),
             first,
             is_at_start: true,
+            is_at_end,
             is_lost: false,
             waiting: None,
         }))))
@@ -73,7 +77,7 @@ impl RequestBody {
             return None;
         }
         let body = sending.end()?;
-        Some(Self::sending(body, sending.first.take()))
+        Some(Self::sending(body, sending.first.take(), sending.is_at_end))
     }
 
     /// Returns true if this is the only handle: what sent the body has dropped it.
@@ -83,8 +87,23 @@ impl RequestBody {
 
     /// Ends the body with an error for what sends it.
     pub(super) fn stop(&self) {
+        let Some(sending) = &self.0 else {
+            return;
+        };
         // The caller's body is dropped without the lock.
-        let _body = self.0.as_ref().and_then(|sending| lock(sending).end());
+        let _body = match (sending.try_lock(), Handle::try_current()) {
+            (Ok(mut sending), _) => sending.end(),
+            (Err(TryLockError::Poisoned(poisoned)), _) => poisoned.into_inner().end(),
+            // It is being polled. If it drops its own request just now, the poll waits for this function.
+            (Err(TryLockError::WouldBlock), Ok(runtime)) => {
+                let sending = sending.clone();
+                runtime.spawn(async move {
+                    let _body = lock(&sending).end();
+                });
+                None
+            }
+            (Err(TryLockError::WouldBlock), Err(_)) => lock(sending).end(),
+        };
     }
 }
 
@@ -121,12 +140,22 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Ok(Frame::data(first.clone()))));
             }
         }
-        let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+        if sending.is_at_end {
+            return Poll::Ready(None);
+        }
+        // What a body that panics has lost is not known.
+        let was_lost = std::mem::replace(&mut sending.is_lost, true);
+        let polled = body.as_mut().poll_frame(cx);
+        sending.is_lost = was_lost;
+        let Poll::Ready(frame) = polled else {
             sending.waiting = Some(cx.waker().clone());
             return Poll::Pending;
         };
         let data = match &frame {
-            None => return Poll::Ready(None),
+            None => {
+                sending.is_at_end = true;
+                return Poll::Ready(None);
+            }
             Some(Ok(frame)) => frame.data_ref(),
             Some(Err(_)) => None,
         };
@@ -141,7 +170,7 @@ impl Body for RequestBody {
         self.0.as_ref().is_none_or(|sending| {
             let sending = lock(sending);
             let body = sending.body.as_ref();
-            sending.first().is_none() && body.is_some_and(|body| body.is_end_stream())
+            sending.first().is_none() && body.is_some_and(|body| sending.is_at_end || body.is_end_stream())
         })
     }
 

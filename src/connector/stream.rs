@@ -182,10 +182,12 @@ impl<T: Read + Write + Unpin> ProxyStream<T> {
     ) -> Poll<io::Result<usize>> {
         self.at_start(|start, route| start.awaited.check_write(first, route.proxy()))?;
         let written = ready!(write(Pin::new(&mut self.io)))?;
-        self.at_start(|start, route| {
-            start.awaited.on_write(first, route.proxy());
-            Ok(())
-        })?;
+        if written > 0 {
+            self.at_start(|start, route| {
+                start.awaited.on_write(first, route.proxy());
+                Ok(())
+            })?;
+        }
         Poll::Ready(Ok(written))
     }
 

@@ -12,6 +12,10 @@ use rustls::{
 use super::issuer::Names;
 use crate::error::{CertificateError, Fault, Trust};
 
+/// The most bytes that are shown of an algorithm's identifier. Known ones have 15 at most, and RSA-PSS with its
+/// parameters has 67.
+const MAX_IDENTIFIER: usize = 80;
+
 /// Verifies as another verifier does, and puts a [`CertificateError`] into the error.
 #[derive(Debug)]
 pub(super) struct Telling {
@@ -38,13 +42,38 @@ impl Telling {
             Cause::Other(OtherError(other)) if is_authority(&**other) => Fault::Authority,
             _ => Fault::Other,
         };
-        let cause = match cause {
-            // The names are in the fault, and these could be thousands.
-            Cause::NotValidForNameContext { .. } => Cause::NotValidForName,
-            cause => cause,
-        };
-        let error = CertificateError::new(fault, names.issuer, self.trust.clone(), cause.into());
+        let error = CertificateError::new(fault, names.issuer, self.trust.clone(), short(cause).into());
         Cause::Other(OtherError(Arc::new(error))).into()
+    }
+}
+
+/// Leaves out of a cause what the peer can make long: thousands of names or purposes, or an identifier.
+fn short(cause: Cause) -> Cause {
+    match cause {
+        Cause::NotValidForNameContext { .. } => Cause::NotValidForName,
+        Cause::InvalidPurposeContext { .. } => Cause::InvalidPurpose,
+        Cause::UnsupportedSignatureAlgorithmContext {
+            mut signature_algorithm_id,
+            supported_algorithms,
+        } => {
+            signature_algorithm_id.truncate(MAX_IDENTIFIER);
+            Cause::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id,
+                supported_algorithms,
+            }
+        }
+        Cause::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            mut signature_algorithm_id,
+            mut public_key_algorithm_id,
+        } => {
+            signature_algorithm_id.truncate(MAX_IDENTIFIER);
+            public_key_algorithm_id.truncate(MAX_IDENTIFIER);
+            Cause::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id,
+                public_key_algorithm_id,
+            }
+        }
+        cause => cause,
     }
 }
 

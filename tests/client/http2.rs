@@ -117,6 +117,19 @@ async fn a_target_without_http2_gets_connections_for_all_who_wait() {
     }
 }
 
+/// A server without ALPN ignores the offer of HTTP/2 alone, and would take HTTP/1.1 for what was asked.
+#[tokio::test]
+async fn http2_only_sends_nothing_in_another_version() {
+    let ca = Ca::new();
+    for alpn in [&["http/1.1"][..], &[]] {
+        let origin = Origin::https(&ca, &["a.test"], alpn).await;
+        let client: TestClient = builder(unproxied(), &ca).http2_only(true).build().unwrap();
+        let error = send(&client, request(&origin.url("/"))).await.unwrap_err();
+        assert!(error.is_before_request() && !error.is_transient(), "{error:?}");
+        assert!(origin.requests().is_empty(), "{alpn:?}");
+    }
+}
+
 /// A server that can be asked to close its connections gracefully (GOAWAY), and whose responses wait for `go`.
 pub(super) struct Server {
     addr: SocketAddr,

@@ -7,6 +7,7 @@ mod cancel;
 mod figures;
 mod heads;
 mod host;
+mod hostile_bodies;
 mod http2;
 mod isolation;
 #[cfg(target_os = "linux")]

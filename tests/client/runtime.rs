@@ -41,7 +41,7 @@ fn alive(runtime: &Runtime) -> usize {
 }
 
 /// Runs `work` on a thread, and fails if it hangs.
-fn without_hanging(work: impl FnOnce() + Send + 'static) {
+pub(super) fn without_hanging(work: impl FnOnce() + Send + 'static) {
     let (done, doing) = mpsc::channel();
     let thread = thread::spawn(move || {
         work();

@@ -153,6 +153,19 @@ struct Logged {
     written: Vec<u8>,
     vectored: usize,
     shutdowns: usize,
+    /// True if the next write takes nothing.
+    is_full: bool,
+}
+
+impl Logged {
+    /// Returns the number of bytes that a write takes.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        if std::mem::take(&mut self.is_full) {
+            return 0;
+        }
+        self.written.extend_from_slice(bytes);
+        bytes.len()
+    }
 }
 
 /// A mark among the metadata of a [`Wire`].
@@ -205,6 +218,11 @@ impl Log {
     pub fn shutdowns(&self) -> usize {
         self.0.lock().unwrap().shutdowns
     }
+
+    /// Lets the next write take nothing.
+    pub fn take_nothing(&self) {
+        self.0.lock().unwrap().is_full = true;
+    }
 }
 
 impl Connection for Wire {
@@ -243,8 +261,7 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.log.0.lock().unwrap().written.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(self.log.0.lock().unwrap().take(bytes)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -258,8 +275,8 @@ impl Write for Wire {
     ) -> Poll<io::Result<usize>> {
         let mut log = self.log.0.lock().unwrap();
         log.vectored += 1;
-        slices.iter().for_each(|slice| log.written.extend_from_slice(slice));
-        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        Poll::Ready(Ok(log.take(&bytes)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -47,6 +47,9 @@ async fn by_proxy(identity: &Identity, trust: &TlsConfig) -> String {
         cause.is::<rustls::Error>() && cause.to_string().starts_with("invalid peer certificate: "),
         "{cause}"
     );
+    for cause in successors(Some(cause), |&cause| cause.source()) {
+        assert!(cause.to_string().len() < 2000, "{:.200}", cause.to_string());
+    }
     let text = error.to_string();
     let prefix = format!("proxy {}, to origin.test:443: ", proxy.url_with("user:***@"));
     told(&error, text.strip_prefix(&prefix).unwrap_or_else(|| panic!("{text}")))
@@ -186,6 +189,13 @@ async fn each_fault_has_its_text_and_its_advice() {
         ),
         (
             ca.issue_client("me"),
+            &one,
+            "it is not for servers (issuer: `CN=Trusted Root`); give the server a certificate whose extended key usage has \
+             `serverAuth`"
+                .to_owned(),
+        ),
+        (
+            ca.issue_for_purposes(4000),
             &one,
             "it is not for servers (issuer: `CN=Trusted Root`); give the server a certificate whose extended key usage has \
              `serverAuth`"

@@ -178,6 +178,23 @@ async fn only_tls_begins_in_a_tunnel_to_a_target_of_tls() {
     }
 }
 
+/// A write of which the inner stream takes nothing has not begun anything.
+#[tokio::test]
+async fn a_first_write_that_writes_nothing_does_not_count() {
+    let wire = Wire::saying([OK]);
+    let log = wire.log();
+    let layer = layer("http://proxy.test");
+    let stream = connect(&layer, Handing::new(wire), "https://origin.test/");
+    let mut stream = within(stream).await.unwrap();
+    let head = log.written().len();
+    for slices in [&[HELLO][..], &[HELLO, HELLO]] {
+        log.take_nothing();
+        assert_eq!(write(&mut stream, slices).await.unwrap(), 0);
+        write(&mut stream, &[b"GET / HTTP/1.1\r\n"]).await.unwrap_err();
+    }
+    assert_eq!(&log.written()[head..], "");
+}
+
 /// A peer that speaks first is heard, and does not lift the check.
 #[tokio::test]
 async fn a_greeting_of_the_peer_changes_nothing() {

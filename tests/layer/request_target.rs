@@ -154,6 +154,21 @@ async fn every_form_of_the_target() {
     }
 }
 
+/// In absolute-form, a `*` would be a part of the host's name: `http://h.test*`.
+#[tokio::test]
+async fn a_star_is_for_options_alone() {
+    for method in [Method::GET, Method::HEAD, Method::POST] {
+        for always_tunnel in [false, true] {
+            for url in ["http://h.test", "http://h.test:81", "http://direct.test"] {
+                let request = Request::builder().method(&method).uri(with_path(url, "*"));
+                let seen = seen(settings(always_tunnel), request.body(()).unwrap()).await;
+                let error = seen.unwrap_err();
+                assert!(error.is::<TargetError>(), "{method} {url}: {error}");
+            }
+        }
+    }
+}
+
 /// HTTP/2 has scheme and authority beside the path. HTTP/1.0 stays what it is.
 #[tokio::test]
 async fn only_http1_has_a_request_target_to_write() {

@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
-use std::fmt::{Debug, Write as _};
+use std::{
+    convert::Infallible,
+    fmt::{Debug, Write as _},
+    future::pending,
+};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{
     ConnectError, IpPolicy, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, PurposePolicy, Route, Target,
     TlsConfig, config::Precedence, purpose::ProxyUse,
@@ -286,4 +290,20 @@ async fn two_proxies_do_not_share_credentials() {
     assert_eq!(sent(&one).as_deref(), Some("Basic b25lOmZpcnN0"));
     assert_eq!(sent(&two).as_deref(), Some("Basic dHdvOnNlY29uZA=="));
     assert_eq!((one.requests().len(), two.requests().len()), (1, 1));
+}
+
+/// The future of a forwarded request remembers its target, and no more of its URI is shown.
+#[tokio::test]
+async fn a_pending_request_does_not_show_its_query() {
+    let config = ProxyConfig::builder()
+        .http("http://user:s3cret@proxy.test")
+        .build()
+        .unwrap();
+    let layer = ProxyLayer::new(config).with_auth_errors(true);
+    let mut service = layer.layer(service_fn(|_: Request<()>| {
+        pending::<Result<Response<()>, Infallible>>()
+    }));
+    let request = Request::get("http://origin.test/p?t0ken").body(()).unwrap();
+    let text = format!("{:?}", service.call(request));
+    assert!(!text.contains("t0ken") && !text.contains("s3cret"), "{text}");
 }

@@ -154,6 +154,19 @@ impl Ca {
         self.sign(params)
     }
 
+    /// Issues a certificate for this many purposes, none of which is to be a server.
+    ///
+    /// # Panics
+    ///
+    /// Never: any number will do.
+    #[must_use]
+    pub fn issue_for_purposes(&self, count: u64) -> Identity {
+        let mut params = params(&[], "purposes");
+        let purposes = (0..count).map(|n| ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 4, 1, n]));
+        params.extended_key_usages = purposes.collect();
+        self.sign(params)
+    }
+
     /// Returns a client configuration that trusts only this root and offers these ALPN protocols.
     #[must_use]
     pub fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
