@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls},
-    error::{BoxError, ConnectError},
+    error::{BoxError, ConnectError, find},
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
@@ -163,7 +163,8 @@ async fn connect<C: Connector<Stream: Connection>>(
         // A proxied dial has the same deadline itself, and its error names the step that was too slow.
         _ => dialled.await?,
     };
-    deadline.run(handshake(stream, target, key), timed_out).await
+    let shaken = deadline.run(handshake(stream, target, key), timed_out).await;
+    shaken.map_err(|error| error.about(key))
 }
 
 async fn dial<C: Connector>(mut proxy: Proxy<C>, key: &Key) -> Result<ProxyStream<C::Stream>, ClientError> {
@@ -212,10 +213,16 @@ where
         Some(name) => name.host(),
         None => origin.tls_host(),
     };
-    let phase = Phase::target_tls(origin);
+    let phase = Phase::target_tls(origin.host_port());
     let stream = phase
         .end(tls::handshake(stream, &host, &tls, target.alpn).await)
-        .map_err(|error| failed("the TLS handshake with the target failed", error))?
+        .map_err(|error| match find::<rustls::Error>(&error) {
+            Some(rustls::Error::InvalidMessage(_)) => failed(
+                "the TLS handshake with the target failed (does it speak TLS on this port?)",
+                error,
+            ),
+            _ => failed("the TLS handshake with the target failed", error),
+        })?
         .into_inner();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     if target.http2.is_only && !key.http1_only && !is_http2 {
@@ -299,7 +306,8 @@ impl<F: Future> Future for Running<F> {
 
 fn failed(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     let error = error.into();
-    ClientError::new(Failure::Handshake { what, error })
+    let peer = String::new();
+    ClientError::new(Failure::Handshake { what, peer, error })
 }
 
 type Http1<T> = http1::Connection<TokioIo<T>, RequestBody>;

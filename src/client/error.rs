@@ -3,7 +3,8 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    error::{BoxError, ConnectError, find},
+    client::pool::key::Key,
+    error::{BoxError, ConnectError, find, write_chain},
     purpose::PurposeError,
     target::TargetError,
 };
@@ -32,6 +33,8 @@ pub(super) enum Failure {
     /// TLS to the target, or the HTTP handshake with the peer.
     Handshake {
         what: &'static str,
+        /// The target, and the proxy on the way to it.
+        peer: String,
         error: BoxError,
     },
     Timeout,
@@ -85,6 +88,14 @@ impl ClientError {
             failure: self.failure.clone(),
             was_sent: false,
         }
+    }
+
+    /// Names the peer of a handshake.
+    pub(super) fn about(mut self, key: &Key) -> Self {
+        if let Some(Failure::Handshake { peer, .. }) = Arc::get_mut(&mut self.failure) {
+            *peer = key.peer_name();
+        }
+        self
     }
 
     /// Returns the error of a request that had been sent before.
@@ -178,7 +189,11 @@ impl ClientError {
             Failure::Connect(error) | Failure::Refused(error) => return format!("{:?}", error.kind()),
             Failure::Target(_) => "Target",
             Failure::Purpose(_) => "Purpose",
-            Failure::Handshake { .. } => "Handshake",
+            Failure::Handshake { error, .. } => match find::<rustls::Error>(&**error) {
+                Some(rustls::Error::InvalidCertificate(_)) => "Certificate",
+                Some(_) => "Tls",
+                None => "Handshake",
+            },
             Failure::Timeout => "Timeout",
             Failure::NoneFree { .. } => "NoneFree",
             Failure::Aborted => "Aborted",
@@ -196,7 +211,7 @@ impl fmt::Display for ClientError {
             Failure::Purpose(error) => error.fmt(f),
             Failure::Connect(_) => f.write_str("no connection"),
             Failure::Refused(_) => f.write_str("the proxy did not forward the request"),
-            Failure::Handshake { what, .. } => write!(f, "no connection: {what}"),
+            Failure::Handshake { what, peer, .. } => write!(f, "no connection to {peer}: {what}"),
             Failure::Timeout => f.write_str("no connection: connecting timed out"),
             Failure::Aborted => f.write_str("no connection: the connection attempt was aborted"),
             Failure::NoRuntime => f.write_str(
@@ -219,9 +234,13 @@ impl fmt::Display for ClientError {
     }
 }
 
+/// Shows the text and those of the causes, which is what `main` prints of an error; `{:#?}` shows the parts.
 impl fmt::Debug for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ClientError").field(&self.failure).finish()
+        match f.alternate() {
+            false => write_chain(f, "ClientError", self),
+            true => f.debug_tuple("ClientError").field(&self.failure).finish(),
+        }
     }
 }
 

@@ -42,8 +42,17 @@
 //! The events (feature `tracing`) have the level `TRACE` and the target `tower_outbound_proxy::metrics`. The field with
 //! the value is named `histogram.` and the metric, as `tracing_opentelemetry::MetricsLayer` reads it, and the other
 //! fields are its attributes: `server.address` and `server.port` are the target's, `network.peer.address` and
-//! `network.peer.port` the proxy's, and `proxy.route` is `direct`, `forward` or `tunnel`. `error.type` is a status from
-//! 400, a [`ConnectErrorKind`](crate::error::ConnectErrorKind), or `cancelled`.
+//! `network.peer.port` the proxy's, and `proxy.route` is `direct`, `forward` or `tunnel`. (Of a connection that serves any
+//! target, all are the proxy's.) `error.type` is a status from 400, the name of a
+//! [`ConnectErrorKind`](crate::error::ConnectErrorKind) or of another cause (`Send`), or `cancelled`. A phase of a setup
+//! has `peer`, the host and port that it is with, and `error.type` is `failed`.
+//!
+//! To see them as lines of a log:
+//!
+//! ```ignore
+//! let figures = tracing_subscriber::filter::Targets::new().with_target("tower_outbound_proxy", tracing::Level::TRACE);
+//! tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(figures).init();
+//! ```
 //!
 //! Events rather than a metrics library, because those are before their 1.0: each of their releases would be a breaking
 //! one of this crate. The gauge is read rather than counted, so that it is exact.

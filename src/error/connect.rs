@@ -385,6 +385,14 @@ fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
         .any(|error| error.to_string() == "invalid URL, scheme is not http")
 }
 
+/// Writes an error's text and those of its causes.
+pub(crate) fn write_chain(f: &mut fmt::Formatter<'_>, name: &str, error: &dyn StdError) -> fmt::Result {
+    write!(f, "{name}({error}")?;
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.map(|cause| write!(f, ": {cause}")).collect::<fmt::Result>()?;
+    f.write_str(")")
+}
+
 /// Walks the chain of sources.
 pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
@@ -516,8 +524,12 @@ impl fmt::Display for ConnectError {
     }
 }
 
+/// Shows the text and those of the causes, which is what `main` prints of an error; `{:#?}` shows the parts.
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return write_chain(f, "ConnectError", self);
+        }
         f.debug_struct("ConnectError")
             .field("stage", &self.0.stage)
             .field("proxy", &self.0.proxy)

@@ -39,7 +39,7 @@ pub use self::certificate::CertificateError;
 #[cfg(feature = "tls")]
 pub(crate) use self::certificate::{Fault, Trust};
 #[cfg(feature = "client")]
-pub(crate) use self::connect::find;
+pub(crate) use self::connect::{find, write_chain};
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},

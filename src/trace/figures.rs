@@ -117,7 +117,7 @@ impl Phase {
                 tracing::Level::TRACE,
                 histogram.http.client.connection.setup.duration = started.elapsed().as_secs_f64(),
                 http.connection.phase = phase,
-                server.address = peer,
+                peer,
                 error.type = result.is_err().then_some("failed"),
             );
         }

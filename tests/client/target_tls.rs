@@ -157,9 +157,17 @@ async fn an_added_root_is_trusted_and_no_other() {
                     error.is_before_request() && error.is_connect() && !error.is_timeout(),
                     "{error:?}"
                 );
+                let text = format!("no connection to https://a.test:{}", origin.port());
+                assert!(error.to_string().starts_with(&text), "{error}");
+                assert!(
+                    error
+                        .to_string()
+                        .ends_with(": the TLS handshake with the target failed")
+                );
                 assert_eq!(
-                    error.to_string(),
-                    "no connection: the TLS handshake with the target failed"
+                    error.to_string().contains(", through http://"),
+                    config.https().is_some(),
+                    "{error}"
                 );
                 assert!(ConnectError::find(&error).is_none(), "it is not the proxy's");
                 assert_eq!((origin.requests().len(), now(&client)), (0, [0, 0, 0, 0]));

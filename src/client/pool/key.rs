@@ -161,6 +161,16 @@ impl Key {
         self.settings.config.tls()
     }
 
+    /// Returns the target, and the proxy on the way to it.
+    pub(in crate::client) fn peer_name(&self) -> String {
+        match (&self.origin, self.route.proxy()) {
+            (Some(origin), Some(proxy)) => format!("{origin}, through {proxy}"),
+            (Some(origin), None) => origin.to_string(),
+            (None, Some(proxy)) => proxy.to_string(),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Returns the attributes of figures about connections with this key.
     pub(super) fn peer(&self) -> Peer {
         let uri = self.origin.as_ref().and_then(|_| self.uri().ok());
@@ -189,11 +199,7 @@ impl Key {
 /// `scheme://host:port`
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = match self.ip {
-            Some(ip @ IpAddr::V6(_)) => Host::Ip(ip),
-            _ => Host::Name(self.host().to_ascii_lowercase().into()),
-        };
-        write!(f, "{}://{}", self.scheme.as_str(), HostPort(host, Some(self.port)))
+        write!(f, "{}://{}", self.scheme.as_str(), self.host_port())
     }
 }
 
@@ -218,6 +224,15 @@ impl Origin {
     }
 
     /// Returns the host that the target's certificate must name.
+    /// Returns the host in lower case, and the port.
+    pub(in crate::client) fn host_port(&self) -> HostPort<'_> {
+        let host = match self.ip {
+            Some(ip @ IpAddr::V6(_)) => Host::Ip(ip),
+            _ => Host::Name(self.host().to_ascii_lowercase().into()),
+        };
+        HostPort(host, Some(self.port))
+    }
+
     pub(in crate::client) fn tls_host(&self) -> Host<'_> {
         match self.ip {
             Some(ip) => Host::Ip(ip),
