@@ -6,7 +6,7 @@
 //! cargo run --manifest-path examples/adapters/Cargo.toml --example metrics
 //! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -69,6 +69,8 @@ async fn main() -> Result<(), BoxError> {
         .target_tls(trust)
         .connector(connector())
         .max_idle(1)
+        // Squid records a tunnel when it has ended.
+        .idle_timeout(Some(Duration::from_secs(3)))
         .build()?;
     of_statistics(&provider.meter("example"), client.clone());
     for (scheme, host, port) in [
@@ -116,23 +118,19 @@ async fn main() -> Result<(), BoxError> {
 /// Returns the number of values of each histogram, and each gauge, by state or phase.
 fn read(exporter: &InMemoryMetricExporter) -> Result<BTreeMap<String, i64>, BoxError> {
     let mut figures = BTreeMap::new();
-    let attribute = |attributes: &mut dyn Iterator<Item = &KeyValue>| {
-        let found = attributes.find(|one| ["http.connection.state", "http.connection.phase"].contains(&one.key.as_str()));
-        found.map_or_else(String::new, |one| format!(" {}", one.value))
-    };
     for resource in exporter.get_finished_metrics()? {
         for metric in resource.scope_metrics().flat_map(|scope| scope.metrics()) {
             let name = metric.name();
             match metric.data() {
                 AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
                     for point in histogram.data_points() {
-                        let name = format!("{name}{}", attribute(&mut point.attributes()));
+                        let name = format!("{name}{}", part(point.attributes()));
                         *figures.entry(name).or_default() += point.count() as i64;
                     }
                 }
                 AggregatedMetrics::I64(MetricData::Sum(sum)) => {
                     for point in sum.data_points() {
-                        let name = format!("{name}{}", attribute(&mut point.attributes()));
+                        let name = format!("{name}{}", part(point.attributes()));
                         *figures.entry(name).or_default() += point.value();
                     }
                 }
@@ -141,4 +139,10 @@ fn read(exporter: &InMemoryMetricExporter) -> Result<BTreeMap<String, i64>, BoxE
         }
     }
     Ok(figures)
+}
+
+/// Returns the state or phase among these attributes, after a blank.
+fn part<'a>(mut attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+    let part = attributes.find(|one| ["http.connection.state", "http.connection.phase"].contains(&one.key.as_str()));
+    part.map_or_else(String::new, |one| format!(" {}", one.value))
 }

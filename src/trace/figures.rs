@@ -34,7 +34,8 @@ pub(crate) struct Peer {
 #[cfg(any(feature = "client", feature = "tracing"))]
 pub(crate) fn are_wanted() -> bool {
     #[cfg(feature = "tracing")]
-    return tracing::enabled!(target: "tower_outbound_proxy::metrics", tracing::Level::TRACE);
+    // With a field's name, since `MetricsLayer` takes events by it.
+    return tracing::event_enabled!(target: "tower_outbound_proxy::metrics", tracing::Level::TRACE, histogram.duration);
     #[cfg(not(feature = "tracing"))]
     false
 }

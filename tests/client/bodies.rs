@@ -17,15 +17,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    sync::mpsc,
-};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tower_outbound_proxy::{Client, ClientError};
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, connector, pattern, within};
+use tower_outbound_proxy_lab::{Ca, ForwardProxy, Origin, ScriptedProxy, Step, pattern, within};
 
 use super::{
     TestClient, builder, client, eventually, fetch, get, now, opened, read, request, send, so_far, through, unproxied,
@@ -323,30 +319,6 @@ async fn a_request_without_a_body_has_no_data() {
     let mut server = Early::start(&ca).await;
     fetch(&client(unproxied(), &ca), &format!("https://a.test:{}/", server.port)).await;
     assert_eq!(server.heard().await, (true, Some(Bytes::new())));
-}
-
-/// A peer that answers and does not take all that was sent gets no further request.
-#[tokio::test]
-async fn a_connection_that_is_blocked_is_not_kept() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (mut io, _) = listener.accept().await.unwrap();
-        io.read_u8().await.unwrap();
-        io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")
-            .await
-            .unwrap();
-        std::future::pending::<()>().await;
-    });
-    let mut connector = connector();
-    connector.set_send_buffer_size(Some(4096));
-    let client: TestClient = builder(unproxied(), &Ca::new()).connector(connector).build().unwrap();
-    // hyper's own buffer takes it at once, and the system's does not.
-    let request = Request::post(format!("http://{addr}/"));
-    let request = request.body(Full::from(vec![0; 350_000])).unwrap();
-    assert_eq!(read(send(&client, request).await.unwrap()).await, "early");
-    assert_eq!(now(&client), [1, 0, 0, 0]);
-    eventually(|| client.stats().keys.is_empty()).await;
 }
 
 /// The rest of such a request keeps its own connection, but not the pool of a client that is gone.

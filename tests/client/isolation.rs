@@ -261,17 +261,6 @@ async fn given_up_requests_hold_no_sockets() {
     }
 }
 
-/// The same where the patience with an attempt has grown, because nothing has been answered for long.
-#[tokio::test]
-async fn a_given_up_request_ends_attempts_at_a_dead_proxy() {
-    let proxy = ScriptedProxy::start(Fault::Hang).await;
-    let client = client(through(proxy.url()), &Ca::new());
-    let request = send(&client, request("ws://a.test/"));
-    assert!(timeout(Duration::from_millis(4300), request).await.is_err());
-    timeout(Duration::from_millis(2000), proxy.idle()).await.unwrap();
-    assert!(client.stats().keys.is_empty());
-}
-
 /// The final response comes early, and the upload never ends: its connection is closed, and makes room.
 #[tokio::test]
 async fn an_unfinished_upload_holds_no_connection() {

@@ -206,7 +206,9 @@ impl Origin {
             scheme,
             authority: uri.authority().cloned().ok_or(TargetError::NO_HOST)?,
             ip: target.ip(),
-            port: port.ok_or(TargetError::new("only http, https, ws and wss can be requested"))?,
+            port: port.ok_or(TargetError::new(
+                "only http, https, ws and wss can be requested (`Proxy::tunnel` connects for other protocols)",
+            ))?,
         })
     }
 

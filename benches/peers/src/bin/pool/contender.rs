@@ -127,15 +127,18 @@ pub(crate) fn ours(limits: Limits) -> Result<Client<NoBody>, BoxError> {
     Ok(builder.build()?)
 }
 
-impl Fetch for Client<NoBody> {
+impl<B> Fetch for Client<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Default + Send + 'static,
+{
     async fn fetch(&self, target: &Uri) -> Result<(), BoxError> {
-        let request = Request::get(target.clone()).body(NoBody::new())?;
+        let request = Request::get(target.clone()).body(B::default())?;
         drain(self.clone().oneshot(request).await?).await
     }
 }
 
 /// hyper-util's client.
-pub(crate) type HyperUtil<C> = legacy::Client<C, NoBody>;
+pub(crate) type HyperUtil<C, B = NoBody> = legacy::Client<C, B>;
 
 /// Returns hyper-util's client over a connector without a network.
 pub(crate) fn hyper_util(limits: Limits) -> HyperUtil<CannedConnector> {
@@ -149,12 +152,13 @@ pub(crate) fn hyper_util(limits: Limits) -> HyperUtil<CannedConnector> {
     builder.build(CannedConnector)
 }
 
-impl<C> Fetch for HyperUtil<C>
+impl<C, B> Fetch for HyperUtil<C, B>
 where
     C: legacy::connect::Connect + Clone + Send + Sync + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Default + Send + Unpin + 'static,
 {
     async fn fetch(&self, target: &Uri) -> Result<(), BoxError> {
-        let request = Request::get(target.clone()).body(NoBody::new())?;
+        let request = Request::get(target.clone()).body(B::default())?;
         drain(self.request(request).await?).await
     }
 }

@@ -1,13 +1,21 @@
 //! The memory of an idle connection, in the client's process: live bytes by the allocator, and the resident set.
 //!
-//! The last contender is hyper alone: one connection by hand, without any pool. It is hyper's, rustls's and tokio's part
-//! of the other two.
+//! hyper has room for 32 requests in each connection, of the size that their body's type gives them. hyper-util's client
+//! is measured with a body that can have content, and with one that cannot, which has no size. For this crate's, the type
+//! makes no difference.
+//!
+//! The last contender is hyper alone: one connection by hand, without any pool and without bodies. It is hyper's, rustls's
+//! and tokio's part of the others.
 
 use std::{fs, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::BodyExt;
-use hyper::client::conn::{http1, http2};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Body,
+    client::conn::{http1, http2},
+};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client as Legacy, connect::proxy::Tunnel},
@@ -47,7 +55,9 @@ const WAYS: [(&str, &str); 5] = [
     ("tunnel-h1", "tunnel, TLS, HTTP/1.1"),
     ("tunnel-h2", "tunnel, TLS, HTTP/2"),
 ];
-const CONTENDERS: [&str; 3] = ["ours", "hyper-util", "hyper alone"];
+const CONTENDERS: [&str; 4] = ["ours", "hyper-util", "hyper-util without bodies", "hyper alone"];
+/// The body of a client that can send content.
+type SomeBody = Full<Bytes>;
 
 /// The ports of the server's process.
 struct Ports {
@@ -97,13 +107,8 @@ pub(crate) fn run(contender: &str, way: &str, ports: &[&str], root: &Path) -> Re
                 assert_eq!(client.stats().idle(), WARM + CONNECTIONS, "{way}");
                 print(live, resident);
             }
-            "hyper-util" => {
-                let (live, resident) = match way {
-                    "forward" | "direct" => grow(&plain_hyper_util(way, &ports), way, &ports).await?,
-                    _ => grow(&tunnelled_hyper_util(&ports, tls)?, way, &ports).await?,
-                };
-                print(live, resident);
-            }
+            "hyper-util" => print_hyper_util::<SomeBody>(way, &ports, tls).await?,
+            "hyper-util without bodies" => print_hyper_util::<NoBody>(way, &ports, tls).await?,
             _ => {
                 let alone = Alone {
                     way: way.to_owned(),
@@ -119,6 +124,19 @@ pub(crate) fn run(contender: &str, way: &str, ports: &[&str], root: &Path) -> Re
         Ok(())
     })
 }
+
+async fn print_hyper_util<B: AnyBody>(way: &str, ports: &Ports, tls: ClientConfig) -> Result<(), BoxError> {
+    let (live, resident) = match way {
+        "forward" | "direct" => grow(&plain_hyper_util::<B>(way, ports), way, ports).await?,
+        _ => grow(&tunnelled_hyper_util::<B>(ports, tls)?, way, ports).await?,
+    };
+    print(live, resident);
+    Ok(())
+}
+
+/// A body that hyper-util's client can send.
+trait AnyBody: Body<Data: Send, Error: Into<BoxError>> + Default + Send + Unpin + 'static {}
+impl<B> AnyBody for B where B: Body<Data: Send, Error: Into<BoxError>> + Default + Send + Unpin + 'static {}
 
 fn print((before, after): (Live, Live), resident: u64) {
     let bytes = (after.bytes - before.bytes) / CONNECTIONS as i64;
@@ -195,18 +213,21 @@ fn trust(root: &Path) -> Result<ClientConfig, BoxError> {
     Ok(tls)
 }
 
-fn ours(way: &str, ports: &Ports, tls: ClientConfig) -> Result<Client<NoBody>, BoxError> {
+fn ours(way: &str, ports: &Ports, tls: ClientConfig) -> Result<Client<SomeBody>, BoxError> {
     let proxy = format!("http://127.0.0.1:{}", ports.proxy);
     let config = match way {
         "direct" => ProxyConfig::builder(),
         "forward" => ProxyConfig::builder().all(proxy.as_str()),
         _ => ProxyConfig::builder().all(proxy.as_str()).always_tunnel(true),
     };
-    let builder = Client::builder().config(config.build()?).target_tls(tls).max_idle(usize::MAX);
+    let builder = Client::builder()
+        .config(config.build()?)
+        .target_tls(tls)
+        .max_idle(usize::MAX);
     Ok(builder.connector(connector()).build()?)
 }
 
-fn plain_hyper_util(way: &str, ports: &Ports) -> impl Fetch + use<> {
+fn plain_hyper_util<B: AnyBody>(way: &str, ports: &Ports) -> impl Fetch + use<B> {
     let (forwards, proxy) = (way == "forward", ports.proxy);
     let connect = service_fn(move |target: Uri| {
         let dialling = match forwards {
@@ -215,13 +236,13 @@ fn plain_hyper_util(way: &str, ports: &Ports) -> impl Fetch + use<> {
         };
         Box::pin(async move { dialling.await.map(|io| Stream { io, forwards }) })
     });
-    legacy().build(connect)
+    legacy().build::<_, B>(connect)
 }
 
-fn tunnelled_hyper_util(ports: &Ports, mut tls: ClientConfig) -> Result<impl Fetch + use<>, BoxError> {
+fn tunnelled_hyper_util<B: AnyBody>(ports: &Ports, mut tls: ClientConfig) -> Result<impl Fetch + use<B>, BoxError> {
     tls.alpn_protocols = alpn();
     let tunnel = Tunnel::new(proxy_uri(ports.proxy), connector());
-    Ok(legacy().build(HttpsConnector::from((tunnel, tls))))
+    Ok(legacy().build::<_, B>(HttpsConnector::from((tunnel, tls))))
 }
 
 fn legacy() -> hyper_util::client::legacy::Builder {
@@ -318,7 +339,8 @@ pub(crate) fn measure(page: &mut Page) -> Result<(), BoxError> {
     let root = directory.join("pool-root.pem");
     let mut server = Process::this(&["serve"], &root, cores.server)?;
     let ports = server.answer()?;
-    let names = ["this crate", "hyper-util", "hyper alone"];
+    let mut names = CONTENDERS;
+    names[0] = "this crate";
     let mut table = Table::new(0..1, ["live (resident), KiB"].iter().chain(&names).copied());
     let mut sizes = Table::new(0..3, ["connection", "client", "allocations of 1,000 bytes or more"]);
     for (way, title) in WAYS {
