@@ -176,3 +176,26 @@ impl ServerCertVerifier for AcceptAny {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, short};
+
+    #[test]
+    fn no_cause_is_as_long_as_the_peer_likes() {
+        let long = || vec![1; 60_000];
+        for cause in [
+            Cause::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: long(),
+                supported_algorithms: Vec::new(),
+            },
+            Cause::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: long(),
+                public_key_algorithm_id: long(),
+            },
+        ] {
+            assert!(cause.to_string().len() > 60_000);
+            assert!(short(cause).to_string().len() < 2000);
+        }
+    }
+}
