@@ -388,8 +388,8 @@ fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
 /// Writes an error's text and those of its causes.
 pub(crate) fn write_chain(f: &mut fmt::Formatter<'_>, name: &str, error: &dyn StdError) -> fmt::Result {
     write!(f, "{name}({error}")?;
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.map(|cause| write!(f, ": {cause}")).collect::<fmt::Result>()?;
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.try_for_each(|cause| write!(f, ": {cause}"))?;
     f.write_str(")")
 }
 
