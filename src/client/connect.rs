@@ -70,7 +70,7 @@ impl<C> ClientConnector for C where
 pub(super) struct TargetConnector(Arc<dyn Connect + Send + Sync>);
 
 trait Connect {
-    /// Spawns the task that connects and reports to the pool. Spawning here needs no box for the future.
+    /// Spawns the task that connects and reports to the pool.
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
     fn is_http2_only(&self) -> bool;
@@ -138,7 +138,9 @@ impl<C: ClientConnector> Connect for Stack<C> {
                 }
             }
         };
-        runtime.spawn(run_until_closed(attempt.run(connecting), pool));
+        // In boxes, the steps of a connection take memory one after the other. A future that is passed on to be pinned
+        // takes its own size twice.
+        runtime.spawn(run_until_closed(attempt.run(Box::pin(connecting)), pool));
     }
 
     fn alpn(&self) -> &[Vec<u8>] {
@@ -163,7 +165,8 @@ async fn connect<C: Connector<Stream: Connection>>(
         // A proxied dial has the same deadline itself, and its error names the step that was too slow.
         _ => dialled.await?,
     };
-    let shaken = deadline.run(handshake(stream, target, key), timed_out).await;
+    let handshake = Box::pin(handshake(stream, target, key));
+    let shaken = deadline.run(handshake, timed_out).await;
     shaken.map_err(|error| error.about(key))
 }
 
