@@ -1,49 +1,71 @@
 //! The end of a request over HTTP/1.1 decides at once on its connection. No timer fires here, since a task is busy.
 
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use http::Request;
 use http_body_util::Full;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpSocket,
-    sync::oneshot,
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::ServiceExt;
 use tower_outbound_proxy::Client;
-use tower_outbound_proxy_lab::{Ca, ScriptedProxy, Step, connector, within};
+use tower_outbound_proxy_lab::{Ca, ScriptedProxy, Step, within};
 
 use crate::common::{Handing, Then, Wire};
 
 use super::{TestClient, builder, eventually, fetch, now, read, soon, through, unproxied};
 
-/// A server with small buffers that answers a request's head, and reads the rest of it when it is told to.
-async fn early() -> (String, oneshot::Sender<()>) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(16 * 1024).unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (go, going) = oneshot::channel();
-    tokio::spawn(async move {
-        let (mut io, _) = listener.accept().await.unwrap();
-        io.read_exact(&mut [0; 64]).await.unwrap();
-        io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await.unwrap();
-        let _ = going.await;
-        while io.read(&mut [0; 65536]).await.is_ok_and(|read| read > 0) {}
-    });
-    (url, go)
+/// A stream without vectored writes: hyper copies a body for it, and can take the next request before it has written
+/// this one. So it is with TLS, which has a buffer of its own.
+struct Narrow(TokioIo<DuplexStream>);
+
+impl Connection for Narrow {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Narrow {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Narrow {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }
 
 /// A connection whose peer has not taken the whole request takes another when it has, and is closed if it does not.
 #[tokio::test]
 async fn a_request_that_its_peer_has_not_taken_blocks_its_connection() {
     for is_taken in [true, false] {
-        let (url, go) = early().await;
-        let mut connector = connector();
-        connector.set_send_buffer_size(Some(4096));
-        let builder = builder(unproxied(), &Ca::new()).connector(connector);
+        let (near, mut far) = duplex(1024);
+        let handing = Handing::new(Narrow(TokioIo::new(near)));
+        let builder = Client::builder().config(unproxied()).connector(handing);
         let client: TestClient = builder.build().unwrap();
-        let request = Request::post(&url).body(Full::from(vec![0; 512 * 1024])).unwrap();
-        let response = within(client.clone().oneshot(request)).await.unwrap();
+        let request = Request::post("http://a.test/").body(Full::from(vec![0; 4096])).unwrap();
+        let response = tokio::spawn(client.clone().oneshot(request));
+        far.read_exact(&mut [0; 64]).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+        far.write_all(answer).await.unwrap();
+        let response = within(response).await.unwrap().unwrap();
         tokio::time::pause();
         assert_eq!(read(response).await, "early");
         for _ in 0..100 {
@@ -51,9 +73,11 @@ async fn a_request_that_its_peer_has_not_taken_blocks_its_connection() {
         }
         assert_eq!(now(&client), [1, 0, 0, 0]);
         if is_taken {
-            go.send(()).unwrap();
+            let rest = tokio::spawn(async move { while far.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} });
             soon(|| now(&client) == [1, 1, 0, 0]).await;
             tokio::time::resume();
+            drop(client);
+            rest.await.unwrap();
         } else {
             tokio::time::resume();
             eventually(|| client.stats().keys.is_empty()).await;

@@ -268,7 +268,10 @@ async fn an_attempt_in_trouble_has_no_time_without_a_waiter() {
     let proxy = ScriptedProxy::start(Fault::Hang).await;
     let client = client(through(proxy.url()), &Ca::new());
     tokio::time::pause();
-    let given_up = timeout(Duration::from_millis(4500), client.clone().oneshot(request("ws://a.test/")));
+    let given_up = timeout(
+        Duration::from_millis(4500),
+        client.clone().oneshot(request("ws://a.test/")),
+    );
     assert!(given_up.await.is_err());
     assert_eq!(now(&client), [0, 0, 2, 0]);
     // The second of them began after four seconds, and would have as many.

@@ -23,7 +23,9 @@ use tower::{BoxError, Service, ServiceExt};
 use tower_outbound_proxy::{ProxyLayer, client::ClientBuilder};
 use tower_outbound_proxy_lab::{Ca, Fault, Origin, Resolver, ScriptedProxy, connector, within};
 
-use super::{TestClient, builder, client, eventually, fetch, get, http2::Server, now, request, send, through, unproxied};
+use super::{
+    TestClient, builder, client, eventually, fetch, get, http2::Server, now, request, send, through, unproxied,
+};
 
 fn runtime(threads: usize) -> Runtime {
     let mut builder = match threads {
