@@ -54,7 +54,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// # }
 /// ```
 ///
-/// It needs a tokio runtime whose timer is enabled.
+/// It needs a tokio runtime whose timer and I/O are enabled. Elsewhere, tokio panics and says that there is no runtime.
 #[derive(Clone, Debug)]
 pub struct HappyEyeballs<S = HttpConnector, R = GaiResolver> {
     inner: S,

@@ -31,8 +31,8 @@ const MAX_PATH: usize = 200;
 ///
 /// ```
 /// # use tower_outbound_proxy::error::CertificateError;
-/// fn issuer(error: &(dyn std::error::Error + 'static)) -> Option<&str> {
-///     CertificateError::find(error)?.issuer()
+/// fn issuer(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+///     CertificateError::find(error)?.issuer().map(str::to_owned)
 /// }
 /// ```
 #[derive(Clone)]

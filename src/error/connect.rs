@@ -476,9 +476,11 @@ impl fmt::Display for ConnectError {
                             rest.iter().try_for_each(|other| write!(f, " or {other}"))?;
                         }
                     }
+                    let has_basic = challenges.iter().any(|one| one.scheme().eq_ignore_ascii_case("basic"));
                     f.write_str(match authorized {
+                        _ if !challenges.is_empty() && !has_basic => ", and this crate answers Basic only",
                         true => ", and rejected the configured credentials",
-                        false => ", and no credentials are configured for it",
+                        false => ", and no credentials are configured for it (`user:password@` in its address)",
                     })?;
                 }
                 Ok(())

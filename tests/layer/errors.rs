@@ -119,8 +119,15 @@ async fn what_is_not_the_proxys_fault_does_not_name_it() {
         .attempt("proxy.test", "https://[2001:db8::1]/")
         .await;
     let text = "proxy http://proxy.test:1080, to [2001:db8::1]:443: the tunnel was refused: 407; the proxy asks for Basic, and no \
-                credentials are configured for it";
+                credentials are configured for it (`user:password@` in its address)";
     assert_eq!(asked.to_string(), text);
+
+    let other = "HTTP/1.1 407 \r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n";
+    for proxy in ["proxy.test", "user:password@proxy.test"] {
+        let asked = Far::Says(other, Then::Close).attempt(proxy, "https://a.test/").await;
+        let text = "the proxy asks for NTLM or Negotiate, and this crate answers Basic only";
+        assert!(asked.to_string().ends_with(text), "{asked}");
+    }
 }
 
 /// The status alone decides whether a refusal may pass.
