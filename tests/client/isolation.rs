@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use hyper::body::{Body, Frame};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tower_outbound_proxy::{Client, ConnectError, ProxyLayer};
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Origin, Script, ScriptedProxy, Step, within};
@@ -259,6 +260,47 @@ async fn given_up_requests_hold_no_sockets() {
         timeout(Duration::from_secs(2), proxy.idle()).await.unwrap();
         assert!(client.stats().keys.is_empty());
     }
+}
+
+/// Attempts in trouble get more time, unless nobody waits for them any more.
+#[tokio::test]
+async fn an_attempt_in_trouble_has_no_time_without_a_waiter() {
+    let proxy = ScriptedProxy::start(Fault::Hang).await;
+    let client = client(through(proxy.url()), &Ca::new());
+    tokio::time::pause();
+    let given_up = timeout(
+        Duration::from_millis(4500),
+        client.clone().oneshot(request("ws://a.test/")),
+    );
+    assert!(given_up.await.is_err());
+    assert_eq!(now(&client), [0, 0, 2, 0]);
+    // The second of them began after four seconds, and would have as many.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(client.stats().keys.is_empty(), "{:?}", client.stats());
+}
+
+/// Under a limit, an attempt that takes long goes on while a new connection's limit is not known yet.
+#[tokio::test]
+async fn a_new_connection_ends_no_slow_attempt() {
+    let ca = Ca::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://a.test:{}/", listener.local_addr().unwrap().port());
+    let tls = TlsAcceptor::from(ca.issue(&["a.test"]).server_config(&["h2"]));
+    tokio::spawn(async move {
+        let _silent = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let proxy = silent_at_first().await;
+    let client: TestClient = builder(through(proxy.url()), &ca)
+        .max_connections_per_key(2)
+        .build()
+        .unwrap();
+    let _requests: JoinSet<_> = [(); 2]
+        .into_iter()
+        .map(|()| client.clone().oneshot(request(&url)))
+        .collect();
+    eventually(|| client.stats().open() == 1).await;
+    assert_eq!(now(&client), [1, 0, 1, 1]);
 }
 
 /// The final response comes early, and the upload never ends: its connection is closed, and makes room.

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod cancel;
+mod ends;
 mod figures;
 mod heads;
 mod host;
@@ -13,6 +14,7 @@ mod isolation;
 #[cfg(target_os = "linux")]
 mod keepalive;
 mod keys;
+mod limits;
 mod middleware;
 mod multiplexing;
 mod pool;
@@ -106,6 +108,18 @@ fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
+}
+
+/// Waits until other tasks have made the condition true, and lets no timer fire meanwhile if the clock is paused.
+#[track_caller]
+fn soon(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let (place, started) = (std::panic::Location::caller(), std::time::Instant::now());
+    async move {
+        while !condition() {
+            assert!(started.elapsed() < Duration::from_secs(10), "{place}: not done in time");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Returns the client's connections that are open, idle and connecting, and its waiters.

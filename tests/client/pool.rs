@@ -673,16 +673,22 @@ async fn a_connector_that_panics_is_an_error() {
 async fn an_attempt_that_panics_is_one_requests_failure() {
     let origin = Origin::http().await;
     for is_given_up in [false, true] {
-        let panics = Panics(Arc::new(AtomicUsize::new(1)), connector());
-        let builder = builder(unproxied(), &Ca::new()).connector(panics);
+        let left = Arc::new(AtomicUsize::new(0));
+        let builder = builder(unproxied(), &Ca::new()).connector(Panics(left.clone(), connector()));
         let client: TestClient = builder.build().unwrap();
+        // As many connections as attempts that go on.
+        let _held = [
+            get(&client, &origin.url("/bytes/100000")).await,
+            get(&client, &origin.url("/bytes/100000")).await,
+        ];
+        left.store(1, Ordering::SeqCst);
         let mut requests: Vec<_> = (0..3)
             .map(|_| client.clone().oneshot(request(&origin.url("/slow/20"))))
             .collect();
         for request in &mut requests {
             assert!(poll_once(request).await.is_none());
         }
-        assert_eq!(now(&client), [0, 0, 3, 3]);
+        assert_eq!(now(&client), [2, 0, 3, 3]);
         if is_given_up {
             drop(requests.remove(0));
         }

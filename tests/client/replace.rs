@@ -315,6 +315,25 @@ async fn a_proxy_that_is_gone_from_the_settings_is_kept_where_a_request_names_it
     }
 }
 
+/// A request that the old settings decided does not make a connection theirs that the new ones have opened.
+#[tokio::test]
+async fn a_late_request_leaves_a_connection_to_the_new_settings() {
+    let lab = Lab::start(&["h2"]).await;
+    let old = lab.old.url_with("old:secret-of-old@");
+    for (url, route) in [(lab.plain.url("/"), forward(&old)), (lab.tls.url("/"), tunnel(&old))] {
+        let client = client(lab.through_old(), &lab.ca);
+        let late = client.clone().call(request(&url));
+        client.config_handle().replace(lab.through_new());
+        let mut by_hand = request(&url);
+        decide(&mut by_hand, route);
+        read(send(&client, by_hand).await.unwrap()).await;
+        eventually(|| now(&client) == [1, 1, 0, 0]).await;
+        read(within(late).await.unwrap()).await;
+        eventually(|| now(&client) == [1, 1, 0, 0]).await;
+        assert_eq!(client.stats().opened, 1, "{url}");
+    }
+}
+
 /// A client whose proxy gets another password each hour does not keep them all.
 #[tokio::test]
 async fn settings_that_are_replaced_are_forgotten() {

@@ -23,7 +23,9 @@ use tower::{BoxError, Service, ServiceExt};
 use tower_outbound_proxy::{ProxyLayer, client::ClientBuilder};
 use tower_outbound_proxy_lab::{Ca, Fault, Origin, Resolver, ScriptedProxy, connector, within};
 
-use super::{TestClient, builder, client, eventually, fetch, get, now, request, send, through, unproxied};
+use super::{
+    TestClient, builder, client, eventually, fetch, get, http2::Server, now, request, send, through, unproxied,
+};
 
 fn runtime(threads: usize) -> Runtime {
     let mut builder = match threads {
@@ -116,6 +118,31 @@ fn a_request_whose_runtime_ends_is_told() {
             }
             assert_eq!((now(&client), client.stats().keys.len()), ([0, 0, 0, 0], 0));
         }
+    });
+}
+
+/// A request that the server has may have been processed, though its runtime has ended: it is not sent on another.
+#[test]
+fn a_request_whose_runtime_ends_is_not_repeated() {
+    without_hanging(|| {
+        let (servers, clients, other) = (runtime(1), runtime(0), runtime(0));
+        let ca = Ca::new();
+        let server = servers.block_on(Server::start_with(ca.issue(&["a.test"]).server_config(&["h2"]), None));
+        let client = client(unproxied(), &ca);
+        let mut request = request(&server.url());
+        *request.method_mut() = http::Method::POST;
+        let mut request = Box::pin(client.clone().oneshot(request));
+        clients.block_on(async {
+            tokio::select! {
+                _ = request.as_mut() => panic!("the server has not answered"),
+                () = server.asked(1) => {}
+            }
+        });
+        drop(clients);
+        server.go.add_permits(2);
+        let error = other.block_on(within(request)).unwrap_err();
+        assert!(!error.is_before_request(), "{error:?}");
+        assert_eq!(*server.opened.borrow(), 1);
     });
 }
 

@@ -128,6 +128,8 @@ impl<T> Service<Uri> for Handing<T> {
 pub enum Then {
     Hang,
     Close,
+    /// The end of TLS without a `close_notify`.
+    Truncate,
     Reset,
 }
 
@@ -242,6 +244,7 @@ impl Read for Wire {
             return match this.then {
                 Then::Hang => Poll::Pending,
                 Then::Close => Poll::Ready(Ok(())),
+                Then::Truncate => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Then::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             };
         };

@@ -350,6 +350,7 @@ async fn what_is_no_answer_has_a_name() {
         (Some(NotHttp), "HTTP/1.1 2x0 OK\r\n\r\n".to_owned(), Then::Hang),
         (Some(NotHttp), "HTTP/1.1 099 OK\r\n\r\n".to_owned(), Then::Hang),
         (Some(NotHttp), "HTTP/1.1 2000 OK\r\n\r\n".to_owned(), Then::Hang),
+        (Some(NotHttp), "HTTP/1.1 407 Log\0In\r\n\r\n".to_owned(), Then::Hang),
         (Some(NotHttp), format!("{head}no colon\r\n\r\n"), Then::Hang),
         (Some(NotHttp), format!("{head}X: a\0b\r\n\r\n"), Then::Hang),
         (Some(NotHttp), format!("{head}X: a\rb\r\n\r\n"), Then::Hang),
@@ -362,6 +363,7 @@ async fn what_is_no_answer_has_a_name() {
         (Some(UnexpectedEof), "HTTP".to_owned(), Then::Close),
         (Some(UnexpectedEof), head.to_owned(), Then::Close),
         (Some(UnexpectedEof), interim.to_owned(), Then::Close),
+        (Some(UnexpectedEof), head.to_owned(), Then::Truncate),
         (Some(Io), head.to_owned(), Then::Reset),
         (Some(Timeout), head.to_owned(), Then::Hang),
     ] {

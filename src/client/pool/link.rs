@@ -39,10 +39,8 @@ pub(in crate::client) struct Link {
     read: AtomicU64,
     /// Nanoseconds from `opened` to the last read, over HTTP/2.
     last_read: AtomicU64,
-    /// The requests that the peer takes at a time.
+    /// The requests that the peer takes at a time; unknown until the peer of an HTTP/2 connection has sent its SETTINGS.
     streams: AtomicUsize,
-    /// False until the peer of an HTTP/2 connection has sent its SETTINGS.
-    settled: AtomicBool,
     /// Requests on an HTTP/2 connection. Changes under the pool's lock.
     users: AtomicUsize,
     /// True if the peer does not take all that was written.
@@ -70,8 +68,7 @@ impl Link {
             opened: Instant::now(),
             read: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
-            streams: AtomicUsize::new(STREAMS_BEFORE_SETTINGS),
-            settled: AtomicBool::new(!is_http2),
+            streams: AtomicUsize::new(if is_http2 { STREAMS_UNKNOWN } else { 1 }),
             users: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -106,7 +103,10 @@ impl Link {
 
     /// Returns the number of requests that the peer takes at a time.
     pub(super) fn streams(&self) -> usize {
-        self.streams.load(Ordering::Acquire)
+        match self.streams.load(Ordering::Acquire) {
+            STREAMS_UNKNOWN => STREAMS_BEFORE_SETTINGS,
+            streams => streams,
+        }
     }
 
     /// Returns true if the peer's limits are not known yet, but can be expected soon.
@@ -115,16 +115,12 @@ impl Link {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
+        self.streams.load(Ordering::Acquire) != STREAMS_UNKNOWN
     }
 
     /// Records the peer's limit. Returns true if it is news.
     pub(in crate::client) fn allows(&self, streams: usize) -> bool {
-        if streams == STREAMS_UNKNOWN {
-            return false;
-        }
-        let before = self.streams.swap(streams, Ordering::AcqRel);
-        !self.settled.swap(true, Ordering::AcqRel) || before != streams
+        self.streams.swap(streams, Ordering::AcqRel) != streams
     }
 
     /// Waits for a change.
