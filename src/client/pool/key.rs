@@ -223,7 +223,6 @@ impl Origin {
         self.authority.host()
     }
 
-    /// Returns the host that the target's certificate must name.
     /// Returns the host in lower case, and the port.
     pub(in crate::client) fn host_port(&self) -> HostPort<'_> {
         let host = match self.ip {
@@ -233,6 +232,7 @@ impl Origin {
         HostPort(host, Some(self.port))
     }
 
+    /// Returns the host that the target's certificate must name.
     pub(in crate::client) fn tls_host(&self) -> Host<'_> {
         match self.ip {
             Some(ip) => Host::Ip(ip),
