@@ -192,20 +192,12 @@ where
     T: Read + Write + Connection + Unpin + Send + 'static,
 {
     let connected = stream.connected();
+    let is_http2_only = target.http2.is_only && !key.http1_only;
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
-        let is_http2 = target.http2.is_only && !key.http1_only;
-        let link = Link::new(connected, is_http2);
+        let link = Link::new(connected, is_http2_only);
         let stream = Watched::new(TokioIo::new(stream), link.clone());
-        let (sender, driver) = match is_http2 {
-            false => {
-                let (sender, connection) = http1_over(stream).await?;
-                (sender, ConnectionDriver::Plain(connection))
-            }
-            true => {
-                let (sender, connection) = http2_over(stream, target.http2, &link).await?;
-                (sender, ConnectionDriver::PlainHttp2(connection))
-            }
-        };
+        let (sender, http) = http_over(stream, target.http2, &link).await?;
+        let driver = ConnectionDriver::Plain(http);
         return Ok(Established { sender, link, driver });
     };
     let tls = match target.tls {
@@ -228,7 +220,7 @@ where
         })?
         .into_inner();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    if target.http2.is_only && !key.http1_only && !is_http2 {
+    if is_http2_only && !is_http2 {
         return Err(failed(
             "the target did not choose HTTP/2 in TLS (ALPN), and `http2_only` is set",
             rustls::Error::NoApplicationProtocol,
@@ -236,24 +228,16 @@ where
     }
     let link = Link::new(connected, is_http2);
     let stream = Watched::new(stream, link.clone());
-    let (sender, driver) = match is_http2 {
-        false => {
-            let (sender, connection) = http1_over(stream).await?;
-            (sender, ConnectionDriver::Tls(connection))
-        }
-        true => {
-            let (sender, connection) = http2_over(stream, target.http2, &link).await?;
-            (sender, ConnectionDriver::Http2(connection))
-        }
-    };
+    let (sender, http) = http_over(stream, target.http2, &link).await?;
+    let driver = ConnectionDriver::Tls(http);
     Ok(Established { sender, link, driver })
 }
 
 /// A plain connection to a forwarding proxy, or to the target over a direct connection or a tunnel.
-type PlainIo<T> = TokioIo<Watched<TokioIo<ProxyStream<T>>>>;
+type PlainIo<T> = Watched<TokioIo<ProxyStream<T>>>;
 
 /// TLS to the target, over a direct connection or a tunnel.
-type TlsIo<T> = TokioIo<Watched<tokio_rustls::client::TlsStream<TokioIo<ProxyStream<T>>>>>;
+type TlsIo<T> = Watched<tokio_rustls::client::TlsStream<TokioIo<ProxyStream<T>>>>;
 
 /// Moves a connection's bytes.
 #[expect(clippy::large_enum_variant, reason = "it exists until its task is spawned")]
@@ -261,22 +245,40 @@ enum ConnectionDriver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    Plain(http1::Connection<PlainIo<T>, RequestBody>),
-    PlainHttp2(http2::Connection<PlainIo<T>>),
-    Tls(http1::Connection<TlsIo<T>, RequestBody>),
-    Http2(http2::Connection<TlsIo<T>>),
+    Plain(Http<PlainIo<T>>),
+    Tls(Http<TlsIo<T>>),
+}
+
+/// A connection in the version of HTTP that it speaks.
+#[expect(clippy::large_enum_variant, reason = "it exists until its task is spawned")]
+enum Http<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Http1(http1::Connection<TokioIo<T>, RequestBody>),
+    Http2(http2::Connection<TokioIo<T>>),
 }
 
 impl<T> Driver for ConnectionDriver<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
+    fn spawn(self, open: OpenConnection) -> AbortHandle {
+        match self {
+            Self::Plain(http) => http.spawn(open),
+            Self::Tls(http) => http.spawn(open),
+        }
+    }
+}
+
+impl<T> Http<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     // Each kind has a task of its own, which has its size.
     fn spawn(self, open: OpenConnection) -> AbortHandle {
         let task = match self {
-            Self::Plain(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
-            Self::PlainHttp2(connection) => tokio::spawn(http2::run(connection, open)),
-            Self::Tls(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
+            Self::Http1(connection) => tokio::spawn(Running::new(connection.with_upgrades(), open)),
             Self::Http2(connection) => tokio::spawn(http2::run(connection, open)),
         };
         task.abort_handle()
@@ -313,32 +315,18 @@ fn failed(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     ClientError::new(Failure::Handshake { what, peer, error })
 }
 
-type Http1<T> = http1::Connection<TokioIo<T>, RequestBody>;
-
-async fn http1_over<T>(io: T) -> Result<(Sender, Http1<T>), ClientError>
+/// Performs the HTTP handshake, in the version that the link has.
+async fn http_over<T>(io: T, http2: Http2Settings, link: &Arc<Link>) -> Result<(Sender, Http<T>), ClientError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MAX_FIELDS)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
-    Ok((Sender::Http1(sender), connection))
-}
-
-async fn http2_over<T>(
-    io: T,
-    settings: Http2Settings,
-    link: &Arc<Link>,
-) -> Result<(Sender, http2::Connection<TokioIo<T>>), ClientError>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = settings
-        .builder(link.clone())
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| failed("HTTP/2 handshake failed", error))?;
-    Ok((Sender::Http2(sender), connection))
+    let io = TokioIo::new(io);
+    if link.is_http2() {
+        let shaken = http2.builder(link.clone()).handshake(io).await;
+        let (sender, connection) = shaken.map_err(|error| failed("HTTP/2 handshake failed", error))?;
+        return Ok((Sender::Http2(sender), Http::Http2(connection)));
+    }
+    let shaken = http1::Builder::new().max_headers(MAX_FIELDS).handshake(io).await;
+    let (sender, connection) = shaken.map_err(|error| failed("HTTP/1.1 handshake failed", error))?;
+    Ok((Sender::Http1(sender), Http::Http1(connection)))
 }

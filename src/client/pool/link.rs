@@ -91,7 +91,7 @@ impl Link {
         self.read.load(Ordering::Acquire)
     }
 
-    pub(super) fn is_http2(&self) -> bool {
+    pub(in crate::client) fn is_http2(&self) -> bool {
         self.is_http2
     }
 
