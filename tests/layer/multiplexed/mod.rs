@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
+mod limits;
+mod pipes;
+
 use std::time::Duration;
 
 use crate::common::{client, connect, everything, get};
