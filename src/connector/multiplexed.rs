@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{Failure, Stage, find},
-    http2::{Key, Lease, PATIENCE, Permit, Turn, Watch, Wish, handshake},
+    http2::{Key, Lease, PATIENCE, Permit, Turn, Wish, handshake},
     trace,
 };
 
@@ -40,13 +40,15 @@ enum Usable<T> {
 /// A way that led to no tunnel.
 struct DeadEnd {
     failed: Failed,
-    /// The connection, if it is over HTTP/2.
-    watch: Option<Watch>,
+    is_over_http2: bool,
 }
 
 impl From<Failed> for DeadEnd {
     fn from(failed: Failed) -> Self {
-        Self { failed, watch: None }
+        Self {
+            failed,
+            is_over_http2: false,
+        }
     }
 }
 
@@ -75,7 +77,7 @@ impl<S: Connector> Proxied<S> {
                 },
             };
             tries += 1;
-            match self.next(&dead_end) {
+            match self.next(&key, &dead_end) {
                 Next::Again if tries < MOST_TRIES => {}
                 Next::Http1 => return self.back_to_http1(&key, dead_end.failed).await,
                 Next::Again | Next::Fail => return Err(dead_end.failed),
@@ -201,7 +203,6 @@ impl<S: Connector> Proxied<S> {
     }
 
     async fn over_http2(&self, lease: Lease) -> Result<Opened<S>, DeadEnd> {
-        let watch = lease.watch();
         let phase = trace::Phase::connect(&self.authority);
         let opened = tunnel::open_over_http2(lease, self.first.clone(), &self.request(), self.deadline).await;
         match phase.end(opened) {
@@ -212,7 +213,7 @@ impl<S: Connector> Proxied<S> {
             }),
             Err(failure) => Err(DeadEnd {
                 failed: (Stage::Tunnel, failure),
-                watch: Some(watch),
+                is_over_http2: true,
             }),
         }
     }
@@ -245,18 +246,17 @@ impl<S: Connector> Proxied<S> {
             (Err((_, Failure::Refused { .. })), Failure::Io(_)) => true,
             (Err(_), _) => false,
         };
-        if is_better {
+        if is_better && self.connections.takes_no_http2(key) {
             trace::back_to_http1(&self.proxy, &self.error(failed));
-            self.connections.takes_no_http2(key);
         }
         result
     }
 
-    fn next(&self, dead_end: &DeadEnd) -> Next {
-        let Some(watch) = &dead_end.watch else {
+    fn next(&self, key: &Arc<Key>, dead_end: &DeadEnd) -> Next {
+        if !dead_end.is_over_http2 {
             return Next::Fail;
-        };
-        let may_fall_back = self.offer() == Offer::Both && !watch.has_opened();
+        }
+        let may_fall_back = self.offer() == Offer::Both && !self.connections.has_opened(key);
         match &dead_end.failed.1 {
             Failure::Io(error) => {
                 let error = find::<h2::Error>(error).filter(|error| error.is_remote());
@@ -264,7 +264,7 @@ impl<S: Connector> Proxied<S> {
                 let is_gone = error.is_some_and(|error| error.is_go_away());
                 let is_reset = error.is_some_and(|error| error.is_reset());
                 let is_at_end = error.is_some_and(|error| is_gone && error.reason() == Some(Reason::NO_ERROR));
-                match may_fall_back && !watch.has_answered() && !is_refused && !is_at_end {
+                match may_fall_back && !self.connections.has_answered(key) && !is_refused && !is_at_end {
                     // It has never answered, and does not like what it was sent.
                     true => Next::Http1,
                     false if is_reset && !is_refused => Next::Fail,

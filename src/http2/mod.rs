@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use self::settings::{Http2Settings, ProxyVersion};
 pub(crate) use self::{
     connection::handshake,
-    lease::{Lease, Watch},
+    lease::Lease,
     receiving::Receiving,
     registry::{Connections, Key, Permit, Turn, Wish},
 };
