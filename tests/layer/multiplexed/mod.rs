@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
+mod life;
 mod limits;
 mod pipes;
+mod sharing;
 
 use std::time::Duration;
 

@@ -131,6 +131,11 @@ impl Peer {
         self.send(HEADERS, END_HEADERS, stream, &[0x88]).await;
     }
 
+    /// Returns true if the client has closed the connection, without reading anything.
+    pub async fn is_closed(&mut self) -> bool {
+        self.io.write_all(&[0; 9]).await.is_err()
+    }
+
     /// Ends the connection after this stream.
     pub async fn go_away(&mut self, last: u32, reason: h2::Reason) {
         let payload = [last.to_be_bytes(), u32::from(reason).to_be_bytes()].concat();
@@ -142,6 +147,7 @@ impl Peer {
 #[derive(Debug, Default)]
 pub struct Seen {
     connections: AtomicUsize,
+    open: AtomicUsize,
     connects: Mutex<Vec<(usize, String)>>,
 }
 
@@ -149,6 +155,11 @@ impl Seen {
     /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of connections that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Returns the connection and the target of each CONNECT so far.
@@ -167,6 +178,7 @@ pub fn proxy(streams: u32, served: usize) -> (Pipes, Arc<Seen>) {
         while let Some(io) = connections.recv().await {
             let (seen, workers) = (seen.clone(), Arc::new(Semaphore::new(served)));
             let id = seen.connections.fetch_add(1, Ordering::SeqCst);
+            seen.open.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(async move {
                 let mut builder = Builder::new();
                 builder.max_concurrent_streams(streams);
@@ -176,6 +188,7 @@ pub fn proxy(streams: u32, served: usize) -> (Pipes, Arc<Seen>) {
                     seen.connects.lock().unwrap().push((id, target.clone()));
                     tokio::spawn(echo(request, respond, workers.clone(), target == "hole.test"));
                 }
+                seen.open.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
