@@ -7,6 +7,7 @@
 
 use std::{
     future::poll_fn,
+    io::ErrorKind,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -238,7 +239,10 @@ impl<S: Connector> Proxied<S> {
 
     /// Asks in HTTP/1.1. If the proxy answers, it is asked so for a while.
     async fn back_to_http1(&self, key: &Arc<Key>, failed: Failed) -> Result<Opened<S>, Failed> {
-        let io = self.dial(Offer::Http1).await?.io;
+        // Some proxies offer HTTP/2 alone, and then the first error says more.
+        let Ok(Dialled { io, .. }) = self.dial(Offer::Http1).await else {
+            return Err(failed);
+        };
         let result = self.flight_over_http1(io).await;
         let is_better = match (&result, &failed.1) {
             (Ok(_), _) => true,
@@ -259,6 +263,7 @@ impl<S: Connector> Proxied<S> {
         let may_fall_back = self.offer() == Offer::Both && !self.connections.has_opened(key);
         match &dead_end.failed.1 {
             Failure::Io(error) => {
+                let is_no_http2 = error.kind() == ErrorKind::InvalidData;
                 let error = find::<h2::Error>(error).filter(|error| error.is_remote());
                 let is_refused = error.is_some_and(|error| error.reason() == Some(Reason::REFUSED_STREAM));
                 let is_gone = error.is_some_and(|error| error.is_go_away());
@@ -267,7 +272,7 @@ impl<S: Connector> Proxied<S> {
                 match may_fall_back && !self.connections.has_answered(key) && !is_refused && !is_at_end {
                     // It has never answered, and does not like what it was sent.
                     true => Next::Http1,
-                    false if is_reset && !is_refused => Next::Fail,
+                    false if is_no_http2 || is_reset && !is_refused => Next::Fail,
                     false => Next::Again,
                 }
             }

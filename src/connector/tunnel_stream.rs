@@ -137,9 +137,11 @@ impl Write for TunnelStream {
             room -= count;
         }
         let written = frame.len();
-        let sent = self.sending.send_data(frame.freeze(), false);
-        sent.map_err(|error| self.lease.error(error))?;
-        Poll::Ready(Ok(written))
+        match self.sending.send_data(frame.freeze(), false) {
+            Ok(()) => Poll::Ready(Ok(written)),
+            // The stream is over since just now.
+            Err(_) => self.poll_reset(cx).map(Err),
+        }
     }
 }
 

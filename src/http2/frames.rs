@@ -24,6 +24,9 @@ const PADDED: u8 = 0x8;
 /// The number of bytes from which a DATA frame is not small, which is h2's.
 const SMALL: usize = 256;
 
+const NOT_HTTP2: &str =
+    "the proxy answers HTTP/2 in HTTP/1 (`ProxyVersion::Http2` is for proxies that speak HTTP/2 without being asked)";
+
 /// A stream of frames.
 pub(super) struct Frames<T> {
     io: T,
@@ -40,6 +43,8 @@ struct Scanner {
     left: usize,
     /// The first bytes of a header that was cut off.
     held: Vec<u8>,
+    /// True if a response of HTTP/1 has come in place of a frame.
+    is_http1: bool,
 }
 
 impl<T> Frames<T> {
@@ -70,6 +75,9 @@ impl<T: AsyncRead + Unpin> Frames<T> {
             self.scanner.held.clear();
             let (kept, small) = self.scanner.scan(&mut buf.filled_mut()[start..]);
             buf.set_filled(start + kept);
+            if self.scanner.is_http1 {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, NOT_HTTP2)));
+            }
             self.link.has_read(small);
             if kept > 0 {
                 return polled;
@@ -89,6 +97,8 @@ impl Scanner {
                     self.held.extend_from_slice(&bytes[read..]);
                     break;
                 };
+                // As a frame, it would be longer than any may be.
+                self.is_http1 |= header.starts_with(b"HTTP/");
                 let [high, middle, low, kind, flags, ..] = *header;
                 let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 if kind == DATA && length == 0 && flags & (END_STREAM | PADDED) == 0 {

@@ -27,6 +27,7 @@ use tokio::time::sleep;
 
 use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::request::Request;
+use crate::script::{Script, Step, read_head};
 use crate::target::Targets;
 use crate::tee::Recorded;
 
@@ -58,7 +59,7 @@ pub enum Behaviour {
 type Choose = Arc<dyn Fn(&Request, usize) -> Behaviour + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut Builder) + Send + Sync>;
 
-/// A forward proxy on loopback that speaks HTTP/2 alone. [`Listening`] has its record.
+/// A forward proxy on loopback that speaks HTTP/2, and opens tunnels in HTTP/1.1 if TLS has chosen that. [`Listening`] has its record.
 #[derive(Debug)]
 pub struct Http2Proxy {
     listening: Listening,
@@ -177,8 +178,15 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn serve(self: Arc<Self>, io: Recorded) {
+    async fn serve(self: Arc<Self>, mut io: Recorded) {
         let record = io.record().clone();
+        if record.tls().and_then(|tls| tls.alpn).as_deref() == Some("http/1.1") {
+            if let Ok(Some(head)) = read_head(&mut io).await {
+                let script = Script::from([Step::established(), Step::Tunnel]);
+                let _ = script.play(io, head, &self.rules.targets, &self.ledger).await;
+            }
+            return;
+        }
         let mut builder = Builder::new();
         builder
             .initial_window_size(1 << 20)

@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
+mod first_flight;
 mod life;
 mod limits;
 mod pipes;
 mod sharing;
+mod versions;
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 const MAX_CONCURRENT_STREAMS: u8 = 3;
 
 /// A connector whose connections are pipes.

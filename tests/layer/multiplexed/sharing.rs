@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use cpu_time::ThreadTime;
 use http::Uri;
 use tokio::{
     task::JoinSet,
@@ -135,7 +136,7 @@ async fn dials_that_hang_get_company_which_doubles() {
     let opened = tunnels.join_all().await.into_iter().filter(|is_open| *is_open).count();
     // Those who dialled have an own deadline.
     assert_eq!(opened, 990, "after {:?}", begun.elapsed());
-    assert_eq!(dials.load(Ordering::SeqCst), 15);
+    assert!((15..=16).contains(&dials.load(Ordering::SeqCst)), "{dials:?}");
 }
 
 /// Each failure is told to the one who dialled, and the others try for themselves.
@@ -161,7 +162,7 @@ async fn a_dial_that_fails_does_not_fail_the_others() {
         errors.iter().all(|error| error.kind() == ConnectErrorKind::Dial),
         "{errors:?}"
     );
-    assert!(dials.load(Ordering::SeqCst) <= 10, "{dials:?}");
+    assert!(dials.load(Ordering::SeqCst) <= 12, "{dials:?}");
 }
 
 /// A dead proxy fails everybody within a few rounds.
@@ -247,18 +248,18 @@ async fn a_crowd_in_line_costs_little() {
     let layer = through(PROXY).with_http2(settings);
     let layer = layer.with_connect_timeout(Some(Duration::from_secs(600)));
     let connector = layer.layer(connector);
-    let begun = std::time::Instant::now();
+    let begun = ThreadTime::now();
     let mut tunnels = JoinSet::new();
     for _ in 0..10_000 {
         let mut connector = connector.clone();
         tunnels.spawn(async move {
             let _tunnel = connector.tunnel("a.test", 7).await.unwrap();
-            sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(10)).await;
         });
     }
     tunnels.join_all().await;
     let time = begun.elapsed();
-    assert!(time < Duration::from_secs(8), "{time:?}");
+    assert!(time < Duration::from_secs(4), "{time:?}");
     assert_eq!(seen.connections(), 2);
 }
 
@@ -266,19 +267,21 @@ async fn a_crowd_in_line_costs_little() {
 #[tokio::test(start_paused = true)]
 async fn a_crowd_without_an_answer_costs_little() {
     let (connector, seen) = proxy(100_000, 0);
-    let layer = through(PROXY).with_connect_timeout(Some(Duration::from_secs(30)));
+    let layer = through(PROXY).with_connect_timeout(Some(Duration::from_secs(5)));
     let connector: tower_outbound_proxy::Proxy<Pipes> = layer.layer(connector);
-    let begun = std::time::Instant::now();
+    let begun = ThreadTime::now();
     let mut tunnels = JoinSet::new();
     for _ in 0..10_000 {
         let mut connector = connector.clone();
         tunnels.spawn(async move { connector.tunnel("a.test", 7).await.map(drop).unwrap_err() });
     }
+    sleep(Duration::from_millis(4900)).await;
+    // Each has room for 511 tunnels that are not read.
+    assert!((20..=21).contains(&seen.connections()), "{}", seen.connections());
     let errors = tunnels.join_all().await;
     assert!(errors.iter().all(|error| error.kind() == ConnectErrorKind::Timeout));
     let time = begun.elapsed();
-    assert!(time < Duration::from_secs(8), "{time:?}");
-    assert_eq!(seen.connections(), 2);
+    assert!(time < Duration::from_secs(4), "{time:?}");
 }
 
 /// Not even the trust in a proxy's certificate is shared.
