@@ -138,9 +138,14 @@ impl Link {
         all.push(receiving);
     }
 
+    /// Returns true if many small frames have come since they were last joined.
+    pub(super) fn has_many_small(&self) -> bool {
+        self.small.load(Ordering::Relaxed) >= MANY_SMALL
+    }
+
     /// Joins the small frames that nobody has read, if many have come.
     pub(super) fn join_small_frames(&self) {
-        if self.small.load(Ordering::Relaxed) < MANY_SMALL {
+        if !self.has_many_small() {
             return;
         }
         self.small.store(0, Ordering::Relaxed);

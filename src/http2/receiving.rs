@@ -14,8 +14,9 @@ use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use http::HeaderMap;
 
-/// The number of bytes up to which chunks are joined with the next one.
-const SMALL: usize = 4096;
+/// The number of bytes up to which chunks are joined with the next one. Each one keeps the memory of all frames that were
+/// read together with it, of other tunnels too.
+pub(super) const SMALL: usize = 4096;
 
 /// The receiving half of a stream.
 pub(crate) struct Receiving(Mutex<State>);

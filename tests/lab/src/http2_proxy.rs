@@ -262,6 +262,8 @@ impl Proxy {
                     if send(&mut tunnel, Bytes::from(vec![b'x'; size])).await.is_err() {
                         return;
                     }
+                    // Other streams are served meanwhile.
+                    tokio::task::consume_budget().await;
                 }
                 let _ = poll_fn(|cx| tunnel.poll_reset(cx)).await;
                 return;

@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt};
 use tower_outbound_proxy::{ConnectError, Proxy, connector::ProxyStream, error::ConnectErrorKind};
 
 use super::{
-    pipes::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS, Peer, Pipes, RST_STREAM, pipes},
+    pipes::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS, Peer, Pipes, RST_STREAM, WINDOW_UPDATE, pipes},
     through,
 };
 
@@ -114,7 +114,7 @@ async fn a_long_flight_arrives_once() {
     let expected = [&whole, EARLY_DATA].concat();
     while received.len() < expected.len() {
         for stream in [0, 1] {
-            peer.send(8, 0, stream, &(1_u32 << 16).to_be_bytes()).await;
+            peer.send(WINDOW_UPDATE, 0, stream, &(1_u32 << 16).to_be_bytes()).await;
         }
         received.extend(data(&mut peer, 1).await);
     }

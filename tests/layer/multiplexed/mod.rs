@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
+mod chaos;
 mod first_flight;
+mod flow;
 mod life;
 mod limits;
 mod pipes;

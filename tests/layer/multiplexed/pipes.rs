@@ -26,10 +26,12 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 const MAX_CONCURRENT_STREAMS: u8 = 3;
+const INITIAL_WINDOW_SIZE: u8 = 4;
 
 /// A connector whose connections are pipes.
 #[derive(Clone, Debug)]
@@ -124,6 +126,12 @@ impl Peer {
         if !std::mem::replace(&mut self.has_settled, true) {
             self.send(SETTINGS, ACK, 0, &[]).await;
         }
+    }
+
+    /// Sets the window of each stream.
+    pub async fn window(&mut self, bytes: u32) {
+        let payload = [&[0, INITIAL_WINDOW_SIZE][..], &bytes.to_be_bytes()].concat();
+        self.send(SETTINGS, 0, 0, &payload).await;
     }
 
     /// Answers CONNECT with 200.
