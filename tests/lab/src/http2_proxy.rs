@@ -288,12 +288,27 @@ impl Proxy {
             let Ok(tunnel) = respond.send_response(Response::new(()), false) else {
                 return;
             };
-            self.open.fetch_add(1, Ordering::SeqCst);
+            let _open = Counted::new(&self.open);
             let _ = pass(far, &early, body, tunnel).await;
-            self.open.fetch_sub(1, Ordering::SeqCst);
         } else {
             let _ = forward(far, head, body, &mut respond).await;
         }
+    }
+}
+
+/// One of those that are counted, until it is dropped.
+struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -115,15 +115,15 @@ async fn exchange(
     random: &mut Random,
 ) -> Result<bool, io::Error> {
     let total = match random.below(10) {
-        0 => 200_000,
-        1..4 => random.below(40_000),
-        _ => random.below(3000),
+        0 => 60_000,
+        1..4 => random.below(10_000),
+        _ => random.below(1500),
     };
     let leaves_at = match random.one_in(4) {
         true => random.below(total + 1),
         false => u64::MAX,
     };
-    let (is_slow, piece) = (random.one_in(8), 1 + random.below(30_000));
+    let (is_slow, piece) = (random.one_in(20), 1 + random.below(30_000));
     let (mut read, mut write) = tokio::io::split(tunnel);
     let sending = async move {
         let mut sent = 0;

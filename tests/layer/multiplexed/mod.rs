@@ -9,6 +9,7 @@ mod flow;
 mod life;
 mod limits;
 mod pipes;
+mod secrets;
 mod sharing;
 mod versions;
 
