@@ -55,6 +55,8 @@
 pub(crate) mod deadline;
 mod dial;
 mod first_bytes;
+#[cfg(feature = "client")]
+mod forwarding;
 mod future;
 mod happy_eyeballs;
 #[cfg(feature = "hyper-rustls")]
@@ -97,8 +99,10 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
+#[cfg(feature = "client")]
+pub(crate) use self::{forwarding::Forwarding, multiplexed::key as shared_key, proxied::may_speak_http2};
 #[cfg(feature = "http2")]
-pub use crate::http2::{Http2Settings, ProxyVersion};
+pub use crate::http2::{Http2Settings, ProxyConnection, ProxyVersion};
 use crate::{
     decide,
     error::ConnectError,
@@ -190,10 +194,13 @@ impl<S: Connector> Proxy<S> {
     }
 
     /// Returns true if the first bytes in a tunnel to this target may be sent more than once, and before the response.
+    #[cfg(feature = "http2")]
     fn is_optimistic(&self, target: &Target<'_>) -> bool {
-        #[cfg(feature = "http2")]
-        return target.is_tls() && self.shared.http2.is_optimistic;
-        #[cfg(not(feature = "http2"))]
-        return false;
+        target.is_tls() && self.shared.http2.is_optimistic
+    }
+
+    #[cfg(not(feature = "http2"))]
+    fn is_optimistic(&self, _: &Target<'_>) -> bool {
+        false
     }
 }

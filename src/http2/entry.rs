@@ -34,6 +34,10 @@ pub(super) struct Entry {
     served: Option<Served>,
     /// The streams that the last connection allowed.
     pub(super) streams: Option<usize>,
+    /// Connections opened.
+    pub(super) opened: u64,
+    /// Streams of connections that had carried others.
+    pub(super) reused: u64,
 }
 
 /// The requests that a proxy was seen to serve at a time on one connection.
