@@ -115,9 +115,13 @@ impl Open {
 
     /// Returns true if the connection takes one more request, of `most` at a time.
     fn has_room(&self, most: usize) -> bool {
-        let is_silent = self.suspected.is_some_and(|since| self.link.last_read() <= since);
         // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows.
-        self.link.active() < self.link.streams().unwrap_or(1).min(most) && !is_silent
+        self.link.active() < self.link.streams().unwrap_or(1).min(most) && !self.is_silent()
+    }
+
+    /// Returns true if nothing was read since the connection is suspected to be dead.
+    fn is_silent(&self) -> bool {
+        self.suspected.is_some_and(|since| self.link.last_read() <= since)
     }
 
     /// Returns true if nothing was answered since an answer on another connection was faster.
@@ -157,7 +161,11 @@ impl Entry {
     }
 
     fn stream_or_attempt(&self, except: Option<u64>, most: usize, max_connections: usize) -> Option<Offer> {
-        let most = self.served.as_ref().map_or(most, |served| served.count.min(most));
+        let most = match &self.served {
+            // What waits for its answer already does not try that again.
+            Some(served) if except.is_some() || served.until > Instant::now() => served.count.min(most),
+            _ => most,
+        };
         let with_room = self.open.iter().enumerate();
         let with_room = with_room.filter(|(_, open)| Some(open.id) != except && open.has_room(most));
         if let Some((index, _)) = with_room.min_by_key(|(_, open)| open.is_overtaken()) {
@@ -184,13 +192,6 @@ impl Entry {
     pub(super) fn refresh(&mut self) -> Vec<Open> {
         if matches!(self.speaks, Speaks::Http1Until(until) if until <= Instant::now()) {
             self.speaks = Speaks::Unknown;
-        }
-        if self
-            .served
-            .as_ref()
-            .is_some_and(|served| served.until <= Instant::now())
-        {
-            self.served = None;
         }
         match self.open.iter().all(Open::is_usable) {
             true => Vec::new(),
@@ -234,23 +235,52 @@ impl Entry {
         }
     }
 
-    /// Records that another connection was faster. If this one is not dead, and has answered nothing for a while but
-    /// goes on with what it has answered, the proxy serves no more requests of one connection at a time (Apache httpd
-    /// does so).
+    /// Records that another connection was faster. If this one has answered nothing for a while but goes on with what it
+    /// has answered, the proxy serves no more requests of one connection at a time (Apache httpd does so).
     pub(super) fn set_overtaken(&mut self, id: u64, is_silent: bool) {
         let Some(open) = self.find(id) else { return };
         let now = Instant::now();
         open.overtaken = Some(now);
         if is_silent {
             open.suspected = Some(now);
-        } else if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE <= now) {
+        }
+        if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE <= now) {
             let (count, until) = (open.answered, now + SERVED_FOR);
             self.served = Some(Served { count, until });
         }
     }
 
+    /// Removes a connection that is over. If it was dead, nothing was learnt from its silence.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Open> {
+        let index = self.open.iter().position(|open| open.id == id)?;
+        let open = self.open.remove(index);
+        if open.is_silent() {
+            self.served = None;
+        }
+        Some(open)
+    }
+
     /// Returns true if nothing would be lost with the entry.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_http2_is_forgotten_after_ten_minutes() {
+        let mut entry = Entry::default();
+        assert!(entry.set_http1_only());
+        assert!(!entry.set_http1_only(), "it is no news");
+        entry.set_chosen(Speaks::Http2);
+        for (seconds, is_known) in [(0, true), (599, true), (2, false)] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            entry.refresh();
+            let is_only = matches!(entry.offer(None, 1, 1), Some(Offer::Http1 { is_only: true }));
+            assert_eq!(is_only, is_known, "after {seconds} seconds more");
+        }
     }
 }

@@ -416,10 +416,7 @@ impl Registry {
     /// Handles the end of a connection.
     pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
         let mut removed = None;
-        self.change(key, |entry| {
-            let index = entry.open.iter().position(|open| open.id == id);
-            removed = index.map(|index| entry.open.remove(index));
-        });
+        self.change(key, |entry| removed = entry.remove(id));
     }
 }
 

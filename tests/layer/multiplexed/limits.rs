@@ -179,3 +179,42 @@ async fn a_target_without_an_answer_costs_other_tunnels_nothing() {
         );
     }
 }
+
+/// It is tried again after a while, and whoever tries it loses a second.
+#[tokio::test(start_paused = true)]
+async fn the_tunnels_that_a_connection_serves_are_remembered() {
+    let (connector, seen) = proxy(1000, 6);
+    let mut connector = through("http://proxy.test:3128").layer(connector);
+    let mut tunnels = Vec::new();
+    for minute in 0..5 {
+        let begun = Instant::now();
+        for _ in 0..9 {
+            tunnels.push(connector.tunnel("a.test", 7).await.unwrap());
+        }
+        let time = begun.elapsed();
+        assert!(time < Duration::from_millis(2500), "{time:?} in minute {minute}");
+        sleep(Duration::from_secs(61)).await;
+    }
+    assert!(seen.connections() <= 9, "{}", seen.connections());
+}
+
+/// A packet to the target was lost, and sent again a second later. The second way was faster.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_late_once_is_forgiven() {
+    let (connector, seen) = proxy(1000, 1000);
+    let mut connector = through("http://proxy.test:3128").layer(connector);
+    let mut tunnels = Vec::new();
+    for _ in 0..2 {
+        tunnels.push(connector.tunnel("a.test", 7).await.unwrap());
+    }
+    sleep(Duration::from_secs(5)).await;
+    let begun = Instant::now();
+    tunnels.push(connector.tunnel("lost.test", 7).await.unwrap());
+    assert!(begun.elapsed() < Duration::from_millis(1100), "{:?}", begun.elapsed());
+    assert_eq!(seen.connections(), 2);
+    sleep(Duration::from_secs(61)).await;
+    for _ in 0..100 {
+        tunnels.push(connector.tunnel("a.test", 7).await.unwrap());
+    }
+    assert_eq!(seen.connections(), 2);
+}

@@ -177,7 +177,7 @@ impl Seen {
 }
 
 /// Starts a proxy whose tunnels echo. Each connection serves so many tunnels at a time, and no one gets an answer for the
-/// target `hole.test`.
+/// target `hole.test`, nor on the first connection for `lost.test`.
 pub fn proxy(streams: u32, served: usize) -> (Pipes, Arc<Seen>) {
     let (pipes, mut connections) = pipes();
     let seen = Arc::new(Seen::default());
@@ -193,8 +193,9 @@ pub fn proxy(streams: u32, served: usize) -> (Pipes, Arc<Seen>) {
                 let mut connection = builder.handshake::<_, Bytes>(io).await.unwrap();
                 while let Some(Ok((request, respond))) = connection.accept().await {
                     let target = request.uri().host().unwrap().to_owned();
-                    seen.connects.lock().unwrap().push((id, target.clone()));
-                    tokio::spawn(echo(request, respond, workers.clone(), target == "hole.test"));
+                    let is_hole = target == "hole.test" || target == "lost.test" && id == 0;
+                    seen.connects.lock().unwrap().push((id, target));
+                    tokio::spawn(echo(request, respond, workers.clone(), is_hole));
                 }
                 seen.open.fetch_sub(1, Ordering::SeqCst);
             });

@@ -165,6 +165,29 @@ async fn a_dial_that_fails_does_not_fail_the_others() {
     assert!(dials.load(Ordering::SeqCst) <= 12, "{dials:?}");
 }
 
+/// The connector's future panics, with the task that polls it, and leaves no attempt behind.
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_panics_does_not_hold_the_others() {
+    let (pipes, seen) = proxy(1000, 1000);
+    let (connector, _) = dialling!(pipes, |count| {
+        sleep(Duration::from_millis(10)).await;
+        assert!(count > 0, "on purpose");
+    });
+    let connector = through(PROXY).layer(connector);
+    let mut tunnels = JoinSet::new();
+    for _ in 0..10 {
+        let mut connector = connector.clone();
+        tunnels.spawn(async move { connector.tunnel("a.test", 7).await.map(drop).unwrap() });
+    }
+    let begun = Instant::now();
+    let mut panics = 0;
+    while let Some(ended) = tunnels.join_next().await {
+        panics += usize::from(ended.is_err());
+    }
+    assert_eq!((panics, seen.connections()), (1, 1));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
 /// A dead proxy fails everybody within a few rounds.
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_refuses_connections_fails_all_of_them_soon() {
