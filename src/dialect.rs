@@ -48,14 +48,37 @@ pub enum Dialect {
     Go,
     /// curl and libcurl, as of 8.22.
     Curl,
+    /// hyper-util's `client::proxy::matcher`, as of 0.1.21, and so reqwest, kube and the AWS SDK.
+    HyperUtil,
+    /// Python's requests, as of 2.34 on CPython 3.11.
+    Requests,
+    /// Python's `urllib.request`, as of CPython 3.11.
+    Urllib,
+    /// undici's `EnvHttpProxyAgent`, as of 8.12, which Node's `NODE_USE_ENV_PROXY` uses.
+    Undici,
 }
 
 impl Dialect {
+    /// All dialects, Standard first.
+    pub const ALL: &[Self] = &[
+        Self::Standard,
+        Self::Go,
+        Self::Curl,
+        Self::HyperUtil,
+        Self::Requests,
+        Self::Urllib,
+        Self::Undici,
+    ];
+
     pub(crate) const fn rules(self) -> &'static Rules {
         match self {
             Self::Standard => &STANDARD,
             Self::Go => &GO,
             Self::Curl => &CURL,
+            Self::HyperUtil => &HYPER_UTIL,
+            Self::Requests => &REQUESTS,
+            Self::Urllib => &URLLIB,
+            Self::Undici => &UNDICI,
         }
     }
 
@@ -66,6 +89,10 @@ impl Dialect {
             Self::Standard => "standard",
             Self::Go => "go",
             Self::Curl => "curl",
+            Self::HyperUtil => "hyper-util",
+            Self::Requests => "requests",
+            Self::Urllib => "urllib",
+            Self::Undici => "undici",
         }
     }
 }
@@ -76,13 +103,13 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// Parses a name, in any case: `standard`, `go`, `curl`.
+/// Parses a name, in any case: `standard`, `go`, `curl`, `hyper-util`, `requests`, `urllib`, `undici`.
 impl FromStr for Dialect {
     type Err = ConfigError;
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
-        [Self::Standard, Self::Go, Self::Curl]
-            .into_iter()
+        let mut dialects = Self::ALL.iter().copied();
+        dialects
             .find(|dialect| dialect.as_str().eq_ignore_ascii_case(name))
             .ok_or_else(|| ConfigError::new(Problem::Dialect).with_value(name))
     }
@@ -220,5 +247,36 @@ const CURL: Rules = Rules {
     idna: false,
     default_port: DefaultPort::ByScheme,
     spelling: Spelling::LowerFirstHttpLowerOnly,
+    ..STANDARD
+};
+
+const HYPER_UTIL: Rules = Rules {
+    loopback: Loopback::AsListed,
+    separator: Separator::Comma,
+    default_port: DefaultPort::ByScheme,
+    spelling: Spelling::UpperFirst,
+    ..STANDARD
+};
+
+const REQUESTS: Rules = Rules {
+    loopback: Loopback::AsListed,
+    separator: Separator::Comma,
+    default_port: DefaultPort::ByScheme,
+    ..STANDARD
+};
+
+const URLLIB: Rules = Rules {
+    leading_dot_matches_apex: true,
+    loopback: Loopback::AsListed,
+    separator: Separator::Comma,
+    default_port: DefaultPort::ByScheme,
+    ..STANDARD
+};
+
+const UNDICI: Rules = Rules {
+    leading_dot_matches_apex: true,
+    loopback: Loopback::AsListed,
+    default_port: DefaultPort::ByScheme,
+    all_proxy: false,
     ..STANDARD
 };
