@@ -182,14 +182,15 @@ impl Reader<'_> {
 
     /// Reads a host, whose port and brackets are split off.
     fn host<'t>(&self, entry: &str, host: &'t str, port: Option<Port>, emit: Emit<'_, 't>) -> Result<(), &'static str> {
-        match (self.rules.ipv4, host.parse::<Ipv4Addr>()) {
-            (Ipv4Host::Value | Ipv4Host::ValueWithDigits | Ipv4Host::UsualValue, Ok(ip)) => {
-                emit(address(ip.into(), port));
-                if !self.reading.ipv4_is_name {
-                    return Ok(());
-                }
+        let by_value = match self.rules.ipv4 {
+            Ipv4Host::Value | Ipv4Host::ValueWithDigits | Ipv4Host::UsualValue => host.parse::<Ipv4Addr>().ok(),
+            Ipv4Host::NetworkOrText | Ipv4Host::Text | Ipv4Host::UsualText => None,
+        };
+        if let Some(ip) = by_value {
+            emit(address(ip.into(), port));
+            if !self.reading.ipv4_is_name {
+                return Ok(());
             }
-            _ => {}
         }
         match (self.reading.ipv6, host.parse::<Ipv6Addr>()) {
             (Ipv6Entry::Value, Ok(ip)) => {
