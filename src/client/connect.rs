@@ -2,9 +2,11 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use hyper::{
@@ -26,15 +28,19 @@ use super::{
     error::{ClientError, Failure},
     http2::{self, Http2Settings},
     pool::{
-        Attempt, Driver, Established, Link, OpenConnection, Sender, Watched,
+        Attempt, Driver, Established, Link, OpenConnection, Pool, Sender, Watched,
         key::{Key, Origin},
         run_until_closed,
     },
     request_body::RequestBody,
 };
 use crate::{
-    connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls},
-    error::{BoxError, ConnectError, find},
+    config::ProxyServer,
+    connector::{
+        Connector, Destination, Forwarding, ProxyStream, deadline::Deadline, may_speak_http2, shared_key, tls,
+    },
+    error::{BoxError, ConnectError, ConnectErrorKind, find},
+    http2::{Connections, Lease},
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
@@ -74,11 +80,25 @@ trait Connect {
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
     fn is_http2_only(&self) -> bool;
+    fn stream(&self, key: &Key, proxy: &ProxyServer) -> Streams;
+    /// Connects to a proxy that forwards. A connection in HTTP/1.1 is the pool's.
+    fn forwarding(&self, pool: &Arc<Pool>, key: &Key, waited: Duration) -> ForwardingFuture;
+}
+
+type ForwardingFuture = Pin<Box<dyn Future<Output = Result<Option<Lease>, ClientError>> + Send>>;
+
+/// The streams that forwarded requests share with tunnels.
+pub(super) enum Streams {
+    /// The proxy is spoken to in HTTP/1.1.
+    None,
+    Free(Lease),
+    ToWaitFor,
 }
 
 struct Stack<C> {
     inner: C,
     target: TargetSettings,
+    connections: Connections,
 }
 
 /// The settings for connections to targets.
@@ -91,7 +111,12 @@ struct TargetSettings {
 }
 
 impl TargetConnector {
-    pub(super) fn new(inner: impl ClientConnector, tls: Option<TlsConfig>, http2: Http2Settings) -> Self {
+    pub(super) fn new(
+        inner: impl ClientConnector,
+        tls: Option<TlsConfig>,
+        http2: Http2Settings,
+        connections: Connections,
+    ) -> Self {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         let alpn = chosen
             .filter(|chosen| !chosen.is_empty() && !http2.is_only)
@@ -102,12 +127,23 @@ impl TargetConnector {
         Self(Arc::new(Stack {
             inner,
             target: TargetSettings { tls, alpn, http2 },
+            connections,
         }))
     }
 
     /// Makes an attempt in its own task, which ends with the pool.
     pub(super) fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
         self.0.spawn(runtime, attempt, pool);
+    }
+
+    /// Returns the state of the streams to a proxy that forwards.
+    pub(super) fn stream(&self, key: &Key, proxy: &ProxyServer) -> Streams {
+        self.0.stream(key, proxy)
+    }
+
+    /// Connects to a proxy that forwards. `None` if it speaks HTTP/1.1.
+    pub(super) fn forwarding(&self, pool: &Arc<Pool>, key: &Key, waited: Duration) -> ForwardingFuture {
+        self.0.forwarding(pool, key, waited)
     }
 
     /// Returns true if the peer can choose HTTP/2.
@@ -121,10 +157,7 @@ impl TargetConnector {
 impl<C: ClientConnector> Connect for Stack<C> {
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
         let key = attempt.key.clone();
-        let proxy = Proxy {
-            inner: self.inner.clone(),
-            shared: key.settings.clone(),
-        };
+        let proxy = self.proxy(&key);
         let mut target = self.target.clone();
         if key.http1_only {
             target.alpn = vec![b"http/1.1".to_vec()];
@@ -149,6 +182,45 @@ impl<C: ClientConnector> Connect for Stack<C> {
 
     fn is_http2_only(&self) -> bool {
         self.target.http2.is_only
+    }
+
+    fn stream(&self, key: &Key, proxy: &ProxyServer) -> Streams {
+        if !may_speak_http2(&key.settings, proxy) {
+            return Streams::None;
+        }
+        match self.connections.stream(&shared_key(&key.settings, proxy)) {
+            Some(lease) => Streams::Free(lease),
+            None => Streams::ToWaitFor,
+        }
+    }
+
+    fn forwarding(&self, pool: &Arc<Pool>, key: &Key, waited: Duration) -> ForwardingFuture {
+        let (mut proxy, target) = (self.proxy(key), self.target.clone());
+        let (pool, key) = (pool.clone(), key.clone());
+        Box::pin(async move {
+            let Route::Forward(server) = &key.route else {
+                return Ok(None);
+            };
+            let forwarding = proxy.forwarding(server, waited).await;
+            match forwarding.map_err(|error| ClientError::new(Failure::Connect(error)))? {
+                Forwarding::Stream(lease) => Ok(Some(lease)),
+                Forwarding::Http1(None) => Ok(None),
+                Forwarding::Http1(Some(stream)) => {
+                    pool.adopt(&key, handshake(stream, target, &key).await?);
+                    Ok(None)
+                }
+            }
+        })
+    }
+}
+
+impl<C: ClientConnector> Stack<C> {
+    fn proxy(&self, key: &Key) -> Proxy<C> {
+        Proxy {
+            inner: self.inner.clone(),
+            shared: key.settings.clone(),
+            connections: self.connections.clone(),
+        }
     }
 }
 
@@ -191,10 +263,9 @@ async fn handshake<T>(
 where
     T: Read + Write + Connection + Unpin + Send + 'static,
 {
-    let connected = stream.connected();
     let is_http2_only = target.http2.is_only && !key.http1_only;
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
-        let link = Link::new(connected, is_http2_only);
+        let link = Link::new(stream.connected(), is_http2_only);
         let stream = Watched::new(TokioIo::new(stream), link.clone());
         let (sender, http) = http_over(stream, target.http2, &link).await?;
         let driver = ConnectionDriver::Plain(http);
@@ -211,14 +282,10 @@ where
     let phase = Phase::target_tls(origin.host_port());
     let stream = phase
         .end(tls::handshake(stream, &host, &tls, target.alpn).await)
-        .map_err(|error| match find::<rustls::Error>(&error) {
-            Some(rustls::Error::InvalidMessage(_)) => failed(
-                "the TLS handshake with the target failed (does it speak TLS on this port?)",
-                error,
-            ),
-            _ => failed("the TLS handshake with the target failed", error),
-        })?
+        .map_err(tls_failed)?
         .into_inner();
+    // The metadata of a tunnel is complete when something has come through it.
+    let connected = stream.get_ref().0.inner().connected();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     if is_http2_only && !is_http2 {
         return Err(failed(
@@ -313,6 +380,25 @@ fn failed(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     let error = error.into();
     let peer = String::new();
     ClientError::new(Failure::Handshake { what, peer, error })
+}
+
+/// Returns the error of a TLS handshake with a target. If the proxy opened no tunnel, that is the error.
+fn tls_failed(error: io::Error) -> ClientError {
+    let is_tunnel = |error: &ConnectError| error.kind() != ConnectErrorKind::NotTls;
+    let refused = error.get_ref().and_then(|error| error.downcast_ref());
+    if refused.is_some_and(is_tunnel) {
+        if let Some(Ok(error)) = error.into_inner().map(|error| error.downcast::<ConnectError>()) {
+            return ClientError::new(Failure::Connect(*error));
+        }
+        unreachable!("it is a `ConnectError`");
+    }
+    match find::<rustls::Error>(&error) {
+        Some(rustls::Error::InvalidMessage(_)) => failed(
+            "the TLS handshake with the target failed (does it speak TLS on this port?)",
+            error,
+        ),
+        _ => failed("the TLS handshake with the target failed", error),
+    }
 }
 
 /// Performs the HTTP handshake, in the version that the link has.
