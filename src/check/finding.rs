@@ -43,12 +43,12 @@ pub enum Finding {
         /// The name that was probably meant.
         meant: &'static str,
     },
-    /// Some programs do not read a variable that others take a proxy from, and have no proxy instead.
+    /// Some programs do not read a variable that others take a proxy or the list from, and have none instead.
     #[non_exhaustive]
     Unread {
         /// The variable, as spelled.
         variable: String,
-        /// The schemes of the targets that are reached directly.
+        /// The schemes of the targets that are reached directly; none for a list.
         schemes: Vec<Scheme>,
         /// The programs that do not read it.
         programs: Programs,
@@ -149,6 +149,12 @@ pub enum Finding {
         /// The programs that use the proxy.
         proxied: Programs,
     },
+    /// An entry is a network, and no program looks up a name to compare its address. This is a [note](Self::is_note).
+    #[non_exhaustive]
+    AddressesAlone {
+        /// The first entry that is a network.
+        entry: ListEntry,
+    },
     /// `NO_PROXY` is set and no proxy is, so the list was not checked. This is a [note](Self::is_note).
     #[non_exhaustive]
     NoProxyAlone {
@@ -239,7 +245,7 @@ impl Finding {
     pub fn is_note(&self) -> bool {
         matches!(
             self,
-            Self::TlsPort { .. } | Self::Rare { .. } | Self::NoProxyAlone { .. }
+            Self::TlsPort { .. } | Self::Rare { .. } | Self::AddressesAlone { .. } | Self::NoProxyAlone { .. }
         )
     }
 
@@ -247,7 +253,10 @@ impl Finding {
     #[must_use]
     pub fn entry(&self) -> Option<&ListEntry> {
         match self {
-            Self::Never { entry, .. } | Self::Separator { entry, .. } | Self::Differs { entry, .. } => Some(entry),
+            Self::Never { entry, .. }
+            | Self::Separator { entry, .. }
+            | Self::Differs { entry, .. }
+            | Self::AddressesAlone { entry } => Some(entry),
             _ => None,
         }
     }
@@ -273,12 +282,11 @@ impl fmt::Display for Finding {
                 programs,
                 set,
             } => {
-                let schemes: Vec<_> = schemes.iter().map(|scheme| scheme.as_str()).collect();
-                let schemes = schemes.join(" and ");
-                write!(
-                    f,
-                    "{variable} is not read by {programs}: {schemes} targets are reached directly"
-                )?;
+                write!(f, "{variable} is not read by {programs}")?;
+                if !schemes.is_empty() {
+                    let schemes: Vec<_> = schemes.iter().map(|scheme| scheme.as_str()).collect();
+                    write!(f, ": {} targets are reached directly", schemes.join(" and "))?;
+                }
                 match set {
                     Some(set) => write!(f, " (set {set} too)"),
                     None => Ok(()),
@@ -368,6 +376,11 @@ impl fmt::Display for Finding {
             } => write!(
                 f,
                 "{example} ({unusual}) is reached directly by {direct}, and through the proxy by {proxied}"
+            ),
+            Self::AddressesAlone { entry } => write!(
+                f,
+                "{entry} is for URLs with an address: no program looks up a name to compare its address (list the names \
+                 too)"
             ),
             Self::NoProxyAlone { variable } => {
                 write!(

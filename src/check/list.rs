@@ -80,6 +80,7 @@ pub(super) fn check(panel: &Panel, setting: &str, list: &str, findings: &mut Vec
         seen: Vec::new(),
         named: Vec::new(),
         rare: Vec::new(),
+        network: None,
         findings,
     };
     for (text, position) in entries(list).into_iter().zip(1..) {
@@ -93,8 +94,9 @@ pub(super) fn check(panel: &Panel, setting: &str, list: &str, findings: &mut Vec
         );
     }
     differences.of_loopback();
-    let rare = differences.rare;
-    findings.extend(rare);
+    let network = differences.network.map(|entry| Finding::AddressesAlone { entry });
+    let notes: Vec<_> = network.into_iter().chain(differences.rare).collect();
+    findings.extend(notes);
 }
 
 struct Differences<'p, 'f> {
@@ -107,6 +109,8 @@ struct Differences<'p, 'f> {
     /// The targets that entries are for.
     named: Vec<Target<'static>>,
     rare: Vec<Finding>,
+    /// The first entry that is a network.
+    network: Option<ListEntry>,
     findings: &'f mut Vec<Finding>,
 }
 
@@ -117,6 +121,9 @@ impl Differences<'_, '_> {
             let never = alone.rejecting(&entry.text);
             return self.never(entry, never, alone.rejection(never, &entry.text));
         };
+        if matches!(meaning, Meaning::Network(_)) {
+            self.network.get_or_insert_with(|| entry.clone());
+        }
         let probes = meaning.probes();
         let usual: Vec<_> = probes.iter().filter(|probe| probe.unusual.is_none()).collect();
         let wanted: Vec<_> = usual.iter().filter(|probe| probe.wanted).collect();

@@ -11,7 +11,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    host::{dns_name, ends_in_a_number, parse_port, split_brackets, split_scheme},
+    host::{QUOTATION_MARKS, dns_name, ends_in_a_number, parse_port, split_brackets, split_scheme},
     redact::redacted_entry,
     target::{Scheme, Target},
 };
@@ -135,7 +135,7 @@ impl Meaning {
         if redacted_entry(entry) != entry {
             return None;
         }
-        let (_, entry) = split_scheme(entry);
+        let (_, entry) = split_scheme(entry.trim_matches(QUOTATION_MARKS));
         if entry == "*" {
             return Some(Self::All);
         }
@@ -163,8 +163,8 @@ impl Meaning {
         if let Ok(ip) = host.parse() {
             return Some(Self::Address { ip, port });
         }
-        let (name, below) = match (host.strip_prefix("*."), host.strip_prefix('.')) {
-            (Some(name), _) => (name, Below::Star),
+        let (name, below) = match (host.strip_prefix('*'), host.strip_prefix('.')) {
+            (Some(name), _) => (name.strip_prefix('.').unwrap_or(name), Below::Star),
             (None, Some(name)) => (name, Below::Dot),
             (None, None) => (host, Below::No),
         };

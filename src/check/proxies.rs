@@ -251,37 +251,40 @@ fn tls(readings: &Readings, findings: &mut Vec<Finding>) {
 /// Reports spellings of `NO_PROXY` that differ. Returns the list that the first program uses, with its variable.
 pub(super) fn list(panel: &Panel, vars: &Vars, findings: &mut Vec<Finding>) -> Option<(String, String)> {
     // A proxy that cannot be used must not hide the list.
-    let lists: Vec<_> = vars
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("no_proxy"))
-        .cloned()
-        .collect();
-    let readings = Readings::new(panel, &lists);
-    let used = readings
-        .0
-        .iter()
-        .map(|config| Some(config.as_ref().ok()?.no_proxy.name.as_str().to_owned()));
-    let value = |name: &str| {
-        lists
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.clone())
+    let is_list = |(name, _): &&(String, OsString)| name.eq_ignore_ascii_case("no_proxy");
+    let lists: Vars = vars.iter().filter(is_list).cloned().collect();
+    let used = |vars: &Vars| {
+        let of = |config: &Result<ProxyConfig, ConfigError>| {
+            let name = config.as_ref().ok()?.no_proxy.name.as_str();
+            vars.iter().find(|(other, _)| other == name).cloned()
+        };
+        Readings::new(panel, vars).0.iter().map(of).collect::<Vec<_>>()
     };
-    let groups: Vec<_> = panel
-        .groups(used)
-        .into_iter()
-        .filter_map(|(name, votes)| name.map(|name| (value(&name), name, votes)))
-        .collect();
-    if groups.iter().any(|(value, _, _)| *value != groups[0].0) {
-        findings.push(Finding::Spellings {
-            used: groups
-                .iter()
-                .map(|(_, name, votes)| (name.clone(), panel.programs(*votes)))
-                .collect(),
+    let groups = panel.groups(used(&lists));
+    let (name, value) = groups.iter().find_map(|(variable, _)| variable.clone())?;
+    let is_same = |used: &Option<(String, OsString)>| used.as_ref().is_some_and(|(_, other)| *other == value);
+    if let Some((_, unread)) = groups.iter().find(|(variable, _)| variable.is_none()) {
+        let all_agree = |set: &String| {
+            let mut vars = lists.clone();
+            vars.push((set.clone(), value.clone()));
+            used(&vars).iter().all(is_same)
+        };
+        findings.push(Finding::Unread {
+            variable: name.clone(),
+            schemes: Vec::new(),
+            programs: panel.programs(*unread),
+            set: ["no_proxy", "NO_PROXY"].map(str::to_owned).into_iter().find(all_agree),
         });
     }
-    let (value, name, _) = groups.into_iter().find(|(value, _, _)| value.is_some())?;
-    Some((name, value?.into_string().ok()?))
+    if groups.iter().any(|(used, _)| used.is_some() && !is_same(used)) {
+        let names = groups
+            .iter()
+            .filter_map(|(used, votes)| Some((used.as_ref()?.0.clone(), *votes)));
+        findings.push(Finding::Spellings {
+            used: names.map(|(name, votes)| (name, panel.programs(votes))).collect(),
+        });
+    }
+    Some((name, value.into_string().ok()?))
 }
 
 fn push(findings: &mut Vec<Finding>, finding: Finding) {

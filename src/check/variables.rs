@@ -1,7 +1,7 @@
 //! Names and values as they were written, before any program reads them.
 
 use super::finding::{Finding, Leftover};
-use crate::host::{is_quoted, split_scheme};
+use crate::host::{QUOTATION_MARKS, is_quoted, split_scheme};
 
 /// The variables that programs read, in lower case.
 pub(super) const NAMES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
@@ -34,9 +34,7 @@ pub(super) fn clean<'v>(name: &str, value: &'v str, findings: &mut Vec<Finding>)
         });
     };
     let trimmed = value.trim();
-    let unquoted = trimmed
-        .trim_matches(['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'])
-        .trim();
+    let unquoted = trimmed.trim_matches(QUOTATION_MARKS).trim();
     if is_quoted(trimmed) {
         report(Leftover::Quotes);
     }

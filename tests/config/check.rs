@@ -93,6 +93,10 @@ fn a_variable_that_some_programs_do_not_read_is_found_with_the_one_to_set() {
          same value)",
         ],
     );
+    assert_odd(
+        &[HTTP, HTTPS, ("NO_PROXY", "localhost,127.0.0.1"), ("no_proxy", "")],
+        &[],
+    );
     let cgi = check(&[HTTP, HTTPS, ("REQUEST_METHOD", "GET"), loopback]);
     assert!(
         odd(&cgi)[0].starts_with("in go, http_proxy: refused because REQUEST_METHOD is set"),
@@ -375,6 +379,16 @@ fn a_list_that_means_the_same_to_all_is_suggested() {
             "",
         ),
         ("example.com,*", "*", ""),
+        (
+            "*example.com,\"a.test\",127.0.0.1,localhost",
+            "example.com,a.test,127.0.0.1,localhost",
+            "example.com",
+        ),
+        (
+            ".example.com.,127.0.0.1,localhost",
+            "example.com,127.0.0.1,localhost",
+            "example.com",
+        ),
         ("user:secret,127.0.0.1,localhost", "127.0.0.1,localhost", ""),
     ] {
         let check = check(&[HTTP, HTTPS, ("no_proxy", list)]);

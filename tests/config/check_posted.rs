@@ -243,3 +243,14 @@ fn a_cluster_s_list_has_no_common_meaning() {
         "{suggestion:?}"
     );
 }
+
+/// kubernetes/kubernetes#97704: the networks of services are listed, and a service's name is not.
+#[test]
+fn a_network_is_not_for_names() {
+    let proxy = "http://corporate.example";
+    let list = "localhost,127.0.0.1,192.168.0.1/24,10.96.0.0/12,172.16.0.0/16";
+    let check = check(&[("http_proxy", proxy), ("https_proxy", proxy), ("no_proxy", list)]);
+    let text = "entry 3 `192.168.0.1/24` of no_proxy is for URLs with an address: no program looks up a name to compare \
+                its address (list the names too)";
+    assert!(texts(&check).iter().any(|found| found == text), "{:#?}", texts(&check));
+}
