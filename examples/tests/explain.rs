@@ -261,6 +261,48 @@ fn explain_checks_settings_that_are_not_odd() {
     assert_eq!(alike.status.code(), Some(0), "{text}");
 }
 
+/// Configurations that people posted: curl/curl#12120, hashicorp/consul-template#132, hareku/fanbox-dl#30,
+/// axios/axios#2864 and guzzle/guzzle#1677. Hosts are replaced by ones for documentation.
+#[test]
+fn explain_finds_what_people_found_the_hard_way() {
+    let proxy = "http://192.0.2.252:3128";
+    for (vars, text) in [
+        (
+            &[("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy)][..],
+            "HTTP_PROXY is not read by curl: http targets are reached directly",
+        ),
+        (
+            &[("http_proxy", "\"http://web-proxy:8080\"")],
+            "http_proxy has quotation marks in its value",
+        ),
+        (
+            &[("HTTP_PROXY", "http://192.0.2.1:9999")],
+            "HTTP_PROXY is set alone: https targets are reached directly",
+        ),
+        (
+            &[
+                ("http_proxy", proxy),
+                ("NO_PROXY", "*.example.com"),
+                ("no_proxy", "*.example.com"),
+            ],
+            "  1  *.example.com       matches nothing in curl",
+        ),
+        (
+            &[("http_proxy", "http://login:secret@mail.example@192.0.2.1:80")],
+            "- http_proxy: a character in the user name or password must be percent-encoded",
+        ),
+    ] {
+        let output = program("explain")
+            .arg("--check")
+            .envs(vars.iter().copied())
+            .output()
+            .unwrap();
+        let found = stdout(&output);
+        assert!(found.contains(text) && !found.contains("secret"), "{found}");
+        assert_eq!(output.status.code(), Some(1), "{found}");
+    }
+}
+
 /// Terminals are often 80 columns wide. Only a list, which is for copying, can be longer.
 #[test]
 fn explain_fits_a_terminal() {

@@ -52,8 +52,8 @@ pub enum Finding {
         schemes: Vec<Scheme>,
         /// The programs that do not read it.
         programs: Programs,
-        /// The variable to set to the same value, after which all programs agree.
-        set: Option<String>,
+        /// The variables to set to the same value, after which all programs agree. Empty if none has this effect.
+        set: Vec<String>,
     },
     /// Programs take the same setting from different variables, whose values differ.
     #[non_exhaustive]
@@ -287,9 +287,9 @@ impl fmt::Display for Finding {
                     let schemes: Vec<_> = schemes.iter().map(|scheme| scheme.as_str()).collect();
                     write!(f, ": {} targets are reached directly", schemes.join(" and "))?;
                 }
-                match set {
-                    Some(set) => write!(f, " (set {set} too)"),
-                    None => Ok(()),
+                match set.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, " (set {} too)", set.join(" and ")),
                 }
             }
             Self::Spellings { used } => {

@@ -173,36 +173,45 @@ fn compare(panel: &Panel, vars: &Vars, scheme: Scheme, readings: &Readings, find
 
 /// Reports a variable that some programs do not read, once for both schemes.
 fn push_unread(panel: &Panel, vars: &Vars, (scheme, name, votes): (Scheme, &str, Votes), findings: &mut Vec<Finding>) {
-    let of = panel.programs(votes);
-    for finding in findings.iter_mut() {
-        if let Finding::Unread {
-            variable,
-            schemes,
-            programs,
-            ..
-        } = finding
-        {
-            if variable == name && *programs == of {
-                return schemes.push(scheme);
-            }
-        }
-    }
-    let value = vars.iter().find(|(other, _)| other == name).map(|(_, value)| value);
-    let all_agree = |set: &String| {
-        let mut vars = vars.clone();
-        vars.extend(value.map(|value| (set.clone(), value.clone())));
-        let uses = Readings::new(panel, &vars).uses(scheme);
-        uses.iter()
-            .all(|used| used.as_ref().map(|used| used.proxy.host()) == uses[0].as_ref().map(|used| used.proxy.host()))
+    let all_agree = |vars: &Vars| {
+        let uses = Readings::new(panel, vars).uses(scheme);
+        let mut hosts = uses.iter().map(|used| Some(used.as_ref()?.proxy.host()));
+        let first = hosts.next().flatten();
+        first.is_some() && hosts.all(|host| host == first)
     };
     let lower = format!("{}_proxy", scheme.as_str());
-    let set = [lower.clone(), lower.to_ascii_uppercase()].into_iter().find(all_agree);
+    let enough = enough(vars, name, [lower.to_ascii_uppercase(), lower], all_agree);
+    let of = panel.programs(votes);
+    for finding in findings.iter_mut() {
+        match finding {
+            Finding::Unread {
+                variable,
+                schemes,
+                programs,
+                set,
+            } if variable == name && *programs == of => {
+                schemes.push(scheme);
+                return set.extend(enough);
+            }
+            _ => {}
+        }
+    }
     findings.push(Finding::Unread {
         variable: name.to_owned(),
         schemes: vec![scheme],
         programs: of,
-        set,
+        set: enough.into_iter().collect(),
     });
+}
+
+/// Returns the last of these names that, set to the value of `variable`, makes all programs agree.
+fn enough(vars: &Vars, variable: &str, names: [String; 2], all_agree: impl Fn(&Vars) -> bool) -> Option<String> {
+    let (_, value) = vars.iter().find(|(name, _)| name == variable)?;
+    let is_enough = |name: &String| {
+        let others = vars.iter().filter(|(other, _)| other != name).cloned();
+        all_agree(&others.chain([(name.clone(), value.clone())]).collect())
+    };
+    names.into_iter().rev().find(is_enough)
 }
 
 /// Reports a proxy for `http` alone, or for `https` alone.
@@ -264,16 +273,13 @@ pub(super) fn list(panel: &Panel, vars: &Vars, findings: &mut Vec<Finding>) -> O
     let (name, value) = groups.iter().find_map(|(variable, _)| variable.clone())?;
     let is_same = |used: &Option<(String, OsString)>| used.as_ref().is_some_and(|(_, other)| *other == value);
     if let Some((_, unread)) = groups.iter().find(|(variable, _)| variable.is_none()) {
-        let all_agree = |set: &String| {
-            let mut vars = lists.clone();
-            vars.push((set.clone(), value.clone()));
-            used(&vars).iter().all(is_same)
-        };
+        let all_agree = |vars: &Vars| used(vars).iter().all(is_same);
+        let names = ["NO_PROXY", "no_proxy"].map(str::to_owned);
         findings.push(Finding::Unread {
             variable: name.clone(),
             schemes: Vec::new(),
             programs: panel.programs(*unread),
-            set: ["no_proxy", "NO_PROXY"].map(str::to_owned).into_iter().find(all_agree),
+            set: enough(&lists, &name, names, all_agree).into_iter().collect(),
         });
     }
     if groups.iter().any(|(used, _)| used.is_some() && !is_same(used)) {

@@ -75,7 +75,9 @@ fn a_variable_that_some_programs_do_not_read_is_found_with_the_one_to_set() {
     );
     assert_odd(
         &[("ALL_PROXY", upper), loopback],
-        &["ALL_PROXY is not read by go: http and https targets are reached directly (set http_proxy too)"],
+        &[
+            "ALL_PROXY is not read by go: http and https targets are reached directly (set http_proxy and https_proxy too)",
+        ],
     );
     // Another spelling has the same value, and then it has not.
     assert_odd(&[("HTTP_PROXY", upper), HTTP, HTTPS, loopback], &[]);
