@@ -1,14 +1,18 @@
 //! Dialects: the ways in which existing programs read the settings.
 //!
-//! Each difference is one field of [`Rules`]. A dialect is a set of values for these fields, and no other file checks
-//! for a dialect by its name.
+//! A dialect is a row: a value for each field of [`Rules`]. `columns.rs` has the columns and their values. No other file
+//! checks for a dialect by its name.
+
+mod columns;
 
 use std::{fmt, str::FromStr};
 
-use crate::{
-    error::{ConfigError, Problem},
-    target::Scheme,
+pub use self::columns::DefaultPort;
+pub(crate) use self::columns::{
+    AllProxy, Blanks, Case, Cgi, EntryBlanks, EntryPort, Ipv4Host, Ipv6Entry, Ipv6Host, LeadingDots, Loopback, Names,
+    Networks, Reading, Separator, Spelling, Star, StarDot, TargetPort, TrailingDot, Unset, WebSocket,
 };
+use crate::error::{ConfigError, Problem};
 
 /// A way of reading the settings.
 ///
@@ -129,168 +133,267 @@ impl FromStr for Dialect {
     }
 }
 
-/// The rules of one dialect. Each field is a row of the table above.
+/// The rules of one dialect. Each field, and each field of a [`Reading`], is a point in which dialects differ.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) leading_dot_matches_apex: bool,
-    pub(crate) star_dot_is_subdomains: bool,
-    pub(crate) star_anywhere: bool,
-    pub(crate) ports: bool,
-    pub(crate) loopback: Loopback,
-    pub(crate) prefix_zero_is_all: bool,
-    pub(crate) brackets_without_port: bool,
-    pub(crate) trailing_dots_ignored: bool,
-    pub(crate) odd_ipv4_is_address: bool,
-    pub(crate) mapped_is_ipv4: bool,
+    // A list and its entries.
     pub(crate) separator: Separator,
-    pub(crate) idna: bool,
+    pub(crate) blanks: Blanks,
+    /// The ways to read an entry, all of which apply. None: the strict grammar.
+    pub(crate) readings: &'static [Reading],
+    // A target beside an entry.
+    pub(crate) ipv4: Ipv4Host,
+    pub(crate) ipv6: Ipv6Host,
+    pub(crate) mapped_is_ipv4: bool,
+    pub(crate) trailing_dot_ignored: bool,
+    pub(crate) port: TargetPort,
+    pub(crate) loopback: Loopback,
+    // Proxies.
     pub(crate) default_port: DefaultPort,
-    pub(crate) spelling: Spelling,
-    /// True if `ALL_PROXY` is read, which alone is for schemes other than `http`, `https`, `ws` and `wss`.
-    pub(crate) all_proxy: bool,
+    /// True if a proxy's address without a scheme is an error.
+    pub(crate) scheme_required: bool,
+    /// True if the proxy of `http` targets is for `https` targets, too, unless these have their own.
+    pub(crate) http_proxy_for_https: bool,
+    pub(crate) all_proxy: AllProxy,
+    pub(crate) websocket: WebSocket,
+    // Variables.
+    pub(crate) http_names: Names,
+    pub(crate) names: Names,
+    pub(crate) no_proxy_names: Names,
     pub(crate) cgi: Cgi,
 }
 
-/// The loopback hosts that are reached directly without being listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loopback {
-    Direct,
-    DirectLocalhostAsSpelled,
-    AsListed,
-}
-
-/// The separator between two entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Separator {
-    CommaOrSpace,
-    Comma,
-    /// Like `Comma`, but a space or tab within an entry ends the whole list. Other white space has no meaning.
-    CommaUntilSpace,
-}
-
-impl Separator {
-    /// Returns true if the character is trimmed around entries. `CommaOrSpace` also separates entries by it.
-    pub(crate) fn is_blank(self, c: char) -> bool {
-        match self {
-            Self::CommaOrSpace | Self::Comma => c.is_whitespace(),
-            Self::CommaUntilSpace => matches!(c, ' ' | '\t'),
-        }
-    }
-}
-
-/// The port of a proxy whose address has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DefaultPort {
-    /// The same port for both schemes. The Standard dialect uses 1080, as Palpo's document says (see
-    /// [`settings`](crate::settings)).
-    Fixed(u16),
-    /// 80 for `http`, 443 for `https`.
-    ByScheme,
-}
-
-impl DefaultPort {
-    /// Returns the port of a proxy with this scheme.
-    pub(crate) fn of(self, scheme: Scheme) -> u16 {
-        match self {
-            Self::Fixed(port) => port,
-            // A proxy's scheme is `http` or `https`, and both have a default port.
-            Self::ByScheme => scheme.default_port().unwrap_or(80),
-        }
-    }
-}
-
-/// The spelling of a variable's name that wins if several are set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spelling {
-    LowerFirst,
-    UpperFirst,
-    /// Like `LowerFirst`, but `HTTP_PROXY` is read only in the spelling `http_proxy`, in CGI or not.
-    LowerFirstHttpLowerOnly,
-}
-
-/// The treatment of `HTTP_PROXY` in CGI, where a client can set it (CVE-2016-5385).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cgi {
-    LowerOnly,
-    Error,
-}
+const LOWER_FIRST: &[Spelling] = &[Spelling::Lower, Spelling::Upper];
+const UPPER_FIRST: &[Spelling] = &[Spelling::Upper, Spelling::Lower];
 
 const STANDARD: Rules = Rules {
-    leading_dot_matches_apex: false,
-    star_dot_is_subdomains: true,
-    star_anywhere: true,
-    ports: true,
-    loopback: Loopback::Direct,
-    prefix_zero_is_all: true,
-    brackets_without_port: true,
-    trailing_dots_ignored: true,
-    odd_ipv4_is_address: true,
+    separator: Separator::CommaOrBlank,
+    blanks: Blanks::Unicode,
+    readings: &[],
+    ipv4: Ipv4Host::Value,
+    ipv6: Ipv6Host::Value,
     mapped_is_ipv4: true,
-    separator: Separator::CommaOrSpace,
-    idna: true,
+    trailing_dot_ignored: true,
+    port: TargetPort::Effective,
+    loopback: Loopback::Direct,
     default_port: DefaultPort::Fixed(1080),
-    spelling: Spelling::LowerFirst,
-    all_proxy: true,
-    cgi: Cgi::LowerOnly,
+    scheme_required: false,
+    http_proxy_for_https: false,
+    all_proxy: AllProxy::EveryScheme,
+    websocket: WebSocket::LikeHttp,
+    http_names: Names::STANDARD,
+    names: Names::STANDARD,
+    no_proxy_names: Names::STANDARD,
+    cgi: Cgi::FirstSpelling,
 };
 
+impl Names {
+    const STANDARD: Self = Self {
+        spellings: &[Spelling::Lower, Spelling::Upper, Spelling::Any],
+        unset: Unset::Blank,
+    };
+
+    const GO: Self = Self {
+        spellings: UPPER_FIRST,
+        unset: Unset::Empty,
+    };
+
+    const CURL: Self = Self {
+        spellings: LOWER_FIRST,
+        unset: Unset::Empty,
+    };
+
+    const HYPER_UTIL: Self = Self {
+        spellings: UPPER_FIRST,
+        unset: Unset::Never,
+    };
+
+    const URLLIB: Self = Self {
+        spellings: &[Spelling::LowerEnd, Spelling::AnyLast],
+        unset: Unset::Never,
+    };
+
+    const UNDICI: Self = Self {
+        spellings: LOWER_FIRST,
+        unset: Unset::Never,
+    };
+}
+
 const GO: Rules = Rules {
-    loopback: Loopback::DirectLocalhostAsSpelled,
-    brackets_without_port: false,
-    trailing_dots_ignored: false,
-    odd_ipv4_is_address: false,
     separator: Separator::Comma,
+    readings: &[Reading {
+        blanks: EntryBlanks::Kept,
+        case: Case::Ignored,
+        idna: true,
+        star: Star::Anywhere,
+        star_dot: StarDot::Subdomains,
+        leading_dots: LeadingDots::Subdomains,
+        trailing_dot: TrailingDot::Kept,
+        port: EntryPort::Text,
+        ipv6: Ipv6Entry::Value,
+        networks: Networks::Cidr,
+        ipv4_is_name: false,
+    }],
+    ipv4: Ipv4Host::UsualValue,
+    trailing_dot_ignored: false,
+    port: TargetPort::EffectiveText,
+    loopback: Loopback::DirectLocalhostAsSpelled,
     default_port: DefaultPort::ByScheme,
-    spelling: Spelling::UpperFirst,
-    all_proxy: false,
+    all_proxy: AllProxy::NotRead,
+    http_names: Names::GO,
+    names: Names::GO,
+    no_proxy_names: Names::GO,
     cgi: Cgi::Error,
     ..STANDARD
 };
 
 const CURL: Rules = Rules {
-    leading_dot_matches_apex: true,
-    star_dot_is_subdomains: false,
-    star_anywhere: false,
-    ports: false,
-    loopback: Loopback::AsListed,
-    prefix_zero_is_all: false,
-    brackets_without_port: false,
+    separator: Separator::CommaUntilBlank,
+    blanks: Blanks::SpaceAndTab,
+    readings: &[Reading {
+        blanks: EntryBlanks::Kept,
+        case: Case::IgnoredInAscii,
+        idna: false,
+        star: Star::WholeList,
+        star_dot: StarDot::Literal,
+        leading_dots: LeadingDots::FirstIgnored,
+        trailing_dot: TrailingDot::Ignored,
+        port: EntryPort::Literal,
+        ipv6: Ipv6Entry::Value,
+        networks: Networks::CidrFromOne,
+        ipv4_is_name: true,
+    }],
+    ipv4: Ipv4Host::ValueWithDigits,
     mapped_is_ipv4: false,
-    separator: Separator::CommaUntilSpace,
-    idna: false,
+    loopback: Loopback::AsListed,
     default_port: DefaultPort::ByScheme,
-    spelling: Spelling::LowerFirstHttpLowerOnly,
+    http_names: Names {
+        spellings: &[Spelling::Lower],
+        unset: Unset::Empty,
+    },
+    names: Names::CURL,
+    no_proxy_names: Names::CURL,
     ..STANDARD
 };
 
 const HYPER_UTIL: Rules = Rules {
-    loopback: Loopback::AsListed,
     separator: Separator::Comma,
+    readings: &[Reading {
+        blanks: EntryBlanks::Kept,
+        case: Case::IgnoredInAscii,
+        idna: false,
+        star: Star::AnywhereForNames,
+        star_dot: StarDot::Literal,
+        leading_dots: LeadingDots::FirstIgnored,
+        trailing_dot: TrailingDot::Kept,
+        port: EntryPort::Literal,
+        ipv6: Ipv6Entry::Value,
+        networks: Networks::Ipnet,
+        ipv4_is_name: false,
+    }],
+    ipv4: Ipv4Host::UsualValue,
+    ipv6: Ipv6Host::ValueWithoutZone,
+    mapped_is_ipv4: false,
+    trailing_dot_ignored: false,
+    loopback: Loopback::AsListed,
     default_port: DefaultPort::ByScheme,
-    spelling: Spelling::UpperFirst,
+    all_proxy: AllProxy::HttpAndHttps,
+    websocket: WebSocket::LikeOthers,
+    http_names: Names::HYPER_UTIL,
+    names: Names::HYPER_UTIL,
+    no_proxy_names: Names::HYPER_UTIL,
+    cgi: Cgi::NothingRead,
+    ..STANDARD
+};
+
+/// `urllib.request.proxy_bypass_environment`
+const PROXY_BYPASS: Reading = Reading {
+    blanks: EntryBlanks::Trimmed(Blanks::Python),
+    case: Case::Ignored,
+    idna: false,
+    star: Star::WholeList,
+    star_dot: StarDot::Literal,
+    leading_dots: LeadingDots::Ignored,
+    trailing_dot: TrailingDot::Kept,
+    port: EntryPort::TextWithDigits,
+    ipv6: Ipv6Entry::TextInBrackets,
+    networks: Networks::None,
+    ipv4_is_name: false,
+};
+
+const URLLIB: Rules = Rules {
+    separator: Separator::Comma,
+    blanks: Blanks::Python,
+    readings: &[PROXY_BYPASS],
+    ipv4: Ipv4Host::Text,
+    ipv6: Ipv6Host::Text,
+    mapped_is_ipv4: false,
+    trailing_dot_ignored: false,
+    port: TargetPort::WrittenText,
+    loopback: Loopback::AsListed,
+    default_port: DefaultPort::BySchemeAndTarget,
+    all_proxy: AllProxy::NotRead,
+    websocket: WebSocket::LikeOthers,
+    http_names: Names::URLLIB,
+    names: Names::URLLIB,
+    no_proxy_names: Names::URLLIB,
+    cgi: Cgi::FirstSpellingIfBlank,
     ..STANDARD
 };
 
 const REQUESTS: Rules = Rules {
-    loopback: Loopback::AsListed,
-    separator: Separator::Comma,
+    blanks: Blanks::Space,
+    readings: &[
+        Reading {
+            blanks: EntryBlanks::Removed(Blanks::Space),
+            case: Case::Exact,
+            star: Star::Nowhere,
+            port: EntryPort::PlainNumber,
+            ipv6: Ipv6Entry::Text,
+            networks: Networks::InetAton,
+            ..PROXY_BYPASS
+        },
+        // It asks urllib, too, about the host alone.
+        Reading {
+            port: EntryPort::Literal,
+            ipv6: Ipv6Entry::TextOrBeforeDigits,
+            ..PROXY_BYPASS
+        },
+    ],
+    ipv4: Ipv4Host::NetworkOrText,
+    ipv6: Ipv6Host::Text,
+    port: TargetPort::Written,
     default_port: DefaultPort::ByScheme,
-    ..STANDARD
-};
-
-const URLLIB: Rules = Rules {
-    leading_dot_matches_apex: true,
-    loopback: Loopback::AsListed,
-    separator: Separator::Comma,
-    default_port: DefaultPort::ByScheme,
-    ..STANDARD
+    all_proxy: AllProxy::EveryScheme,
+    no_proxy_names: Names::CURL,
+    ..URLLIB
 };
 
 const UNDICI: Rules = Rules {
-    leading_dot_matches_apex: true,
+    blanks: Blanks::JavaScript,
+    readings: &[Reading {
+        blanks: EntryBlanks::Kept,
+        case: Case::Ignored,
+        idna: false,
+        star: Star::AnywhereInAnyForm,
+        star_dot: StarDot::SubdomainsAfterAnyStar,
+        leading_dots: LeadingDots::FirstIgnored,
+        trailing_dot: TrailingDot::IgnoredAfterText,
+        port: EntryPort::Number,
+        ipv6: Ipv6Entry::UsualText,
+        networks: Networks::None,
+        ipv4_is_name: false,
+    }],
+    ipv4: Ipv4Host::UsualText,
+    mapped_is_ipv4: false,
+    port: TargetPort::EffectiveNotZero,
     loopback: Loopback::AsListed,
     default_port: DefaultPort::ByScheme,
-    all_proxy: false,
+    scheme_required: true,
+    http_proxy_for_https: true,
+    all_proxy: AllProxy::NotRead,
+    http_names: Names::UNDICI,
+    names: Names::UNDICI,
+    no_proxy_names: Names::UNDICI,
     ..STANDARD
 };

@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv4Addr},
     str::FromStr,
 };
@@ -13,7 +14,9 @@ use std::{
 use http::{Uri, uri};
 use idna::AsciiDenyList;
 
-use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets};
+use crate::host::{
+    Host, HostPort, Seen, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+};
 
 /// The scheme, host and port of a request.
 ///
@@ -40,6 +43,28 @@ pub struct Target<'a> {
     ip: Option<IpAddr>,
     port: Option<u16>,
     upper_case: bool,
+    written: Written,
+}
+
+/// The spelling of a target, as far as only dialects see it. Targets that differ in nothing else are equal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    /// The number of digits of the port in the URI; 0 if it has none.
+    port_digits: u8,
+    /// True if the host is an IPv6 address with a zone id.
+    zone: bool,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
+
+impl Hash for Written {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// A target's scheme.
@@ -93,16 +118,23 @@ impl Scheme {
 }
 
 impl<'a> Target<'a> {
-    fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>) -> Result<Self, TargetError> {
+    fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<WrittenPort>) -> Result<Self, TargetError> {
         let seen = Seen::in_text(&host);
         Self::with_seen(scheme, host, port, seen)
     }
 
-    fn with_seen(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+    fn with_seen(
+        scheme: Scheme,
+        host: Cow<'a, str>,
+        port: Option<WrittenPort>,
+        seen: Seen,
+    ) -> Result<Self, TargetError> {
+        let mut zone = false;
         let (host, ip) = match strip_brackets(&host) {
             Some(inner) => {
                 // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
                 let address = inner.split('%').next().unwrap_or_default();
+                zone = address.len() < inner.len();
                 let ip = parse_ipv6(address).map_err(TargetError::new)?;
                 let host = match host {
                     Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
@@ -130,12 +162,16 @@ impl<'a> Target<'a> {
         Ok(Self {
             scheme,
             ip,
-            port: port.or(scheme.default_port()),
+            port: port.map(|port| port.number).or(scheme.default_port()),
             host: match upper_case {
                 true => Cow::Owned(host.to_ascii_lowercase()),
                 false => host,
             },
             upper_case,
+            written: Written {
+                port_digits: port.map_or(0, |port| port.digits),
+                zone,
+            },
         })
     }
 
@@ -160,7 +196,7 @@ impl<'a> Target<'a> {
         self.ip
     }
 
-    /// Returns the port: the one in the URI, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
+    /// Returns the port: the one in the URI, which may be 0, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
     /// other schemes.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
@@ -174,6 +210,10 @@ impl<'a> Target<'a> {
             host: Cow::Owned(ip.to_string()),
             ip: Some(ip),
             upper_case: false,
+            written: Written {
+                zone: false,
+                ..self.written
+            },
             ..*self
         }
     }
@@ -188,7 +228,7 @@ impl<'a> Target<'a> {
         if port == 0 {
             return Err(TargetError::new("the port is 0"));
         }
-        let target = Target::new(Scheme::Other, Cow::Owned(host), Some(port));
+        let target = Target::new(Scheme::Other, Cow::Owned(host), Some(WrittenPort::plain(port)));
         target.map_err(|error| match is_bare_ipv6 {
             true => TargetError::new("the host contains a `:` and is not an IPv6 address"),
             false => error,
@@ -224,7 +264,7 @@ impl<'a> Target<'a> {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let host_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
         match split_authority(host_port) {
-            Ok((host, port)) if port.is_none() || port == self.scheme.default_port() => host,
+            Ok((host, port)) if port.is_none_or(|port| Some(port.number) == self.scheme.default_port()) => host,
             _ => host_port,
         }
     }
@@ -234,6 +274,10 @@ impl<'a> Target<'a> {
         Target {
             host: Cow::Borrowed(&self.host),
             port: Some(port),
+            written: Written {
+                port_digits: WrittenPort::plain(port).digits,
+                ..self.written
+            },
             ..*self
         }
     }
@@ -264,6 +308,20 @@ impl<'a> Target<'a> {
     /// Returns the host in lower case but otherwise as written, for dialects that normalise less.
     pub(crate) fn written(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the port as it was written, if it was.
+    pub(crate) fn written_port(&self) -> Option<WrittenPort> {
+        let number = self.port.filter(|_| self.written.port_digits > 0)?;
+        Some(WrittenPort {
+            number,
+            digits: self.written.port_digits,
+        })
+    }
+
+    /// Returns true if the host was an IPv6 address with a zone id.
+    pub(crate) fn had_zone(&self) -> bool {
+        self.written.zone
     }
 
     /// Returns true if the host was written with upper-case letters.
@@ -413,6 +471,8 @@ mod tests {
             ("http://１２７.1", "127.0.0.1:80"),
             ("http://under_score.test", "under_score.test:80"),
             ("ftp://example.com", "example.com"),
+            ("http://host:0", "host:0"),
+            ("http://host:080", "host:80"),
         ] {
             assert_eq!(host(url), expected, "{url}");
         }
@@ -428,7 +488,6 @@ mod tests {
             "http://:80",
             "http://.",
             "http://user@",
-            "http://host:0",
             "http://host:65536",
             "http://host:+80",
             "http://host:http",
