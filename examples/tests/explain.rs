@@ -201,8 +201,8 @@ fn explain_checks_the_settings() {
 
 - https_proxy has quotation marks in its value: remove them where it is set
   (Docker's env files and ENV lines, and some unit files, keep them)
-- HTTP_PROXY is not read by curl: http targets are reached directly (set
-  http_proxy too)
+- HTTP_PROXY is not read for http targets by curl: they are reached directly
+  (set http_proxy too)
 
 Entries of NO_PROXY:
    2  .x.test             x.test
@@ -269,7 +269,7 @@ fn explain_finds_what_people_found_the_hard_way() {
     for (vars, text) in [
         (
             &[("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy)][..],
-            "HTTP_PROXY is not read by curl: http targets are reached directly",
+            "HTTP_PROXY is not read for http targets by curl: they are reached",
         ),
         (
             &[("http_proxy", "\"http://web-proxy:8080\"")],
@@ -277,7 +277,7 @@ fn explain_finds_what_people_found_the_hard_way() {
         ),
         (
             &[("HTTP_PROXY", "http://192.0.2.1:9999")],
-            "HTTP_PROXY is set alone: https targets are reached directly",
+            "HTTP_PROXY is not read for https targets by standard, go,",
         ),
         (
             &[

@@ -282,10 +282,14 @@ impl fmt::Display for Finding {
                 programs,
                 set,
             } => {
-                write!(f, "{variable} is not read by {programs}")?;
-                if !schemes.is_empty() {
-                    let schemes: Vec<_> = schemes.iter().map(|scheme| scheme.as_str()).collect();
-                    write!(f, ": {} targets are reached directly", schemes.join(" and "))?;
+                let schemes: Vec<_> = schemes.iter().map(|scheme| scheme.as_str()).collect();
+                match schemes.is_empty() {
+                    true => write!(f, "{variable} is not read by {programs}")?,
+                    false => write!(
+                        f,
+                        "{variable} is not read for {} targets by {programs}: they are reached directly",
+                        schemes.join(" and ")
+                    )?,
                 }
                 match set.is_empty() {
                     true => Ok(()),

@@ -265,6 +265,14 @@ impl Probes {
         if !ip.is_loopback() {
             self.usual(&at(&in_url(step(ip, |bits| bits ^ 1)), port), false);
         }
+        // `2001:db8::1:8080` can be read as an address with a port.
+        let text = ip.to_string();
+        if let Some((before, digits)) = text
+            .rsplit_once(':')
+            .filter(|(before, _)| before.parse::<Ipv6Addr>().is_ok())
+        {
+            self.usual(&format!("http://[{before}]:{digits}"), false);
+        }
         self.of_spellings(ip, port);
     }
 

@@ -71,12 +71,12 @@ fn a_variable_that_some_programs_do_not_read_is_found_with_the_one_to_set() {
     let loopback = ("no_proxy", "localhost,127.0.0.1");
     assert_odd(
         &[("HTTP_PROXY", upper), HTTPS, loopback],
-        &["HTTP_PROXY is not read by curl: http targets are reached directly (set http_proxy too)"],
+        &["HTTP_PROXY is not read for http targets by curl: they are reached directly (set http_proxy too)"],
     );
     assert_odd(
         &[("ALL_PROXY", upper), loopback],
         &[
-            "ALL_PROXY is not read by go: http and https targets are reached directly (set http_proxy and https_proxy too)",
+            "ALL_PROXY is not read for http and https targets by go: they are reached directly (set http_proxy and https_proxy too)",
         ],
     );
     // Another spelling has the same value, and then it has not.
