@@ -1,10 +1,8 @@
 //! `--check`: everything that is odd in the settings.
 
-use std::process::ExitCode;
-
 use tower_outbound_proxy::{
     Dialect,
-    check::{Check, Finding, ListEntry, Programs, Suggestion},
+    check::{Check, Finding, Programs, Suggestion},
 };
 
 use crate::text::{legend, names, wrap};
@@ -12,121 +10,102 @@ use crate::text::{legend, names, wrap};
 /// The column of the second column.
 const SECOND: usize = 26;
 
-pub(crate) fn check(dialects: &[Dialect]) -> ExitCode {
+/// Returns the report, and true if nothing is odd.
+pub(crate) fn check(dialects: &[Dialect]) -> (String, bool) {
     let check = Check::among(dialects, std::env::vars_os());
     let (notes, odd): (Vec<_>, Vec<_>) = check.findings().iter().partition(|finding| finding.is_note());
     let (of_entries, others): (Vec<_>, Vec<_>) = odd.into_iter().partition(|finding| finding.entry().is_some());
-    println!("{}", summary(&check, others.len() + of_entries.len()));
-    if !others.is_empty() {
-        println!();
-        others.iter().for_each(|finding| item(finding));
-    }
-    if !of_entries.is_empty() {
-        println!("\nEntries of NO_PROXY:");
-        print_entries(&of_entries);
-    }
+    let mut report = summary(&check, others.len() + of_entries.len());
+    let mut section = |title: &str, rows: String| {
+        if !rows.is_empty() {
+            report.push_str(&format!("\n{title}{rows}"));
+        }
+    };
+    section("", others.iter().map(|finding| item(finding)).collect());
+    section("Entries of NO_PROXY:\n", entries(&of_entries));
     match check.suggestion() {
-        Some(suggestion) => print_suggestion(suggestion),
+        Some(suggestion) => section("", suggested(suggestion)),
         None if check.is_list_common() => {}
-        None => println!("\nNo list means the same to all programs."),
+        None => section("", "No list means the same to all programs.\n".to_owned()),
     }
-    if !notes.is_empty() {
-        println!("\nGood to know:");
-        notes.iter().for_each(|finding| item(finding));
-    }
+    section("Good to know:\n", notes.iter().map(|finding| item(finding)).collect());
     if !check.findings().is_empty() {
-        print!("\n{}", legend(dialects));
+        section("", legend(dialects));
     }
-    match check.is_odd() {
-        true => ExitCode::from(1),
-        false => ExitCode::SUCCESS,
-    }
+    (report, !check.is_odd())
 }
 
 fn summary(check: &Check, odd: usize) -> String {
     match odd {
-        0 if !check.has_proxy() => "No proxy is set: every target is reached directly.".to_owned(),
-        0 => "Nothing is odd: all programs read the settings alike.".to_owned(),
-        1 => "One thing is odd in the proxy settings.".to_owned(),
-        odd => format!("{odd} things are odd in the proxy settings."),
+        0 if !check.has_proxy() => "No proxy is set: every target is reached directly.\n".to_owned(),
+        0 => "Nothing is odd: all programs read the settings alike.\n".to_owned(),
+        1 => "One thing is odd in the proxy settings.\n".to_owned(),
+        odd => format!("{odd} things are odd in the proxy settings.\n"),
     }
 }
 
-fn item(finding: &Finding) {
-    print!("{}", wrap("- ", 2, &finding.to_string()));
+fn item(finding: &Finding) -> String {
+    wrap("- ", 2, &finding.to_string())
 }
 
-/// Prints the findings about entries: the entry once, then a row for each finding.
-fn print_entries(findings: &[&Finding]) {
+/// Returns the findings about entries: the entry once, then a row for each finding.
+fn entries(findings: &[&Finding]) -> String {
+    let mut rows = String::new();
     let mut previous = None;
-    for finding in findings {
-        let Some(entry) = finding.entry() else { continue };
+    for (finding, entry) in findings.iter().filter_map(|finding| Some((finding, finding.entry()?))) {
         let label = match previous == Some(entry) {
             true => String::new(),
-            false => label(entry),
+            false => format!("{:>4}  {}", entry.position(), entry.as_str()),
         };
         previous = Some(entry);
-        match finding {
+        let row = |text: &str| wrap(&label, SECOND, text);
+        rows.push_str(&match finding {
             Finding::Differs {
                 targets,
                 direct,
                 proxied,
                 ..
-            } => {
-                print!("{}", wrap(&label, SECOND, &targets.to_string()));
-                print_programs("  direct: ", direct);
-                print_programs("  proxy:  ", proxied);
-            }
+            } => row(&targets.to_string()) + &way("direct", direct) + &way("proxy", proxied),
             Finding::Never { programs, reason, .. } => {
-                let programs = match programs.is_all() {
-                    true => "all programs".to_owned(),
-                    false => programs.to_string(),
-                };
-                let text = match reason {
-                    Some(reason) => format!("matches nothing in {programs}: {reason}"),
-                    None => format!("matches nothing in {programs}"),
-                };
-                print!("{}", wrap(&label, SECOND, &text));
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                row(&format!("matches nothing in {}{reason}", all_or(programs)))
             }
-            Finding::Separator { programs, .. } => {
-                let text = format!("is not read as an entry by {programs}: separate entries with commas alone");
-                print!("{}", wrap(&label, SECOND, &text));
-            }
-            other => print!("{}", wrap(&label, SECOND, &other.to_string())),
-        }
+            Finding::Separator { programs, .. } => row(&format!(
+                "is not read as an entry by {}: separate entries with commas alone",
+                all_or(programs)
+            )),
+            other => row(&other.to_string()),
+        });
+    }
+    rows
+}
+
+fn way(to: &str, programs: &Programs) -> String {
+    let label = format!("{:SECOND$}  {:<8}", "", format!("{to}:"));
+    wrap(&label, label.len(), &names(programs.dialects()))
+}
+
+fn all_or(programs: &Programs) -> String {
+    match programs.is_all() {
+        true => "all programs".to_owned(),
+        false => programs.to_string(),
     }
 }
 
-fn label(entry: &ListEntry) -> String {
-    format!("{:>4}  {}", entry.position(), entry.as_str())
-}
-
-fn print_programs(label: &str, programs: &Programs) {
-    let label = format!("{:SECOND$}{label}", "");
-    print!("{}", wrap(&label, label.len(), &names(programs.dialects())));
-}
-
-fn print_suggestion(suggestion: &Suggestion) {
-    println!();
-    match suggestion.programs().is_all() {
-        true => println!("This list means the same to all programs:"),
+fn suggested(suggestion: &Suggestion) -> String {
+    let mut rows = match suggestion.programs().is_all() {
+        true => "This list means the same to all programs:\n".to_owned(),
         false => {
             let entries = suggestion.blocking().join(", ");
-            print!(
-                "{}",
-                wrap(
-                    "",
-                    0,
-                    &format!("No list means the same to all programs, because of {entries}.")
-                )
-            );
-            let programs = suggestion.programs();
-            print!("{}", wrap("", 0, &format!("This one does to {programs}:")));
+            let none = format!("No list means the same to all programs, because of {entries}.");
+            let one = format!("This one does to {}:", suggestion.programs());
+            wrap("", 0, &none) + &wrap("", 0, &one)
         }
-    }
-    println!("  {}", suggestion.list());
+    };
+    rows.push_str(&format!("  {}\n", suggestion.list()));
     if !suggestion.widened().as_slice().is_empty() {
         let text = format!("It exempts more than the entries say: {}", suggestion.widened());
-        print!("{}", wrap("", 0, &text));
+        rows.push_str(&wrap("", 0, &text));
     }
+    rows
 }

@@ -1,6 +1,6 @@
 //! `--compare`: each URL's route in each program.
 
-use std::{error::Error, process::ExitCode};
+use std::error::Error;
 
 use tower_outbound_proxy::{ConfigError, Dialect, ProxyConfig, Route, Target};
 
@@ -13,8 +13,10 @@ struct Group {
     dialects: Vec<Dialect>,
 }
 
-/// Prints one row for each way that programs go. The reasons are printed where the ways differ.
-pub(crate) fn compare(dialects: &[Dialect], urls: &[String]) -> Result<ExitCode, Box<dyn Error>> {
+/// Returns one row for each way that programs go, with the reasons where the ways differ, and true if all settings can be
+/// used.
+pub(crate) fn compare(dialects: &[Dialect], urls: &[String]) -> Result<(String, bool), Box<dyn Error>> {
+    let mut report = String::new();
     let targets = urls
         .iter()
         .map(|url| url.parse())
@@ -24,29 +26,26 @@ pub(crate) fn compare(dialects: &[Dialect], urls: &[String]) -> Result<ExitCode,
         .map(|dialect| (*dialect, ProxyConfig::builder().dialect(*dialect).env().build()))
         .collect();
     for target in &targets {
-        println!("{target}");
+        report.push_str(&format!("{target}\n"));
         let groups = group(&configs, target);
         let width = groups.iter().map(|group| group.to.chars().count()).max().unwrap_or(0);
         // A longer one has a line of its own.
         let indent = 4 + width.min(36) + 2;
         let differ = groups.iter().any(|group| group.to != groups[0].to);
         if !differ && !groups[0].to.starts_with("error") {
-            print!("{}", wrap(&format!("    {}", groups[0].to), indent, "all programs"));
+            report.push_str(&wrap(&format!("    {}", groups[0].to), indent, "all programs"));
             continue;
         }
         let mut previous = None;
         for group in &groups {
             let to = if previous == Some(&group.to) { "" } else { &group.to };
-            print!("{}", wrap(&format!("    {to}"), indent, &names(&group.dialects)));
-            print!("{}", wrap("", indent, &group.why));
+            report.push_str(&wrap(&format!("    {to}"), indent, &names(&group.dialects)));
+            report.push_str(&wrap("", indent, &group.why));
             previous = Some(&group.to);
         }
     }
-    print!("\n{}", legend(dialects));
-    Ok(match configs.iter().all(|(_, config)| config.is_ok()) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(5),
-    })
+    report.push_str(&format!("\n{}", legend(dialects)));
+    Ok((report, configs.iter().all(|(_, config)| config.is_ok())))
 }
 
 /// Groups the programs by their ways, the most frequent first, then by their reasons.

@@ -7,7 +7,12 @@ mod check;
 mod compare;
 mod text;
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use tower_outbound_proxy::{Dialect, ProxyConfig, Target, purpose::ProxyUse};
 
@@ -107,8 +112,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     };
     match mode {
         Mode::Batch => batch::answer_batch(dialect),
-        Mode::Compare => compare::compare(&compared, &urls),
-        Mode::Check => Ok(check::check(&compared)),
+        Mode::Compare => Ok(print(compare::compare(&compared, &urls)?, 5)),
+        Mode::Check => Ok(print(check::check(&compared), 1)),
         Mode::Explain => match ProxyConfig::builder().dialect(dialect).env().build() {
             Ok(config) => Ok(explain(&config, &purposes, &urls)),
             Err(error) => {
@@ -116,6 +121,16 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
                 Ok(ExitCode::from(5))
             }
         },
+    }
+}
+
+/// Prints a report. Returns the code unless all is well.
+fn print((report, is_well): (String, bool), code: u8) -> ExitCode {
+    // A pager that was closed changes nothing in the answer.
+    let _ = io::stdout().write_all(report.as_bytes());
+    match is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(code),
     }
 }
 

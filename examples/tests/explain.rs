@@ -210,8 +210,7 @@ Entries of NO_PROXY:
                             proxy:  standard, go
    3  user:***            matches nothing in all programs: the port is not a
                           number from 1 to 65535
-   4  *.y.test            matches nothing in curl: in this dialect `*.` is not a
-                          wildcard
+   4  *.y.test            matches nothing in curl: `*.` is not a wildcard
                           is not read as an entry by go: separate entries with
                           commas alone
    5  z.test              is not read as an entry by go and curl: separate

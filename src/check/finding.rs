@@ -266,7 +266,9 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable { error, programs, .. } if programs.is_all() => f.write_str(error),
-            Self::Unusable { error, programs, .. } => write!(f, "in {programs}, {error}"),
+            Self::Unusable { error, programs, .. } => {
+                write!(f, "in {programs}, {}", error.replace(": in this dialect ", ": "))
+            }
             Self::Leftover { variable, leftover } => write!(f, "{variable} {leftover}"),
             Self::Password { variable } => write!(
                 f,

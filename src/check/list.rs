@@ -168,7 +168,8 @@ impl Differences<'_, '_> {
             self.findings.push(Finding::Never {
                 entry: entry.clone(),
                 programs: self.panel.programs(programs),
-                reason,
+                // The finding names the programs.
+                reason: reason.map(|reason| reason.strip_prefix("in this dialect ").unwrap_or(reason)),
             });
         }
     }

@@ -174,8 +174,10 @@ fn compare(panel: &Panel, vars: &Vars, scheme: Scheme, readings: &Readings, find
 /// Reports a variable that some programs do not read, once for both schemes.
 fn push_unread(panel: &Panel, vars: &Vars, (scheme, name, votes): (Scheme, &str, Votes), findings: &mut Vec<Finding>) {
     let all_agree = |vars: &Vars| {
-        let uses = Readings::new(panel, vars).uses(scheme);
-        let mut hosts = uses.iter().map(|used| Some(used.as_ref()?.proxy.host()));
+        let readings = Readings::new(panel, vars);
+        let usable = panel.members(readings.usable(panel));
+        let uses = readings.uses(scheme);
+        let mut hosts = usable.map(|(place, _)| Some(uses[place].as_ref()?.proxy.host()));
         let first = hosts.next().flatten();
         first.is_some() && hosts.all(|host| host == first)
     };

@@ -244,19 +244,19 @@ fn an_entry_that_programs_read_differently_is_found() {
     );
     assert_odd_list(
         "*.example.com",
-        &["entry 3 `*.example.com` of no_proxy matches nothing in curl: in this dialect `*.` is not a wildcard"],
+        &["entry 3 `*.example.com` of no_proxy matches nothing in curl: `*.` is not a wildcard"],
     );
     assert_odd_list(
         "example.com:8080,b.test",
         &[
-            "entry 3 `example.com:8080` of no_proxy matches nothing in curl: in this dialect an entry with a port matches \
+            "entry 3 `example.com:8080` of no_proxy matches nothing in curl: an entry with a port matches \
          nothing",
         ],
     );
     assert_odd_list(
         "[2001:db8::1]",
         &[
-            "entry 3 `[2001:db8::1]` of no_proxy matches nothing in go and curl: in this dialect an address in brackets \
+            "entry 3 `[2001:db8::1]` of no_proxy matches nothing in go and curl: an address in brackets \
          needs a port",
         ],
     );
@@ -270,7 +270,7 @@ fn an_entry_that_programs_read_differently_is_found() {
     assert_odd_list(
         "*",
         &[
-            "entry 3 `*` of no_proxy matches nothing in curl: in this dialect `*` must be the whole list, without white \
+            "entry 3 `*` of no_proxy matches nothing in curl: `*` must be the whole list, without white \
          space or commas",
         ],
     );
