@@ -101,15 +101,16 @@ pub(super) fn suggest(panel: &Panel, list: &str) -> Option<Suggestion> {
         let agree = probes.iter().all(|target| is_same(lists.direct(target), agreeing));
         agree.then_some((list, lists))
     });
+    // The same entries, read one by one.
+    let before = Lists::new(panel, &entries(list).join(","));
     let (list, lists) = agreed.filter(|_| agreeing.len() > 1)?;
     let widened = understood.iter().zip(&best).filter_map(|((_, meaning), best)| {
         let meant: Vec<_> = meaning.probes().into_iter().filter(|probe| probe.wanted).collect();
         let is_meant = |target: &Target<'_>| meant.iter().any(|probe| probe.target == *target);
-        let mut direct = best
-            .probes
-            .iter()
-            .filter(|target| lists.direct(target).contains(agreeing));
-        direct.find(|target| !is_meant(target)).cloned()
+        let is_new =
+            |target: &Target<'_>| lists.direct(target).contains(agreeing) && !before.direct(target).contains(agreeing);
+        let mut targets = best.probes.iter();
+        targets.find(|target| !is_meant(target) && is_new(target)).cloned()
     });
     Some(Suggestion {
         list,

@@ -380,6 +380,11 @@ fn a_list_that_means_the_same_to_all_is_suggested() {
             "xn--bcher-kva.example,127.0.0.1,localhost",
             "",
         ),
+        (
+            "10.0.0.0/8,10.1.0.0/16,*.example.com,localhost,127.0.0.1",
+            "10.0.0.0/8,10.1.0.0/16,example.com,localhost,127.0.0.1",
+            "example.com",
+        ),
         ("example.com,*", "*", ""),
         (
             "*example.com,\"a.test\",127.0.0.1,localhost",
