@@ -20,7 +20,7 @@ use crate::{
 pub(crate) enum Rule<'l> {
     All {
         port: Option<Port>,
-        /// True if it matches no address.
+        /// True if it matches names alone, and none that ends in `*`.
         names_only: bool,
     },
     /// A network. Its host bits are masked, and an IPv4-mapped network becomes its IPv4 network.

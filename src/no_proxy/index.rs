@@ -41,6 +41,7 @@ pub(crate) struct Index {
 struct All {
     rank: u32,
     port: Option<Port>,
+    /// True if it matches names alone, and none that ends in `*`.
     names_only: bool,
 }
 
@@ -146,7 +147,7 @@ impl Index {
     }
 
     fn find_all(&self, host: SeenHost<'_>, port: Option<Port>) -> Option<u32> {
-        let is_name = matches!(host, SeenHost::Name(_));
+        let is_name = matches!(host, SeenHost::Name(name) if !name.ends_with('*'));
         let mut all = self.all.iter();
         let found = all.find(|all| (is_name || !all.names_only) && (all.port.is_none() || all.port == port))?;
         Some(found.rank)

@@ -119,7 +119,10 @@ impl Reader<'_> {
                 Star::Anywhere | Star::WholeList => return Ok(emit(Rule::ALL)),
                 Star::AnywhereForNames => {
                     let (port, names_only) = (None, true);
-                    return Ok(emit(Rule::All { port, names_only }));
+                    emit(Rule::All { port, names_only });
+                    // It is also a name, which alone matches hosts that end in `*`.
+                    let _ = self.name(text, text, None, emit);
+                    return Ok(());
                 }
                 Star::Nowhere | Star::AnywhereInAnyForm => {}
             }

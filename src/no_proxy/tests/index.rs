@@ -38,7 +38,7 @@ fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
 fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<Port>) -> bool {
     match (rule, host) {
         (Rule::All { port: only, names_only }, host) => {
-            (!names_only || matches!(host, SeenHost::Name(_))) && (only.is_none() || *only == port)
+            (!names_only || matches!(host, SeenHost::Name(name) if !name.ends_with('*'))) && (only.is_none() || *only == port)
         }
         (Rule::Network(network), SeenHost::V4(ip) | SeenHost::V4AsWritten(ip, _)) => {
             network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip)))

@@ -75,6 +75,137 @@ const JUNK: &[&str] = &[
     "*..example.com",
     "example..com",
     "example.com..",
+    "example.com:0",
+    "example.com:00080",
+    "EXAMPLE.com:80",
+    "[*]",
+    "[*]:80",
+    "[*.example.com]:80",
+    "[.example.com]",
+    "[[2001:db8::1]]",
+    "[]",
+    "[]:80",
+    "**",
+    "*example.com",
+    "*.example.*",
+    ".*",
+    "example.*",
+    "example.com:*",
+    ".example.com.",
+    "...example.com",
+    ".:80",
+    "*.:80",
+    "exam ple.com",
+    " .example.com",
+    ". example.com",
+    "\u{1c}example.com",
+    "\u{85}example.com",
+    "\u{feff}example.com",
+    "\u{2003}example.com\u{3000}",
+    "\u{b}example.com",
+    "example\u{3002}com",
+    "example\u{ff0e}com",
+    "e\u{ff58}ample.com",
+    "wor\u{212a}.com",
+    "stra\u{df}e.test",
+    "\u{130}.test",
+    "com:80",
+    ".com.:80",
+    "#example.com",
+    "example.com;example.com",
+    "example.com|example.com",
+    "example.com/",
+    "//example.com",
+    "user@example.com",
+    "user:password@example.com",
+    "\"example.com\"",
+    "'example.com",
+    "2.3.4",
+    "3.4",
+    "4",
+    ".4",
+    "*.4",
+    "1.2.3",
+    "1.2.3.4:0",
+    "1.2.3.4:080",
+    "1.2.3.4:80:80",
+    "01.2.3.4",
+    "0x1.2.3.4",
+    "16909060",
+    "1/8",
+    "1.2/16",
+    "0x1.2.3.4/24",
+    "01.2.3.4/24",
+    "1.2.3.4/+24",
+    "1.2.3.4/2_4",
+    "1.2.3.4/24 ",
+    "1.2.3.4 /24",
+    "1.2.3.4/0",
+    "1.2.3.4/00",
+    "1.2.3.4/032",
+    "1.2.3.4/255.255.255.0",
+    "1.2.3.4/24/24",
+    "1.2.3.4./24",
+    "2001:db8:",
+    "2001:db8::",
+    "2001:db8:0:0:0:0:0",
+    "2001:db8::1:80",
+    "2001:DB8::1:80",
+    "[2001:db8::1]:080",
+    "[2001:db8::1]:",
+    "[2001:DB8::1]",
+    "[2001:db8::1]/64",
+    "[2001:db8::1/64]",
+    ".[2001:db8::1]",
+    ".2001:db8::1",
+    "2001:db8::1%eth0",
+    "[2001:db8::1%25eth0]",
+    "::ffff:1.2.3.4",
+    "::ffff:102:304",
+    "[::ffff:102:304]:80",
+    "::1.2.3.4",
+    ":",
+    "::",
+    "*:",
+    "* ",
+];
+/// Hosts that only some programs treat otherwise.
+const ODD_HOSTS: &[&str] = &[
+    "example.com.",
+    "example.com..",
+    "..example.com",
+    ".example.com",
+    "a..example.com",
+    "exa$mple.com",
+    "*.example.com",
+    "a*",
+    "1.2.3.4.5",
+    "8.7.2.3.4",
+    "127.1",
+    "0x7f.1",
+    "0x.1",
+    "1.0x",
+    "1.2.3.4.",
+    "1.2.3.4..",
+    "01.2.3.4",
+    "a.1.2.3.4",
+    "a.3.4",
+    "4",
+    "16909060",
+    "com.",
+    "-example.com",
+    "example-.com",
+    "work.com",
+    "xn--strae-oqa.test",
+    "[2001:db8::1]",
+    "[2001:DB8::1]",
+    "[2001:db8:0::1]",
+    "[2001:db8::1%25eth0]",
+    "[2001:db8::1%25.example.com]",
+    "[::ffff:1.2.3.4]",
+    "[::ffff:102:304]",
+    "[::1.2.3.4]",
+    "[::1%25.example.com]",
 ];
 const PORTS: &[u16] = &[80, 443, 8080, 8443, 1, 65535];
 
@@ -82,8 +213,16 @@ const PORTS: &[u16] = &[80, 443, 8080, 8443, 1, 65535];
 #[derive(Debug)]
 pub struct Generator {
     random: Random,
-    schemes: &'static [&'static str],
-    unicode_targets: bool,
+    targets: Targets,
+}
+
+/// The URLs to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets {
+    /// The schemes.
+    pub schemes: &'static [&'static str],
+    /// True if hosts may contain Unicode.
+    pub unicode: bool,
 }
 
 /// The subject of an entry, so that a target near it can be made.
@@ -92,16 +231,17 @@ enum Aim {
     Name(String),
     V4(u32, u32),
     V6(u128, u32),
+    /// Any of the odd hosts.
+    Odd,
 }
 
 impl Generator {
-    /// Creates a generator. `schemes` are those of the URLs; with `unicode_targets`, hosts may contain Unicode.
+    /// Creates a generator.
     #[must_use]
-    pub fn new(seed: u64, schemes: &'static [&'static str], unicode_targets: bool) -> Self {
+    pub fn new(seed: u64, targets: Targets) -> Self {
         Self {
             random: Random::new(seed),
-            schemes,
-            unicode_targets,
+            targets,
         }
     }
 
@@ -169,12 +309,18 @@ impl Generator {
         let r = &mut self.random;
         if r.percent(8) {
             let junk = r.one(JUNK);
-            if junk.contains("example.com") {
+            if junk.to_lowercase().contains("com") {
                 aims.push((Aim::Name("example.com".to_owned()), Some(80)));
             }
-            if junk.contains("2.3.4") {
+            if junk.contains(['2', '4']) {
                 aims.push((Aim::V4(0x0102_0304, 32), Some(80)));
             }
+            if junk.contains("db8") {
+                let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+                aims.push((Aim::V6(ip.to_bits(), 128), Some(80)));
+            }
+            // None of the others is near these.
+            aims.push((Aim::Odd, Some(80)));
             return junk.to_owned();
         }
         if r.percent(1) {
@@ -250,11 +396,10 @@ impl Generator {
             (6, _) => format!(":{}", PORTS[r.below(PORTS.len())]),
             (7, _) => ":443".to_owned(),
             (8, _) => ":80".to_owned(),
+            (9, _) if r.percent(10) => r.one(&[":0", ":00", ":080", ":0443", ":08080"]).to_owned(),
             _ => String::new(),
         };
-        // Port 0 is no port.
-        let port = if port == ":0" { "" } else { &port };
-        let scheme = r.one(self.schemes);
+        let scheme = r.one(self.targets.schemes);
         let path = r.one(&["/", "", "/path", "/?q", "/a/b?c=d"]);
         format!("{scheme}://{host}{port}{path}")
     }
@@ -272,18 +417,7 @@ impl Generator {
                     "localhost.test",
                 ])
                 .to_owned(),
-            1 if r.percent(30) => r
-                .one(&[
-                    "example.com.",
-                    "exa$mple.com",
-                    "1.2.3.4.5",
-                    "8.7.2.3.4",
-                    "127.1",
-                    "0x7f.1",
-                    "1.2.3.4.",
-                    "a.1.2.3.4",
-                ])
-                .to_owned(),
+            1 if r.percent(60) => r.one(ODD_HOSTS).to_owned(),
             1 => format!("127.{}.{}.{}", r.below(256), r.below(256), r.below(256)),
             2 => "[::1]".to_owned(),
             3 => {
@@ -305,6 +439,7 @@ impl Generator {
     fn near(&mut self, aim: &Aim) -> String {
         let r = &mut self.random;
         match aim {
+            Aim::Odd => r.one(ODD_HOSTS).to_owned(),
             Aim::Name(name) => {
                 let host = match r.below(12) {
                     0..3 => name.clone(),
@@ -354,11 +489,12 @@ impl Generator {
 
     fn host_name(&mut self, name: String) -> String {
         let end = if self.random.percent(8) { "." } else { "" };
-        let name = match self.unicode_targets {
+        let name = match self.targets.unicode {
             true => name,
             false => UNICODE
                 .iter()
-                .fold(name, |name, (unicode, ascii)| name.replace(unicode, ascii)),
+                .fold(name, |name, (unicode, ascii)| name.replace(unicode, ascii))
+                .replace(|c: char| !c.is_ascii(), "u"),
         };
         let host = format!("{name}{end}");
         // A name that is cut anywhere may begin or end with what no label can; those are other tests' matter.

@@ -1,0 +1,84 @@
+//! The dialects `requests` and `urllib` against these.
+//!
+//! ```text
+//! python3 -m venv venv && venv/bin/pip install 'requests==2.34.*'
+//! PYTHON=venv/bin/python cargo test --release --test python -- --ignored --nocapture
+//! ```
+
+use std::{env, process::Command};
+
+use tower_outbound_proxy::Dialect;
+use tower_outbound_proxy_dialects::{
+    Exceptions, Program, Targets, compare_environments, compare_lists, compare_proxies,
+};
+
+const REQUESTS: Exceptions = &[];
+const REQUESTS_VARIABLES: Exceptions = &[];
+const REQUESTS_PROXIES: Exceptions = &[];
+const URLLIB: Exceptions = &[];
+const URLLIB_VARIABLES: Exceptions = &[];
+const URLLIB_PROXIES: Exceptions = &[];
+
+#[test]
+#[ignore = "needs Python and requests"]
+fn every_answer_is_requestss() {
+    let mut program = start("requests");
+    compare_lists(Dialect::Requests, targets(true), REQUESTS, &mut |vars, urls| program.ask(vars, urls));
+}
+
+#[test]
+#[ignore = "needs Python and requests"]
+fn every_variable_is_requestss() {
+    let mut program = start("requests");
+    let schemes = ["http", "https"];
+    compare_environments(Dialect::Requests, 1_000, &schemes, REQUESTS_VARIABLES, &mut |vars, urls| {
+        program.ask(vars, urls)
+    });
+}
+
+#[test]
+#[ignore = "needs Python and requests"]
+fn every_proxy_is_requestss() {
+    let mut program = start("requests");
+    compare_proxies(Dialect::Requests, REQUESTS_PROXIES, &mut |vars, urls| program.ask(vars, urls));
+}
+
+#[test]
+#[ignore = "needs Python"]
+fn every_answer_is_urllibs() {
+    let mut program = start("urllib");
+    compare_lists(Dialect::Urllib, targets(false), URLLIB, &mut |vars, urls| program.ask(vars, urls));
+}
+
+#[test]
+#[ignore = "needs Python"]
+fn every_variable_is_urllibs() {
+    let mut program = start("urllib");
+    let schemes = ["http", "https"];
+    compare_environments(Dialect::Urllib, 1_000, &schemes, URLLIB_VARIABLES, &mut |vars, urls| {
+        program.ask(vars, urls)
+    });
+}
+
+#[test]
+#[ignore = "needs Python"]
+fn every_proxy_is_urllibs() {
+    let mut program = start("urllib");
+    compare_proxies(Dialect::Urllib, URLLIB_PROXIES, &mut |vars, urls| program.ask(vars, urls));
+}
+
+fn targets(unicode: bool) -> Targets {
+    Targets {
+        schemes: &["http", "http", "https"],
+        unicode,
+    }
+}
+
+fn start(library: &str) -> Program {
+    let python = env::var_os("PYTHON").unwrap_or("python3".into());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/answers.py");
+    let mut command = Command::new(python);
+    let program = Program::start(command.arg(script).arg(library), "set PYTHON to a Python that has requests");
+    println!("{}", program.version());
+    program
+}
