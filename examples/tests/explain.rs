@@ -200,7 +200,7 @@ fn explain_checks_the_settings() {
         "8 things are odd in the proxy settings.
 
 - https_proxy has quotation marks in its value: remove them where it is set
-  (Docker's env files and ENV lines, and some unit files, keep them)
+  (Docker's --env-file and unit files can keep them)
 - HTTP_PROXY is not read for http targets by curl: they are reached directly
   (set http_proxy too)
 

@@ -220,16 +220,16 @@ impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Quotes => {
-                "has quotation marks in its value: remove them where it is set (Docker's env files and ENV lines, and \
-                 some unit files, keep them)"
+                "has quotation marks in its value: remove them where it is set (Docker's --env-file and unit files can \
+                 keep them)"
             }
             Self::LineEnd => {
                 "has a line end (CR or LF) in its value: save the file that sets it with the line ends of this system"
             }
             Self::Blanks => "begins or ends with white space: remove it where it is set",
             Self::Reference => {
-                "has a reference to another variable in its value: unit files and env files do not replace `$NAME`, so \
-                 write the value itself"
+                "has a reference to another variable in its value: unit files and Docker's --env-file do not replace \
+                 `$NAME`, so write the value itself"
             }
             Self::Several => {
                 "has white space in its value: a proxy is one address (are several settings between one pair of \
@@ -276,7 +276,8 @@ impl fmt::Display for Finding {
                  `/` (%2F), `#` (%23), `?` (%3F) and `%` (%25) must be"
             ),
             Self::Misspelled { variable, meant } => {
-                write!(f, "{variable} is not the name of a proxy variable: is {meant} meant?")
+                let variable = variable.escape_debug();
+                write!(f, "`{variable}` is not the name of a proxy variable: is {meant} meant?")
             }
             Self::Unread {
                 variable,

@@ -140,7 +140,7 @@ impl Check {
         self.findings.iter().any(|finding| !finding.is_note())
     }
 
-    /// Returns true if any program uses a proxy.
+    /// Returns true if any program uses a proxy, or would if its address could be used.
     #[must_use]
     pub fn has_proxy(&self) -> bool {
         self.has_proxy

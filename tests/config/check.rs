@@ -156,12 +156,12 @@ fn a_proxy_that_is_not_set_for_all_or_not_written_out_is_found() {
 
 #[test]
 fn what_a_file_left_in_a_value_is_found_and_the_rest_is_checked_without_it() {
-    let quotes = "http_proxy has quotation marks in its value: remove them where it is set (Docker's env files and ENV \
-                  lines, and some unit files, keep them)";
+    let quotes = "http_proxy has quotation marks in its value: remove them where it is set (Docker's --env-file and unit \
+                  files can keep them)";
     let line_end = "http_proxy has a line end (CR or LF) in its value: save the file that sets it with the line ends of \
                     this system";
-    let reference = "has a reference to another variable in its value: unit files and env files do not replace `$NAME`, \
-                     so write the value itself";
+    let reference = "has a reference to another variable in its value: unit files and Docker's --env-file do not \
+                     replace `$NAME`, so write the value itself";
     let several = "http_proxy has white space in its value: a proxy is one address (are several settings between one pair \
                    of quotation marks?)";
     let loopback = ("no_proxy", "localhost,127.0.0.1");
@@ -199,7 +199,7 @@ fn what_a_file_left_in_a_value_is_found_and_the_rest_is_checked_without_it() {
         assert_odd(
             &[HTTP, HTTPS, loopback, (name, "localhost")],
             &[&format!(
-                "{name} is not the name of a proxy variable: is NO_PROXY meant?"
+                "`{name}` is not the name of a proxy variable: is NO_PROXY meant?"
             )],
         );
     }
@@ -457,6 +457,19 @@ fn list() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// A line of a log has no line end, and no check panics.
+    #[test]
+    fn any_settings_give_lines(
+        vars in proptest::collection::vec(("(?i)(export )?(http|https|all|no)[_-]?proxy[\\s]?", "(?s)(http://)?.{0,20}"), 0..5),
+        dialects in proptest::sample::subsequence(Dialect::ALL, 0..=Dialect::ALL.len()),
+    ) {
+        let check = Check::among(&dialects, vars);
+        let list = check.suggestion().map_or("", |suggestion| suggestion.list());
+        for text in check.findings().iter().map(ToString::to_string).chain([list.to_owned()]) {
+            prop_assert!(!text.contains(char::is_control), "{:?}", text);
+        }
+    }
+
     /// A finding names two sets of programs and a target: each program of the sets decides so.
     #[test]
     fn a_difference_is_as_the_dialects_decide(list in list()) {
