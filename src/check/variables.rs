@@ -46,7 +46,8 @@ pub(super) fn clean<'v>(name: &str, value: &'v str, findings: &mut Vec<Finding>)
     if is_reference(unquoted, is_list) {
         report(Leftover::Reference);
     }
-    if !is_list && unquoted.contains(char::is_whitespace) {
+    let mut words = unquoted.split_whitespace().skip(1);
+    if !is_list && words.any(|word| word.contains('=') || word.contains("://")) {
         report(Leftover::Several);
     }
     match is_list && !is_quoted(trimmed) {

@@ -99,6 +99,17 @@ fn a_variable_that_some_programs_do_not_read_is_found_with_the_one_to_set() {
         &[HTTP, HTTPS, ("NO_PROXY", "localhost,127.0.0.1"), ("no_proxy", "")],
         &[],
     );
+    let other = ("HTTP_PROXY", "http://other:secret@proxy.example:3128");
+    let password = check(&[
+        other,
+        ("http_proxy", "http://user:secret@proxy.example:3128"),
+        HTTPS,
+        loopback,
+    ]);
+    assert!(
+        odd(&password)[0].starts_with("http_proxy and HTTP_PROXY differ: "),
+        "{password:?}"
+    );
     let cgi = check(&[HTTP, HTTPS, ("REQUEST_METHOD", "GET"), loopback]);
     assert!(
         odd(&cgi)[0].starts_with("in go, http_proxy: refused because REQUEST_METHOD is set"),
@@ -218,12 +229,15 @@ fn a_password_that_must_be_percent_encoded_is_found_and_not_shown() {
         ("user:se%c", true),
         ("user:se\\cret", true),
         ("us er:secret", true),
+        ("user:se/cret", true),
         ("user:s\u{e9}cret", true),
         ("me@corp.example:secret", true),
     ] {
         let proxy = format!("http://{userinfo}@proxy.example:3128");
         let check = check(&[("http_proxy", &proxy), ("https_proxy", &proxy), loopback]);
         assert_eq!(check.is_odd(), is_odd, "{userinfo}");
+        // Once for each of both variables, or the first error.
+        assert!(odd(&check).len() <= 2, "{check:?}");
         for finding in odd(&check) {
             assert!(
                 !finding.contains("cret") && finding.starts_with("http"),
@@ -310,6 +324,13 @@ fn an_entry_that_is_not_separated_by_a_comma_is_found() {
             &separated(4, "b.test", "every program"),
         ],
     );
+    assert_odd_list(
+        "a.test|b.test",
+        &[
+            &separated(3, "a.test", "every program"),
+            &separated(4, "b.test", "every program"),
+        ],
+    );
     // Another entry matches the same targets.
     assert_odd_list("b.test,a.test b.test", &[&separated(4, "a.test", "go")]);
 }
@@ -333,12 +354,30 @@ fn targets_that_few_requests_have_are_notes() {
     let check = check(&[HTTP, HTTPS, ("no_proxy", "localhost,127.0.0.1,example.com,192.0.2.1")]);
     assert!(!check.is_odd());
     let notes: Vec<_> = check.findings().iter().map(ToString::to_string).collect();
+    assert!(!notes.iter().any(|note| note.contains("192.0.2.1 ")), "{notes:#?}");
     for note in [
         "localhost. (a name with a trailing dot) is reached directly by standard and curl, and through the proxy by go",
         "[::1] (another loopback host) is reached directly by standard and go, and through the proxy by curl",
     ] {
         assert!(notes.iter().any(|found| found == note), "{notes:#?}");
     }
+}
+
+#[test]
+fn notes_are_last() {
+    let proxy = "https://p:8080";
+    let check = check(&[
+        ("http_proxy", proxy),
+        ("https_proxy", proxy),
+        ("no_proxy", ".a.test,10.0.0.0/8"),
+    ]);
+    let notes: Vec<_> = check.findings().iter().map(Finding::is_note).collect();
+    assert!(notes.is_sorted() && notes[0] != notes[notes.len() - 1], "{check:?}");
+    let networks = check
+        .findings()
+        .iter()
+        .filter(|finding| matches!(finding, Finding::AddressesAlone { .. }));
+    assert_eq!(networks.count(), 1, "{check:?}");
 }
 
 #[test]
@@ -409,6 +448,33 @@ fn a_list_that_means_the_same_to_all_is_suggested() {
             (suggested, widened),
             "{list}"
         );
+    }
+    // Node and Python's urllib read no network.
+    for (list, suggested, blocking) in [
+        (
+            "localhost,127.0.0.1,192.0.2.9/30",
+            "localhost,127.0.0.1,192.0.2.8,192.0.2.9,192.0.2.10,192.0.2.11",
+            &[][..],
+        ),
+        (
+            "localhost,127.0.0.1,192.0.2.0/28",
+            "localhost,127.0.0.1,192.0.2.0/28",
+            &["192.0.2.0/28".to_owned()],
+        ),
+        (
+            "localhost,127.0.0.1,2001:db8::1:80",
+            "localhost,127.0.0.1,2001:db8::1:80,[2001:db8::1:80]",
+            &["2001:db8::1:80".to_owned()],
+        ),
+    ] {
+        let check = Check::from_vars([HTTP, HTTPS, ("no_proxy", list)]);
+        let suggestion = check.suggestion().unwrap();
+        assert_eq!(
+            (suggestion.list(), suggestion.blocking()),
+            (suggested, blocking),
+            "{list}"
+        );
+        assert_eq!(suggestion.programs().is_all(), blocking.is_empty(), "{list}");
     }
     // Curl reads the network in no spelling.
     let check = check(&[HTTP, HTTPS, ("no_proxy", "0.0.0.0/0")]);
