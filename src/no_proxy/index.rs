@@ -147,7 +147,11 @@ impl Index {
     }
 
     fn find_all(&self, host: SeenHost<'_>, port: Option<Port>) -> Option<u32> {
-        let is_name = matches!(host, SeenHost::Name(name) if !name.ends_with('*'));
+        let is_name = match host {
+            SeenHost::Name(name) => !name.ends_with('*'),
+            SeenHost::Other => true,
+            _ => false,
+        };
         let mut all = self.all.iter();
         let found = all.find(|all| (is_name || !all.names_only) && (all.port.is_none() || all.port == port))?;
         Some(found.rank)

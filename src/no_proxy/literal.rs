@@ -53,7 +53,8 @@ fn read<'l>(
     let reader = Reader {
         rules,
         reading,
-        whole_list,
+        // White space around it may be left.
+        whole_list: whole_list && entry == "*",
     };
     match reading.blanks {
         EntryBlanks::Removed(blanks) if entry.contains(|c| blanks.has(c)) => {
@@ -116,7 +117,10 @@ impl Reader<'_> {
                     let _ = self.name(text, text, None, emit);
                     return Err("in this dialect `*` must be the whole list, without white space or commas");
                 }
-                Star::Anywhere | Star::WholeList => return Ok(emit(Rule::ALL)),
+                Star::Anywhere | Star::WholeList => {
+                    emit(Rule::ALL);
+                    return Ok(());
+                }
                 Star::AnywhereForNames => {
                     let (port, names_only) = (None, true);
                     emit(Rule::All { port, names_only });
@@ -128,7 +132,8 @@ impl Reader<'_> {
             }
         }
         if text.contains('/') {
-            return Ok(emit(Rule::Network(self.network(text)?)));
+            emit(Rule::Network(self.network(text)?));
+            return Ok(());
         }
         match self.reading.port {
             EntryPort::Literal => self.host(text, text, None, emit),
@@ -187,15 +192,13 @@ impl Reader<'_> {
             _ => {}
         }
         match (self.reading.ipv6, host.parse::<Ipv6Addr>()) {
-            (Ipv6Entry::UsualText, Ok(ip)) if host.to_lowercase() != ipv6_text(ip) => {
-                return Err("in this dialect an IPv6 address must be written as in RFC 5952, without an IPv4 address");
-            }
-            (Ipv6Entry::Value | Ipv6Entry::UsualText, Ok(ip)) => {
+            (Ipv6Entry::Value, Ok(ip)) => {
                 let ip = match self.rules.mapped_is_ipv4 {
                     true => ip.to_canonical(),
                     false => ip.into(),
                 };
-                return Ok(emit(address(ip, port)));
+                emit(address(ip, port));
+                Ok(())
             }
             _ => self.name(entry, host, port, emit),
         }
@@ -205,11 +208,15 @@ impl Reader<'_> {
         let (name, scope) = self.without_dots(entry, host);
         if name == "*" && self.reading.star == Star::AnywhereInAnyForm {
             let names_only = false;
-            return Ok(emit(Rule::All { port, names_only }));
+            emit(Rule::All { port, names_only });
+            return Ok(());
         }
         let name = self.in_lower_case(name)?;
         if name.contains(':') {
-            return self.ipv6_text(entry, name, port, emit);
+            return match scope {
+                Scope::Below => Err(self.why_not_a_name(entry)),
+                _ => self.ipv6_text(entry, name, port, emit),
+            };
         }
         if name.len() > 253 {
             return Err("the name is longer than DNS allows");
@@ -299,7 +306,17 @@ impl Reader<'_> {
                 let inner = inner.ok_or_else(|| self.why_not_a_name(entry))?;
                 (Cow::Owned(inner.to_owned()), false)
             }
-            (Ipv6Entry::Value | Ipv6Entry::UsualText, _) => return Err(self.why_not_a_name(entry)),
+            (Ipv6Entry::UsualText, text) => {
+                let ip = text.parse().map_err(|_| self.why_not_a_name(entry))?;
+                if text != ipv6_text(ip) {
+                    return Err(
+                        "in this dialect an IPv6 address must be in its shortest form, without an IPv4 address",
+                    );
+                }
+                emit(address(ip.into(), port));
+                return Ok(());
+            }
+            (Ipv6Entry::Value, _) => return Err(self.why_not_a_name(entry)),
         };
         let is_before_digits = before_digits && format!("{text}:0").parse::<Ipv6Addr>().is_ok();
         let is_whole = text.parse::<Ipv6Addr>().is_ok();

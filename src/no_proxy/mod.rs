@@ -128,7 +128,7 @@ impl NoProxy {
                 for (span, position) in positions {
                     let entry = span.of(list);
                     let emit = |rule| parsed.push((position as u32, span.start, rule));
-                    let read = literal::read_all(entry, entry == list, rules, emit);
+                    let read = literal::read_all(entry, list == entry, rules, emit);
                     match (read, entry::parse(entry)) {
                         (Ok(()), Ok(_)) => {}
                         (Ok(()), Err(reason)) => malformed.push(EntryError::matched(position, entry, reason)),

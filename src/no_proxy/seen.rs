@@ -19,7 +19,7 @@ pub(crate) enum SeenHost<'a> {
     V4AsText(u32),
     /// The text of an IPv6 address.
     V6AsWritten(&'a str),
-    /// A host that only `*` matches.
+    /// An address with a zone, to which only `*` applies, as to a name.
     Other,
 }
 

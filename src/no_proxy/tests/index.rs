@@ -38,7 +38,11 @@ fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
 fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<Port>) -> bool {
     match (rule, host) {
         (Rule::All { port: only, names_only }, host) => {
-            (!names_only || matches!(host, SeenHost::Name(name) if !name.ends_with('*'))) && (only.is_none() || *only == port)
+            let is_name = match host {
+                SeenHost::Name(name) => !name.ends_with('*'),
+                host => matches!(host, SeenHost::Other),
+            };
+            (!names_only || is_name) && (only.is_none() || *only == port)
         }
         (Rule::Network(network), SeenHost::V4(ip) | SeenHost::V4AsWritten(ip, _)) => {
             network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip)))

@@ -10,7 +10,10 @@ let connections = []
 
 function note(scheme) {
   return (options) => {
-    connections.push({ scheme, host: options.host ?? options.hostname, port: Number(options.port) })
+    // An address may be given as the answer to a look-up.
+    let host = options.host
+    options.lookup?.(host, {}, (_, address) => { host = address })
+    connections.push({ scheme, host, port: Number(options.port) })
     const socket = new net.Socket()
     process.nextTick(() => socket.destroy(new Error('noted')))
     return socket

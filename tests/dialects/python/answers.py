@@ -24,7 +24,7 @@ def unescaped(text):
 
 def written(scheme, host, port):
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"{scheme}://{host}:{port}"
+    return f"{scheme}://{host}:{port}".lower()
 
 
 def requests_version():

@@ -93,6 +93,30 @@ impl Answers<'_> {
 /// The intended differences: for each a name, and a test for the cases with different answers that belong to it.
 pub type Exceptions = &'static [(&'static str, fn(&Answers<'_>) -> bool)];
 
+/// The program refuses the URL, and so has no answer.
+pub const REFUSED: (&str, fn(&Answers<'_>) -> bool) =
+    ("the program refuses the URL, and so decides nothing", |answers| {
+        answers.only_theirs_is_an_error()
+    });
+
+/// A proxy that cannot be used is an error here.
+pub const UNUSABLE: (&str, fn(&Answers<'_>) -> bool) = (
+    "a proxy that cannot be used is an error here, and never another proxy or none",
+    |answers| answers.only_ours_is_an_error(),
+);
+
+/// The program cannot use a proxy that this crate can use. Some then use none.
+pub const USABLE: (&str, fn(&Answers<'_>) -> bool) = (
+    "the program cannot read the proxy's address, which is usable here",
+    |answers| matches!(answers.theirs, "direct" | "error") && answers.ours.starts_with("http"),
+);
+
+/// The spelling of a proxy's address.
+pub const SPELLING: (&str, fn(&Answers<'_>) -> bool) = (
+    "the same proxy, here without the dot after its name or the zero before its port",
+    |answers| answers.theirs.replace(".:", ":").replace(":0", ":") == answers.ours,
+);
+
 /// Counts agreements, named exceptions and the rest.
 #[derive(Debug)]
 pub struct Comparison {
@@ -165,7 +189,7 @@ impl Comparison {
         assert!(self.cases >= at_least, "only {} cases", self.cases);
         let proxied = self.cases - self.direct;
         assert!(
-            self.direct.min(proxied) * 6 >= self.cases,
+            self.direct.min(proxied) * 8 >= self.cases,
             "the generator has lost its aim"
         );
     }

@@ -12,7 +12,7 @@ mod runs;
 mod variables;
 
 pub use self::{
-    comparison::{Answers, Comparison, Exceptions, answer, config},
+    comparison::{Answers, Comparison, Exceptions, REFUSED, SPELLING, UNUSABLE, USABLE, answer, config},
     generator::{Generator, Targets},
     program::Program,
     random::Random,

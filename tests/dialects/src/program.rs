@@ -24,7 +24,9 @@ impl Program {
     #[must_use]
     pub fn start(command: &mut Command, hint: &str) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}: {hint}"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}: {hint}"));
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut version = String::new();
         stdout.read_line(&mut version).expect("a line");

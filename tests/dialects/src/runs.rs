@@ -48,7 +48,13 @@ pub fn compare_environments(
 
 /// Compares the proxies that are read from addresses of all kinds.
 pub fn compare_proxies(dialect: Dialect, exceptions: Exceptions, ask: Ask<'_>) {
-    let urls = ["http://x.test/", "https://x.test/", "http://direct.test/", "https://direct.test/"].map(str::to_owned);
+    let urls = [
+        "http://x.test/",
+        "https://x.test/",
+        "http://direct.test/",
+        "https://direct.test/",
+    ]
+    .map(str::to_owned);
     let mut comparison = Comparison::new(format!("{dialect}, proxies"), exceptions);
     for proxy in PROXIES {
         for name in ["http_proxy", "https_proxy"] {

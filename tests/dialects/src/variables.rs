@@ -74,7 +74,9 @@ pub fn variables(random: &mut Random) -> Vec<(&'static str, &'static str)> {
     let set = 2 + random.below(4);
     for (name, values) in VARIABLES {
         match random.below(10) {
-            at if at < set && (*name != "REQUEST_METHOD" || random.percent(40)) => variables.push((*name, random.one(values))),
+            at if at < set && (*name != "REQUEST_METHOD" || random.percent(40)) => {
+                variables.push((*name, random.one(values)))
+            }
             9 => variables.push((*name, "")),
             _ => {}
         }

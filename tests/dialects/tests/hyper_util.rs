@@ -9,19 +9,16 @@ use std::{env, process::Command};
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use tower_outbound_proxy::Dialect;
-use tower_outbound_proxy_dialects::{Exceptions, Targets, compare_environments, compare_lists, compare_proxies};
+use tower_outbound_proxy_dialects::{
+    Exceptions, SPELLING, Targets, UNUSABLE, USABLE, compare_environments, compare_lists, compare_proxies,
+};
 
-const LISTS: Exceptions = &[
-    (
-        "a bracketed host is compared with no name here, and with its zone to hyper-util",
-        |answers| answers.only_theirs_is_direct() && answers.host().contains('%'),
-    ),
-];
-
-const UNUSABLE: Exceptions = &[(
-    "a proxy that cannot be used is an error here; hyper-util takes the next one, or none",
-    |answers| answers.only_ours_is_an_error(),
+const LISTS: Exceptions = &[(
+    "a bracketed host is compared with no name here, and with its zone to hyper-util",
+    |answers| answers.only_theirs_is_direct() && answers.host().contains('%'),
 )];
+
+const PROXIES: Exceptions = &[UNUSABLE, USABLE, SPELLING];
 
 const TARGETS: Targets = Targets {
     schemes: &["http", "http", "https"],
@@ -49,7 +46,7 @@ fn every_variable_is_hyper_utils() {
 #[test]
 #[ignore = "one of the comparisons with real programs"]
 fn every_proxy_is_hyper_utils() {
-    compare_proxies(Dialect::HyperUtil, UNUSABLE, &mut ask_with);
+    compare_proxies(Dialect::HyperUtil, PROXIES, &mut ask_with);
 }
 
 fn answer(matcher: &Matcher, url: &str) -> String {

@@ -9,21 +9,36 @@ use std::{env, process::Command};
 
 use tower_outbound_proxy::Dialect;
 use tower_outbound_proxy_dialects::{
-    Exceptions, Program, Targets, compare_environments, compare_lists, compare_proxies,
+    Exceptions, Program, REFUSED, SPELLING, Targets, UNUSABLE, USABLE, compare_environments, compare_lists,
+    compare_proxies,
 };
 
-const REQUESTS: Exceptions = &[];
-const REQUESTS_VARIABLES: Exceptions = &[];
-const REQUESTS_PROXIES: Exceptions = &[];
-const URLLIB: Exceptions = &[];
+const REQUESTS: Exceptions = &[REFUSED];
+const REQUESTS_VARIABLES: Exceptions = &[(
+    "requests and urllib, which it asks too, read different variables: `No_Proxy`, or `NO_PROXY` beside an empty `no_proxy`",
+    |answers| answers.is_set("No_Proxy") || (answers.is_set("no_proxy") && answers.var("no_proxy").is_empty()),
+)];
+const REQUESTS_PROXIES: Exceptions = &[UNUSABLE, USABLE, SPELLING];
+
+const URLLIB: Exceptions = &[REFUSED];
 const URLLIB_VARIABLES: Exceptions = &[];
-const URLLIB_PROXIES: Exceptions = &[];
+const URLLIB_PROXIES: Exceptions = &[
+    UNUSABLE,
+    USABLE,
+    SPELLING,
+    (
+        "an `https://` proxy is reached by TLS here, and without by urllib if the target is `https`",
+        |answers| answers.ours.starts_with("https") && answers.ours.replace("https", "http") == answers.theirs,
+    ),
+];
 
 #[test]
 #[ignore = "needs Python and requests"]
 fn every_answer_is_requestss() {
     let mut program = start("requests");
-    compare_lists(Dialect::Requests, targets(true), REQUESTS, &mut |vars, urls| program.ask(vars, urls));
+    compare_lists(Dialect::Requests, targets(true), REQUESTS, &mut |vars, urls| {
+        program.ask(vars, urls)
+    });
 }
 
 #[test]
@@ -31,23 +46,31 @@ fn every_answer_is_requestss() {
 fn every_variable_is_requestss() {
     let mut program = start("requests");
     let schemes = ["http", "https"];
-    compare_environments(Dialect::Requests, 1_000, &schemes, REQUESTS_VARIABLES, &mut |vars, urls| {
-        program.ask(vars, urls)
-    });
+    compare_environments(
+        Dialect::Requests,
+        1_000,
+        &schemes,
+        REQUESTS_VARIABLES,
+        &mut |vars, urls| program.ask(vars, urls),
+    );
 }
 
 #[test]
 #[ignore = "needs Python and requests"]
 fn every_proxy_is_requestss() {
     let mut program = start("requests");
-    compare_proxies(Dialect::Requests, REQUESTS_PROXIES, &mut |vars, urls| program.ask(vars, urls));
+    compare_proxies(Dialect::Requests, REQUESTS_PROXIES, &mut |vars, urls| {
+        program.ask(vars, urls)
+    });
 }
 
 #[test]
 #[ignore = "needs Python"]
 fn every_answer_is_urllibs() {
     let mut program = start("urllib");
-    compare_lists(Dialect::Urllib, targets(false), URLLIB, &mut |vars, urls| program.ask(vars, urls));
+    compare_lists(Dialect::Urllib, targets(false), URLLIB, &mut |vars, urls| {
+        program.ask(vars, urls)
+    });
 }
 
 #[test]
@@ -64,7 +87,9 @@ fn every_variable_is_urllibs() {
 #[ignore = "needs Python"]
 fn every_proxy_is_urllibs() {
     let mut program = start("urllib");
-    compare_proxies(Dialect::Urllib, URLLIB_PROXIES, &mut |vars, urls| program.ask(vars, urls));
+    compare_proxies(Dialect::Urllib, URLLIB_PROXIES, &mut |vars, urls| {
+        program.ask(vars, urls)
+    });
 }
 
 fn targets(unicode: bool) -> Targets {
@@ -78,7 +103,10 @@ fn start(library: &str) -> Program {
     let python = env::var_os("PYTHON").unwrap_or("python3".into());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/answers.py");
     let mut command = Command::new(python);
-    let program = Program::start(command.arg(script).arg(library), "set PYTHON to a Python that has requests");
+    let program = Program::start(
+        command.arg(script).arg(library),
+        "set PYTHON to a Python that has requests",
+    );
     println!("{}", program.version());
     program
 }
