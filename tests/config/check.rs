@@ -47,6 +47,7 @@ fn settings_that_all_programs_read_alike_are_not_odd() {
         "example.com",
         "192.0.2.1,10.0.0.0/8,2001:db8::1",
         "EXAMPLE.com,",
+        "example.com ",
         " example.com , a.test",
     ] {
         assert_odd_list(list, &[]);
@@ -110,7 +111,25 @@ fn a_variable_that_some_programs_do_not_read_is_found_with_the_one_to_set() {
         odd(&password)[0].starts_with("http_proxy and HTTP_PROXY differ: "),
         "{password:?}"
     );
+    // To Python, a variable that is set to nothing hides the other spelling.
+    let hidden = [("http_proxy", ""), ("HTTP_PROXY", upper), HTTPS, loopback];
+    let hidden = Check::among(&[Dialect::Standard, Dialect::Requests], hidden);
+    assert_eq!(
+        odd(&hidden),
+        ["HTTP_PROXY is not read for http targets by requests: they are reached directly (set http_proxy too)",]
+    );
+    // In CGI, hyper-util reads nothing, whatever is set.
+    let cgi = [HTTP, HTTPS, ("REQUEST_METHOD", "GET"), ("no_proxy", "*")];
+    let cgi = Check::among(&[Dialect::Standard, Dialect::HyperUtil], cgi);
+    assert_eq!(
+        odd(&cgi)[..2],
+        [
+            "http_proxy is not read for http targets by hyper-util: they are reached directly",
+            "https_proxy is not read for https targets by hyper-util: they are reached directly",
+        ]
+    );
     let cgi = check(&[HTTP, HTTPS, ("REQUEST_METHOD", "GET"), loopback]);
+    assert_eq!(odd(&cgi).len(), 1, "{cgi:?}");
     assert!(
         odd(&cgi)[0].starts_with("in go, http_proxy: refused because REQUEST_METHOD is set"),
         "{cgi:?}"
@@ -149,6 +168,14 @@ fn a_proxy_that_is_not_set_for_all_or_not_written_out_is_found() {
     assert_odd(
         &[HTTP, ("https_proxy", "socks5://user:secret@p:1080"), loopback],
         &["https_proxy=`socks5://user:***@p:1080`: unsupported proxy scheme `socks5` (http and https are supported)"],
+    );
+    assert!(!format!("{:?}", check(&[HTTP, HTTPS])).contains("Tls"));
+    let two_ports = check(&[HTTP, ("https_proxy", "https://proxy.example:3129"), loopback]);
+    assert!(!format!("{two_ports:?}").contains("Tls"), "{two_ports:?}");
+    let all = check(&[HTTP, HTTPS, ("ALL_PROXY", "socks5://user:secret@p:1080"), loopback]);
+    assert!(
+        odd(&all)[0].starts_with("ALL_PROXY=`socks5://user:***@p:1080`: unsupported"),
+        "{all:?}"
     );
     // TLS on a port for plain HTTP can be right.
     let tls = check(&[
@@ -198,6 +225,18 @@ fn what_a_file_left_in_a_value_is_found_and_the_rest_is_checked_without_it() {
     );
     let reference_found = check(&[HTTP, HTTPS, ("no_proxy", "localhost,127.0.0.1,${NO_PROXY}")]);
     assert_eq!(odd(&reference_found)[0], format!("no_proxy {reference}"));
+    assert_odd(
+        &[
+            ("http_proxy", "http://user:pa$(word)@proxy.example:3128"),
+            HTTPS,
+            loopback,
+        ],
+        &[],
+    );
+    for value in ["$PROXY", "%PROXY%", "http://${PROXY}:3128"] {
+        let found = check(&[("http_proxy", value), HTTPS, loopback]);
+        assert_eq!(odd(&found)[0], format!("http_proxy {reference}"), "{value}");
+    }
     assert_odd(
         &[
             ("http_proxy", "http://user:pa$$word@proxy.example:3128"),
@@ -259,6 +298,15 @@ fn an_entry_that_programs_read_differently_is_found() {
     assert_odd_list(
         "*.example.com",
         &["entry 3 `*.example.com` of no_proxy matches nothing in curl: `*.` is not a wildcard"],
+    );
+    // Another entry matches what curl does not read, and what another entry is not read alike for is said once.
+    assert_odd_list("example.com,*.example.com", &[]);
+    assert_odd_list(
+        ".example.com,*.example.com",
+        &[
+            "entry 3 `.example.com` of no_proxy: example.com is reached directly by curl, and through the proxy by standard \
+         and go",
+        ],
     );
     assert_odd_list(
         "example.com:8080,b.test",
@@ -341,6 +389,11 @@ fn this_machine_is_told_if_programs_differ_on_it() {
                     to NO_PROXY: localhost,127.0.0.1)";
     assert_odd(&[HTTP, HTTPS], &[loopback]);
     assert_odd(&[HTTP, HTTPS, ("no_proxy", "example.com")], &[loopback]);
+    // Curl's list ends at the white space, which is a finding about the entry.
+    assert_odd(
+        &[HTTP, HTTPS, ("no_proxy", "localhost 127.0.0.1")],
+        &["entry 2 `127.0.0.1` of no_proxy is not read as an entry by curl: separate entries with commas alone"],
+    );
     let alone = check(&[("no_proxy", "localhost,127.0.0.1")]);
     assert_eq!(
         alone.findings()[0].to_string(),
@@ -354,6 +407,19 @@ fn targets_that_few_requests_have_are_notes() {
     let check = check(&[HTTP, HTTPS, ("no_proxy", "localhost,127.0.0.1,example.com,192.0.2.1")]);
     assert!(!check.is_odd());
     let notes: Vec<_> = check.findings().iter().map(ToString::to_string).collect();
+    // One example of each.
+    for unusual in [
+        "trailing dot",
+        "IPv4-mapped",
+        "another loopback host",
+        "unusual spelling",
+    ] {
+        assert_eq!(
+            notes.iter().filter(|note| note.contains(unusual)).count(),
+            1,
+            "{notes:#?}"
+        );
+    }
     assert!(!notes.iter().any(|note| note.contains("192.0.2.1 ")), "{notes:#?}");
     for note in [
         "localhost. (a name with a trailing dot) is reached directly by standard and curl, and through the proxy by go",
@@ -476,6 +542,12 @@ fn a_list_that_means_the_same_to_all_is_suggested() {
         );
         assert_eq!(suggestion.programs().is_all(), blocking.is_empty(), "{list}");
     }
+    // Two programs that differ have no list between them.
+    let both = Check::among(
+        &[Dialect::Standard, Dialect::Curl],
+        [HTTP, HTTPS, ("no_proxy", "0.0.0.0/0")],
+    );
+    assert!(both.suggestion().is_none() && !both.is_list_common(), "{both:?}");
     // Curl reads the network in no spelling.
     let check = check(&[HTTP, HTTPS, ("no_proxy", "0.0.0.0/0")]);
     let suggestion = check.suggestion().unwrap();
