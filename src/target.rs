@@ -120,58 +120,61 @@ impl Scheme {
 impl<'a> Target<'a> {
     fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<WrittenPort>) -> Result<Self, TargetError> {
         let seen = Seen::in_text(&host);
-        Self::with_seen(scheme, host, port, seen)
+        let number = port.map(|port| port.number);
+        let mut target = match strip_brackets(&host) {
+            Some(_) => Self::in_brackets(scheme, host, number, seen),
+            None if seen.is_within(Seen::REG_NAME) => Self::of_reg_name(scheme, host, number, seen),
+            None => Err(TargetError::new(
+                "the host contains a character that is not allowed in a host",
+            )),
+        }?;
+        target.written.port_digits = port.map_or(0, |port| port.digits);
+        Ok(target)
     }
 
-    fn with_seen(
-        scheme: Scheme,
-        host: Cow<'a, str>,
-        port: Option<WrittenPort>,
-        seen: Seen,
-    ) -> Result<Self, TargetError> {
-        let mut zone = false;
-        let (host, ip) = match strip_brackets(&host) {
-            Some(inner) => {
-                // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
-                let address = inner.split('%').next().unwrap_or_default();
-                zone = address.len() < inner.len();
-                let ip = parse_ipv6(address).map_err(TargetError::new)?;
-                let host = match host {
-                    Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
-                    Cow::Owned(_) => Cow::Owned(address.to_owned()),
-                };
-                (host, Some(IpAddr::V6(ip)))
-            }
-            None => {
-                if !seen.is_within(Seen::REG_NAME) {
-                    return Err(TargetError::new(
-                        "the host contains a character that is not allowed in a host",
-                    ));
-                }
-                let ip = match seen.has(Seen::DIGIT) {
-                    true => parse_ipv4(&host).map(IpAddr::V4),
-                    false => None,
-                };
-                (host, ip)
-            }
+    /// Creates a target from an IPv6 address in brackets.
+    fn in_brackets(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+        let inner = &host[1..host.len() - 1];
+        // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
+        let address = inner.split('%').next().unwrap_or_default();
+        let zone = address.len() < inner.len();
+        let ip = parse_ipv6(address).map_err(TargetError::new)?;
+        let upper_case = seen.has(Seen::UPPER) && address.bytes().any(|b| b.is_ascii_uppercase());
+        let host = match host {
+            _ if upper_case => Cow::Owned(address.to_ascii_lowercase()),
+            Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
+            Cow::Owned(_) => Cow::Owned(address.to_owned()),
         };
+        Ok(Self {
+            scheme,
+            host,
+            ip: Some(ip.into()),
+            port: port.or(scheme.default_port()),
+            upper_case,
+            written: Written { port_digits: 0, zone },
+        })
+    }
+
+    /// Creates a target from a host that has nothing but the characters of a `reg-name`.
+    fn of_reg_name(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
         if host.is_empty() || host == "." {
             return Err(TargetError::NO_HOST);
         }
-        let upper_case = seen.has(Seen::UPPER) && host.bytes().any(|b| b.is_ascii_uppercase());
+        let ip = match seen.has(Seen::DIGIT) {
+            true => parse_ipv4(&host).map(IpAddr::V4),
+            false => None,
+        };
+        let upper_case = seen.has(Seen::UPPER);
         Ok(Self {
             scheme,
             ip,
-            port: port.map(|port| port.number).or(scheme.default_port()),
+            port: port.or(scheme.default_port()),
             host: match upper_case {
                 true => Cow::Owned(host.to_ascii_lowercase()),
                 false => host,
             },
             upper_case,
-            written: Written {
-                port_digits: port.map_or(0, |port| port.digits),
-                zone,
-            },
+            written: Written::default(),
         })
     }
 
@@ -388,7 +391,7 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
         let seen = Seen::in_text(authority);
         if seen.is_within(Seen::REG_NAME) {
             // Without user information, brackets or port, the authority is the host.
-            return Self::with_seen(scheme, Cow::Borrowed(authority), None, seen);
+            return Self::of_reg_name(scheme, Cow::Borrowed(authority), None, seen);
         }
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
         Self::new(scheme, Cow::Borrowed(host), port)

@@ -121,7 +121,7 @@ pub(crate) enum EntryPort {
     TextWithDigits,
     /// A port, compared as a number. 0 means any port. Brackets around any text are dropped, with a port or without.
     Number,
-    /// A port, compared as a number that is written without needless zeros.
+    /// A port, compared as a number. It is not 0, and written without needless zeros.
     PlainNumber,
 }
 

@@ -49,7 +49,7 @@ struct All {
 #[derive(Debug, Clone, Default)]
 struct V6Texts {
     whole: Names,
-    /// The texts without the last `:` and the decimal digits after it.
+    /// The texts without the last `:` and the decimal digits after it, if there are any.
     before_digits: Names,
 }
 
@@ -126,6 +126,7 @@ impl Index {
     }
 
     /// Returns the lowest rank of the rules for an address that is compared as text.
+    #[inline(never)]
     fn find_text(&self, text: &str, host: SeenHost<'_>, port: Option<Port>) -> Option<u32> {
         match host {
             SeenHost::V4AsWritten(ip, written) => {
@@ -135,7 +136,7 @@ impl Index {
             SeenHost::V6AsWritten(written) => {
                 let texts = self.v6_texts.as_ref()?;
                 let before_digits = match written.rsplit_once(':') {
-                    Some((before, digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                    Some((before, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => {
                         texts.before_digits.find(text, before, None)
                     }
                     _ => None,
@@ -260,7 +261,8 @@ impl Names {
         hash as usize & (self.table.len() - 1)
     }
 
-    #[inline]
+    // Always, since the few callers beside the usual one would otherwise cost it a call.
+    #[inline(always)]
     fn find(&self, text: &str, host: &str, port: Option<Port>) -> Option<u32> {
         let (text, host) = (text.as_bytes(), host.as_bytes());
         if self.table.is_empty() {

@@ -153,7 +153,7 @@ impl Reader<'_> {
                 // An IPv6 address has no brackets here, and its last part may be either.
                 let whole = self.host(text, text, None, emit);
                 match split_digits(text) {
-                    Some((host, port)) if port == WrittenPort::plain(port.number) => {
+                    Some((host, port)) if port.number != 0 && port == WrittenPort::plain(port.number) => {
                         let with_port = self.host(text, host, Some(Port::number(port.number)), emit);
                         whole.or(with_port)
                     }

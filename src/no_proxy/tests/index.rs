@@ -76,7 +76,7 @@ fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<Port>) -> bool {
             SeenHost::V6AsWritten(host),
         ) => {
             let digits = host.strip_prefix(&**name).and_then(|rest| rest.strip_prefix(':'));
-            digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+            digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
         }
         (
             Rule::Name {

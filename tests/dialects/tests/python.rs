@@ -13,7 +13,13 @@ use tower_outbound_proxy_dialects::{
     compare_proxies,
 };
 
-const REQUESTS: Exceptions = &[REFUSED];
+const REQUESTS: Exceptions = &[
+    REFUSED,
+    (
+        "a bracketed host is compared with no name here; to requests, `3.4` is the end of `[::ffff:1.2.3.4]`",
+        |answers| answers.only_theirs_is_direct() && answers.host().starts_with("[::") && answers.host().contains('.'),
+    ),
+];
 const REQUESTS_VARIABLES: Exceptions = &[(
     "requests and urllib, which it asks too, read different variables: `No_Proxy`, or `NO_PROXY` beside an empty `no_proxy`",
     |answers| answers.is_set("No_Proxy") || (answers.is_set("no_proxy") && answers.var("no_proxy").is_empty()),
