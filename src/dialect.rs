@@ -17,30 +17,95 @@ use crate::error::{ConfigError, Problem};
 /// A way of reading the settings.
 ///
 /// [`Standard`](Self::Standard) is the default. The others are for services that move to this crate while their
-/// operators keep their settings. On well-formed input, each gives the answers of the program it is named after.
+/// operators keep their settings, and for telling how other programs on a machine read the same settings. Each gives
+/// the answers of the program that it is named after, on malformed input, too. An entry that fits no row of
+/// [`NoProxy`](crate::NoProxy)'s table, and that the program matches with something, is reported as
+/// [`malformed`](crate::NoProxy::malformed).
 ///
 /// | point | Standard | Go | curl |
 /// |---|---|---|---|
 /// | `.example.com` matches `example.com` | no | no | **yes** |
 /// | `*.example.com` | subdomains | subdomains | **matches nothing** |
 /// | `*` | anywhere in the list | anywhere in the list | **only as the whole value** |
-/// | ports in entries | effective port | effective port | **an entry with a port matches nothing** |
+/// | ports in entries | effective port | **effective port, digit by digit** | **an entry with a port matches nothing** |
 /// | loopback direct without being listed | `localhost`, `*.localhost`, 127/8, `::1` | **`localhost` (exact spelling), 127/8, `::1`** | **no** |
 /// | `0.0.0.0/0`, `::/0` | every address of that family | every address of that family | **only the address written** |
 /// | `[2001:db8::1]` without a port | that address | **matches nothing** | **matches nothing** |
+/// | `1.2.3.4` matches the name `a.1.2.3.4` | no | no | **yes** |
 /// | trailing dots ignored | yes | **no** | yes |
-/// | odd IPv4 spellings in the target | normalised | **kept as names** | normalised |
+/// | odd IPv4 spellings in the target | normalised | **kept as names** | normalised, but for a part `0x` |
 /// | IPv4-mapped IPv6 is IPv4 | yes | yes | **no** |
 /// | white space separates entries | yes | **no** (trimmed around entries) | **no** (trimmed; a space or tab inside an entry ends the list) |
 /// | Unicode entries | A-label | A-label | **as written** |
+/// | entries that are malformed | match nothing | **are names, if a host can have them** | **are names, if a host can have them** |
 /// | default proxy port | 1080 | **80 / 443 by scheme** | **80 / 443 by scheme** |
-/// | spelling that wins | lower case | **upper case** | lower case; **`HTTP_PROXY` is read only as `http_proxy`** |
+/// | spelling that wins | lower case, upper case, any other | **upper case, lower case** | lower case, upper case; **`HTTP_PROXY` is read only as `http_proxy`** |
 /// | `ALL_PROXY` | read | **not read** | read |
 /// | proxy for other schemes | that of `ALL_PROXY` | **none** | that of `ALL_PROXY` |
 /// | CGI | only `http_proxy` is read | **any `HTTP_PROXY` is an error** | same as Standard |
 ///
-/// Security rules are the same in every dialect: a bracketed host never matches a name, and a proxy that cannot be used
-/// is an error.
+/// | point | hyper-util | requests | urllib | undici |
+/// |---|---|---|---|---|
+/// | `.example.com` matches `example.com` | yes | yes | yes | yes |
+/// | `*.example.com` | matches nothing | matches nothing | matches nothing | subdomains |
+/// | `*` | anywhere in the list, for names alone | only as the whole value | only as the whole value | anywhere in the list, with a port, too (`*:80`) |
+/// | ports in entries | an entry with a port matches nothing | port in the URL, in lower case, IPv4 excepted | port in the URL, digit by digit | effective port; 0 is any |
+/// | loopback direct without being listed | no | no | no | no |
+/// | networks | of both families | IPv4, for addresses in any spelling, lengths 1 to 32 | match nothing | match nothing |
+/// | IPv4 address | by value | as text: `0.1` matches `10.0.0.1` | as text | as text |
+/// | IPv6 address | by value, none with a zone | as text, none with a zone | as text in brackets, none with a zone | by value, if the entry has its shortest form |
+/// | `[2001:db8::1]` without a port | matches nothing | matches nothing | that text | that address |
+/// | trailing dots ignored | no | no | no | yes |
+/// | odd IPv4 spellings in the target | kept as names | addresses for networks, else text | kept as names | normalised |
+/// | IPv4-mapped IPv6 is IPv4 | no | no | no | no |
+/// | white space separates entries | no (trimmed) | no (spaces are removed, other white space is trimmed) | no (trimmed) | yes |
+/// | Unicode entries | as written | as written | as written | as written |
+/// | entries that are malformed | are names, if a host can have them | the same | the same | the same |
+/// | default proxy port | 80 / 443 by scheme | 80 / 443 by scheme | 443 for the proxy of `https` targets and for `https://`, else 80 | 80 / 443 by scheme |
+/// | proxy without a scheme | `http` | `http` | `http` | an error |
+/// | spelling that wins | upper case, lower case | lower case, any other; `NO_PROXY`: lower case, upper case | lower case, any other | lower case, upper case |
+/// | an empty variable | hides the other spelling | hides the others if in lower case | the same | hides the other spelling |
+/// | `ALL_PROXY` | read for `http` and `https` | read | not read | not read |
+/// | no `HTTPS_PROXY` | that of `ALL_PROXY` | that of `ALL_PROXY` | none | that of `HTTP_PROXY` |
+/// | `ws` and `wss` | direct | as other schemes | as other schemes | as `http` and `https` |
+/// | proxy for other schemes | none | that of `ALL_PROXY` | none | none |
+/// | CGI | no variable is read | only `http_proxy` is read | only `http_proxy` is read | same as Standard |
+///
+/// # Agreement
+///
+/// `tests/dialects` in the repository (`.ci/run dialects`) asks the programs themselves, about generated lists and targets, about variables
+/// in all spellings, and about addresses of proxies. All answers are equal but for the exceptions below.
+///
+/// | program | version compared with | lists: cases, equal | variables | addresses of proxies |
+/// |---|---|---|---|---|
+/// | Go | 1.27.3 | 30,000, 30,000 | 6,000, 5,608 (CGI 392) | 352, 212 (not usable 136, spelling 4) |
+/// | curl | 8.22.0 | 30,000, 29,750 (URL refused 250) | 1,200, 1,200 | – |
+/// | hyper-util | 0.1.21 | 30,000, 29,975 (brackets 25) | 10,000, 10,000 | 352, 212 (not usable 136, usable here 2, spelling 2) |
+/// | requests | 2.34.2 on CPython 3.11.2 | 30,000, 29,641 (URL refused 356, brackets 3) | 8,000, 7,712 (two variables 288) | 352, 232 (not usable 116, usable here 2, spelling 2) |
+/// | urllib | CPython 3.11.2 | 30,000, 30,000 | 8,000, 8,000 | 352, 224 (not usable 121, TLS 3, usable here 2, spelling 2) |
+/// | undici | 8.12.4 on Node 24.19.0 | 30,000, 28,476 (URL refused 1,524) | 16,000, 15,672 (CGI 328) | 352, 309 (not usable 40, spelling 3) |
+///
+/// The exceptions, by name:
+///
+/// - **A URL that the program refuses** has no answer there and one here: `http://a$b/` for curl, `http://*.a/` for
+///   requests, `http://1.2.3.256/` for undici.
+/// - **A host in brackets is compared with no name** (CVE-2025-22870): to hyper-util, `[::1%25.example.com]` ends in
+///   `.example.com`; to requests, `[::ffff:1.2.3.4]` ends in `3.4`.
+/// - **A proxy that cannot be used is an error**: SOCKS, an address with a path or with an empty port. Some programs
+///   ignore it and connect directly, some ignore the path, some support SOCKS.
+/// - **A proxy that only this crate can use** is used: `p.example:3128/`, which hyper-util and urllib do not read, and
+///   `user:password@p.example:3128`, which requests does not. Its spelling is normalised: a dot after the name and a
+///   zero before the port are dropped.
+/// - **TLS to an `https://` proxy** is never left out. urllib leaves it out for `https` targets.
+/// - **CGI**: `HTTP_PROXY` is an error of the whole configuration in Go's dialect, where Go refuses `http` targets alone.
+///   undici reads it, and this crate does not.
+/// - **requests asks urllib, too**, which reads another variable if `NO_PROXY` has upper and lower case mixed, or if
+///   `no_proxy` is empty beside it. This crate reads one.
+///
+/// Outside of the comparison: a Unicode host is compared by its A-label, and urllib compares it as written. User
+/// information in a URL is no part of the host, and to urllib it is. Variables for single other schemes (`ftp_proxy`),
+/// which curl, requests and urllib have, are not read. `ws` and `wss` are `http` and `https` in Go's dialect, as Go's
+/// WebSocket libraries ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {

@@ -1,4 +1,4 @@
-//! The columns of the table of dialects: each is a point in which programs differ, with a value for each way to treat it.
+//! The columns of the table of dialects: each is a point in which programs differ, with a value for each treatment.
 
 use crate::target::Scheme;
 

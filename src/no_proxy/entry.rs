@@ -1,5 +1,5 @@
-//! The strict grammar of an entry, that of the Standard dialect: parses a string into a rule, or returns the reason why it
-//! matches nothing.
+//! The strict grammar of an entry, that of the Standard dialect: parses a string into a rule, or returns the reason why
+//! it matches nothing.
 
 use std::{
     borrow::Cow,

@@ -11,8 +11,8 @@
 //! - Addresses with a port: a sorted list.
 //! - `*`, which lists seldom have, in the order of the list.
 //!
-//! A dialect that compares an address as text looks it up among the names, or, since none of these shall match a host in
-//! brackets, among the texts of IPv6 addresses.
+//! A dialect that compares an address as text looks it up among the names. Since no name shall match a host in brackets,
+//! it looks up the text of an IPv6 address among such texts.
 
 use std::{borrow::Cow, net::IpAddr};
 

@@ -23,6 +23,7 @@
 mod entry;
 mod index;
 mod literal;
+mod parts;
 mod port;
 mod predicate;
 mod seen;

@@ -9,6 +9,7 @@ mod generator;
 mod program;
 mod random;
 mod runs;
+mod texts;
 mod variables;
 
 pub use self::{

@@ -21,7 +21,7 @@ const REQUESTS: Exceptions = &[
     ),
 ];
 const REQUESTS_VARIABLES: Exceptions = &[(
-    "requests and urllib, which it asks too, read different variables: `No_Proxy`, or `NO_PROXY` beside an empty `no_proxy`",
+    "requests asks urllib, too, which reads another variable: `No_Proxy`, or none if `no_proxy` is empty",
     |answers| answers.is_set("No_Proxy") || (answers.is_set("no_proxy") && answers.var("no_proxy").is_empty()),
 )];
 const REQUESTS_PROXIES: Exceptions = &[UNUSABLE, USABLE, SPELLING];
