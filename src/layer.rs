@@ -10,6 +10,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
 
+#[cfg(feature = "http2")]
+use crate::http2::{Connections, Http2Settings, ProxyVersion};
 #[cfg(feature = "client")]
 use crate::purpose::PurposePolicy;
 use crate::{
@@ -104,6 +106,10 @@ pub(crate) struct Shared {
     /// `None` for the default, which differs: see [`ProxyLayer::with_auth_errors`].
     pub(crate) auth_errors: Option<bool>,
     pub(crate) request_target_form: bool,
+    #[cfg(feature = "http2")]
+    pub(crate) proxy_version: ProxyVersion,
+    #[cfg(feature = "http2")]
+    pub(crate) http2: Http2Settings,
     /// Only a [`Client`](crate::Client) has a policy: other pools would mix up the connections of different routes.
     #[cfg(feature = "client")]
     pub(crate) purposes: Option<PurposePolicy>,
@@ -131,6 +137,10 @@ impl ProxyLayer {
                 route_extension: true,
                 auth_errors: None,
                 request_target_form: false,
+                #[cfg(feature = "http2")]
+                proxy_version: ProxyVersion::default(),
+                #[cfg(feature = "http2")]
+                http2: Http2Settings::default(),
                 #[cfg(feature = "client")]
                 purposes: None,
             }),
@@ -167,6 +177,27 @@ impl ProxyLayer {
         }
         Arc::make_mut(&mut self.shared).connect_headers.append(name, value);
         Ok(self)
+    }
+
+    /// Sets the version of HTTP that is spoken to proxies; by default, an `https://` proxy chooses it in TLS.
+    ///
+    /// Over HTTP/2, all tunnels through a proxy share one connection, and further ones cost neither a TCP nor a TLS
+    /// handshake. They share it as far as clones of one [`Proxy`] or of one `Client` open them, with the same
+    /// credentials. A `Client` forwards its requests to plain `http` targets on the same connection. Other clients
+    /// forward in HTTP/1.1, on connections of their own, and with [`ProxyVersion::Http2`] not at all.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn with_proxy_version(mut self, version: ProxyVersion) -> Self {
+        Arc::make_mut(&mut self.shared).proxy_version = version;
+        self
+    }
+
+    /// Sets how HTTP/2 is spoken to proxies.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn with_http2(mut self, settings: Http2Settings) -> Self {
+        Arc::make_mut(&mut self.shared).http2 = settings;
+        self
     }
 
     /// Sets whether requests and responses carry the [`Route`](crate::Route) in their extensions; true by default.
@@ -271,6 +302,8 @@ impl<S> Layer<S> for ProxyLayer {
         Proxy {
             inner,
             shared: self.shared.clone(),
+            #[cfg(feature = "http2")]
+            connections: Connections::new(self.shared.http2),
         }
     }
 }
@@ -297,12 +330,15 @@ impl fmt::Debug for Shared {
 /// A service that obeys the outbound proxy settings; made by [`ProxyLayer`].
 ///
 /// It is a `Service<Uri>` if `S` is one (a [connector](crate::connector)), and a `Service<Request<B>>` if `S` is one
-/// (an HTTP client). It has no state of its own: it is ready when the inner service is ready, and never calls a service
-/// that is not ready.
+/// (an HTTP client). It is ready when the inner service is ready, and never calls a service that is not ready. Its
+/// clones share the connections to proxies over HTTP/2.
 #[derive(Clone, Debug)]
 pub struct Proxy<S> {
     pub(crate) inner: S,
     pub(crate) shared: Arc<Shared>,
+    /// The connections to proxies over HTTP/2, which clones share.
+    #[cfg(feature = "http2")]
+    pub(crate) connections: Connections,
 }
 
 impl<S> Proxy<S> {

@@ -149,6 +149,8 @@ mod dialect;
 pub mod error;
 pub mod guard;
 mod host;
+#[cfg(feature = "http2")]
+mod http2;
 mod layer;
 pub mod no_proxy;
 pub mod purpose;

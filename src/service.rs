@@ -134,6 +134,7 @@ impl Asking {
             },
             headers: response.headers,
             body: Bytes::new(),
+            is_reused: false,
         };
         redact(&mut head, self.proxy.auth());
         let mut error = ConnectError::new(Stage::Forward, refusal(head, body, self.proxy.auth())).through(&self.proxy);

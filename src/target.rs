@@ -139,6 +139,11 @@ impl<'a> Target<'a> {
         })
     }
 
+    /// Returns true if the target speaks TLS: `https` and `wss`.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.scheme(), Scheme::Https | Scheme::Wss)
+    }
+
     /// Returns the scheme.
     #[must_use]
     pub fn scheme(&self) -> Scheme {

@@ -16,6 +16,7 @@ use crate::{
     dialect::Dialect,
     error::ConfigError,
     guard::{Guard, IpPolicy},
+    http2::Connections,
     layer::{ProxyLayer, Shared},
     purpose::PurposePolicy,
     tls::TlsConfig,
@@ -241,12 +242,13 @@ impl<C> ClientBuilder<C> {
             purposes: self.purposes,
             ..Shared::clone(layer.shared())
         };
+        let connections = Connections::new(settings.http2);
         let connector = match self.guard {
-            None => TargetConnector::new(self.connector, self.target_tls, self.http2),
+            None => TargetConnector::new(self.connector, self.target_tls, self.http2, connections.clone()),
             Some(policy) => {
                 let (direct, proxy) = self.connector.split();
                 let guarded = Split::new(Guard::new(policy, direct.clone()), proxy.clone());
-                TargetConnector::new(guarded, self.target_tls, self.http2)
+                TargetConnector::new(guarded, self.target_tls, self.http2, connections.clone())
             }
         };
         Ok(Client {

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -34,7 +35,8 @@ use super::{
 };
 use crate::{
     connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls},
-    error::{BoxError, ConnectError, find},
+    error::{BoxError, ConnectError, ConnectErrorKind, find},
+    http2::Connections,
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
@@ -79,6 +81,7 @@ trait Connect {
 struct Stack<C> {
     inner: C,
     target: TargetSettings,
+    connections: Connections,
 }
 
 /// The settings for connections to targets.
@@ -91,7 +94,12 @@ struct TargetSettings {
 }
 
 impl TargetConnector {
-    pub(super) fn new(inner: impl ClientConnector, tls: Option<TlsConfig>, http2: Http2Settings) -> Self {
+    pub(super) fn new(
+        inner: impl ClientConnector,
+        tls: Option<TlsConfig>,
+        http2: Http2Settings,
+        connections: Connections,
+    ) -> Self {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
         let alpn = chosen
             .filter(|chosen| !chosen.is_empty() && !http2.is_only)
@@ -102,6 +110,7 @@ impl TargetConnector {
         Self(Arc::new(Stack {
             inner,
             target: TargetSettings { tls, alpn, http2 },
+            connections,
         }))
     }
 
@@ -124,6 +133,7 @@ impl<C: ClientConnector> Connect for Stack<C> {
         let proxy = Proxy {
             inner: self.inner.clone(),
             shared: key.settings.clone(),
+            connections: self.connections.clone(),
         };
         let mut target = self.target.clone();
         if key.http1_only {
@@ -191,10 +201,9 @@ async fn handshake<T>(
 where
     T: Read + Write + Connection + Unpin + Send + 'static,
 {
-    let connected = stream.connected();
     let is_http2_only = target.http2.is_only && !key.http1_only;
     let Some(origin) = key.origin.as_ref().filter(|origin| origin.is_tls()) else {
-        let link = Link::new(connected, is_http2_only);
+        let link = Link::new(stream.connected(), is_http2_only);
         let stream = Watched::new(TokioIo::new(stream), link.clone());
         let (sender, http) = http_over(stream, target.http2, &link).await?;
         let driver = ConnectionDriver::Plain(http);
@@ -211,14 +220,10 @@ where
     let phase = Phase::target_tls(origin.host_port());
     let stream = phase
         .end(tls::handshake(stream, &host, &tls, target.alpn).await)
-        .map_err(|error| match find::<rustls::Error>(&error) {
-            Some(rustls::Error::InvalidMessage(_)) => failed(
-                "the TLS handshake with the target failed (does it speak TLS on this port?)",
-                error,
-            ),
-            _ => failed("the TLS handshake with the target failed", error),
-        })?
+        .map_err(tls_failed)?
         .into_inner();
+    // The metadata of a tunnel is complete when something has come through it.
+    let connected = stream.get_ref().0.inner().connected();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     if is_http2_only && !is_http2 {
         return Err(failed(
@@ -313,6 +318,25 @@ fn failed(what: &'static str, error: impl Into<BoxError>) -> ClientError {
     let error = error.into();
     let peer = String::new();
     ClientError::new(Failure::Handshake { what, peer, error })
+}
+
+/// Returns the error of a TLS handshake with a target. If the proxy opened no tunnel, that is the error.
+fn tls_failed(error: io::Error) -> ClientError {
+    let is_tunnel = |error: &ConnectError| error.kind() != ConnectErrorKind::NotTls;
+    let refused = error.get_ref().and_then(|error| error.downcast_ref());
+    if refused.is_some_and(is_tunnel) {
+        if let Some(Ok(error)) = error.into_inner().map(|error| error.downcast::<ConnectError>()) {
+            return ClientError::new(Failure::Connect(*error));
+        }
+        unreachable!("it is a `ConnectError`");
+    }
+    match find::<rustls::Error>(&error) {
+        Some(rustls::Error::InvalidMessage(_)) => failed(
+            "the TLS handshake with the target failed (does it speak TLS on this port?)",
+            error,
+        ),
+        _ => failed("the TLS handshake with the target failed", error),
+    }
 }
 
 /// Performs the HTTP handshake, in the version that the link has.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The type of the TLS record that a client writes first (RFC 8446 5.1).
-const HANDSHAKE: u8 = 0x16;
+pub(super) const HANDSHAKE: u8 = 0x16;
 
 /// The bytes that a client of HTTP/2 writes first (RFC 9113 3.4). No method of HTTP/1 is `PRI` (RFC 9113 11.6).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -76,7 +76,7 @@ impl Awaited {
     /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself. A
     /// tunnel to a target of any other scheme may carry any protocol.
     pub(super) fn of(target: &Target<'_>, route: &Route, is_tcp: bool) -> Self {
-        let is_tls = matches!(target.scheme(), Scheme::Https | Scheme::Wss);
+        let is_tls = target.is_tls();
         let authority = || target.authority().to_string().into_boxed_str();
         match route {
             Route::Direct if is_tls && is_tcp => Self::TlsWritten(authority()),

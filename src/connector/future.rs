@@ -8,19 +8,19 @@ use std::{
     future::{Ready, ready},
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use http::Uri;
 use pin_project_lite::pin_project;
 
-use super::{ProxyStream, first_bytes::Awaited};
+use super::{ProxyStream, first_bytes::Awaited, optimistic::FirstFlight, stream::Opening};
 use crate::{
     error::{BoxError, ConnectError},
+    route::Route,
     target::Target,
 };
-
-type Proxied<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
 
 pin_project! {
     /// Response future of a [`Proxy`](crate::Proxy) around a connector. Dropping it closes the socket.
@@ -35,7 +35,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, T> {
         Direct { #[pin] dial: F, uri: Uri, awaited: Awaited },
-        Proxied { connection: Proxied<T> },
+        Proxied { connection: Option<Opening<T>>, route: Route, awaited: Awaited, first: Option<Arc<FirstFlight>> },
         Failed { #[pin] error: Ready<ConnectError> },
     }
 }
@@ -47,9 +47,21 @@ impl<F, T> ConnectFuture<F, T> {
         }
     }
 
-    pub(super) fn proxied(connection: Proxied<T>) -> Self {
+    /// Creates the future of a proxied connection. Once the first flight is wanted, the stream is returned that waits
+    /// for the connection.
+    pub(super) fn proxied(
+        connection: Opening<T>,
+        route: Route,
+        awaited: Awaited,
+        first: Option<Arc<FirstFlight>>,
+    ) -> Self {
         Self {
-            state: State::Proxied { connection },
+            state: State::Proxied {
+                connection: Some(connection),
+                route,
+                awaited,
+                first,
+            },
         }
     }
 
@@ -79,7 +91,27 @@ where
                     })
                 }
             }),
-            StateProj::Proxied { connection } => connection.as_mut().poll(cx),
+            StateProj::Proxied {
+                connection,
+                route,
+                awaited,
+                first,
+            } => {
+                let Some(mut pending) = connection.take() else {
+                    unreachable!("a future is polled until it is ready")
+                };
+                let stream = match (pending.as_mut().poll(cx), first) {
+                    (Poll::Ready(connected), _) => connected?,
+                    (Poll::Pending, Some(first)) if first.is_wanted() => {
+                        ProxyStream::opening(pending, route.clone(), first.clone())
+                    }
+                    (Poll::Pending, _) => {
+                        *connection = Some(pending);
+                        return Poll::Pending;
+                    }
+                };
+                Poll::Ready(Ok(stream.awaiting(mem::replace(awaited, Awaited::Any))))
+            }
             StateProj::Failed { error } => error.poll(cx).map(Err),
         }
     }

@@ -14,14 +14,14 @@ use crate::error::BoxError;
 
 /// A connector that [`Proxy`](crate::Proxy) can use: it dials targets on direct routes, and proxies on the others.
 ///
-/// Every `Service<Uri>` whose connections are streams is such a connector, and so is a [`Split`] of two. The trait is
-/// sealed.
+/// Every `Service<Uri>` whose connections are streams is such a connector, and so is a [`Split`] of two. It is cloned,
+/// because one tunnel may need more than one connection. The trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connector that `Proxy` can use",
     note = "a connector is a `Service<Uri>` whose response implements `hyper::rt::{{Read, Write}}`, `Unpin` and `Send`, \
-            whose error converts to a boxed error, and whose future is `Send`"
+            whose error converts to a boxed error, and whose future is `Send`; it is `Clone`, `Send` and `'static` itself"
 )]
-pub trait Connector: sealed::Sealed {
+pub trait Connector: sealed::Sealed + Clone + Send + 'static {
     /// A connection.
     type Stream: Read + Write + Unpin + Send + 'static;
     /// The error of a failed connection.
@@ -52,7 +52,7 @@ impl<S, T> sealed::Sealed for S where S: Service<Uri, Response = T> {}
 
 impl<S, T> Connector for S
 where
-    S: Service<Uri, Response = T, Error: Into<BoxError>, Future: Send + 'static>,
+    S: Service<Uri, Response = T, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
     T: Read + Write + Unpin + Send + 'static,
 {
     type Stream = T;

@@ -45,6 +45,12 @@
 //! ```
 //!
 //! A URI of any other scheme (`tcp://host:port`) is the same for a client that calls the connector with URIs.
+//!
+//! # HTTP/2 to the proxy
+//!
+//! With the feature `http2`, an `https://` proxy is offered HTTP/2. If it chooses that, all tunnels of the connector and
+//! its clones share one connection to it, and the first bytes of TLS to a target follow CONNECT at once. The client
+//! above sees the same stream as otherwise. [`ProxyVersion`] and [`Http2Settings`] have the choices.
 
 pub(crate) mod deadline;
 mod dial;
@@ -54,15 +60,19 @@ mod happy_eyeballs;
 #[cfg(feature = "hyper-rustls")]
 mod https;
 mod inner;
+#[cfg(feature = "http2")]
+mod multiplexed;
+mod optimistic;
+mod proxied;
 mod race;
 mod raw;
 mod stream;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 mod tunnel;
+#[cfg(feature = "http2")]
+mod tunnel_stream;
 
-#[cfg(feature = "tls")]
-use std::io;
 use std::{
     any::TypeId,
     fmt::Write as _,
@@ -71,7 +81,6 @@ use std::{
 };
 
 use http::Uri;
-use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
@@ -79,8 +88,7 @@ pub(crate) use self::dial::DialTarget;
 use self::{
     deadline::Deadline,
     first_bytes::Awaited,
-    stream::Io,
-    tunnel::{ConnectRequest, Tunnel},
+    proxied::{Dialer, Offer, Proxied},
 };
 pub use self::{
     dial::DialFuture,
@@ -89,18 +97,16 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
+#[cfg(feature = "http2")]
+pub use crate::http2::{Http2Settings, ProxyVersion};
 use crate::{
-    config::ProxyServer,
     decide,
-    error::{ConnectError, Failure, Stage},
-    layer::{Proxy, Shared},
+    error::ConnectError,
+    layer::Proxy,
     route::Route,
     target::{Target, TargetError},
-    trace,
 };
 pub use crate::{error::ConnectResponse, route::Destination};
-#[cfg(feature = "tls")]
-use crate::{host::HostPort, tls::TlsConfig};
 
 /// The stream of a connector that speaks nothing but TCP.
 type Tcp = <HttpConnector as Service<Uri>>::Response;
@@ -168,102 +174,26 @@ impl<S: Connector> Proxy<S> {
         let mut authority = String::with_capacity(target.written().len() + "[]:65535".len());
         // Writing to a string cannot fail.
         let _ = write!(authority, "{}", target.authority());
-        let connection = ProxyConnection {
+        let is_shared = matches!(route, Route::Tunnel(_)) && Offer::to(&self.shared, proxy) != Offer::Http1;
+        let proxied = Proxied {
             shared: self.shared.clone(),
             proxy: proxy.clone(),
             authority,
             deadline: Deadline::after(self.shared.connect_timeout),
+            dialer: Dialer::new(&mut self.inner, proxy.dial_uri(), !is_shared),
+            #[cfg(feature = "http2")]
+            connections: self.connections.clone(),
+            first: (is_shared && self.is_optimistic(target)).then(Arc::default),
             route,
-            awaited,
         };
-        let dial = self.inner.dial_proxy(connection.proxy.dial_uri().clone());
-        let dial = async move { dial.await.map_err(|error| Failure::dial(error.into())) };
-        Ok(ConnectFuture::proxied(Box::pin(connection.establish(dial))))
-    }
-}
-
-/// A connection to a proxy that is yet to be made.
-struct ProxyConnection {
-    shared: Arc<Shared>,
-    route: Route,
-    proxy: ProxyServer,
-    authority: String,
-    deadline: Deadline,
-    awaited: Awaited,
-}
-
-impl ProxyConnection {
-    async fn establish<T>(self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, ConnectError>
-    where
-        T: Read + Write + Unpin,
-    {
-        let stream = self.steps(dial).await.map_err(|(stage, failure)| {
-            let error = ConnectError::new(stage, failure).through(&self.proxy);
-            let error = match self.is_for_any_target() {
-                true => error,
-                false => error.to(&self.authority),
-            };
-            trace::connect_failed(&error);
-            error
-        })?;
-        Ok(stream.awaiting(self.awaited))
+        Ok(proxied.start(awaited))
     }
 
-    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
-    /// proxy itself, since requests to any target can use it.
-    fn is_for_any_target(&self) -> bool {
-        let proxy = self.proxy.dial_uri().authority();
-        matches!(self.route, Route::Forward(_)) && proxy.is_some_and(|proxy| *proxy == *self.authority)
-    }
-
-    async fn steps<T>(&self, dial: impl Future<Output = Result<T, Failure>>) -> Result<ProxyStream<T>, (Stage, Failure)>
-    where
-        T: Read + Write + Unpin,
-    {
-        let dialled = self.deadline.run(dial, Failure::Timeout).await;
-        let stream = dialled.map_err(|failure| (Stage::Dial, failure))?;
-        let io = self.secure(stream).await.map_err(|failure| (Stage::Tls, failure))?;
-        match &self.route {
-            Route::Tunnel(_) => {
-                let request = ConnectRequest {
-                    authority: &self.authority,
-                    headers: &self.shared.connect_headers,
-                    auth: self.proxy.auth(),
-                };
-                let phase = trace::Phase::connect(&self.authority);
-                let opened = phase.end(tunnel::open(io, &request, self.deadline).await);
-                let Tunnel { io, response, early } = opened.map_err(|failure| (Stage::Tunnel, failure))?;
-                Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
-            }
-            Route::Forward(_) | Route::Direct | Route::Unusable(_) => Ok(ProxyStream::forward(io, self.route.clone())),
-        }
-    }
-
-    /// Speaks TLS to the proxy, if its address says so.
-    #[cfg(feature = "tls")]
-    async fn secure<T: Read + Write + Unpin>(&self, stream: T) -> Result<Io<T>, Failure> {
-        if !self.proxy.is_tls() {
-            return Ok(Io::Plain(stream));
-        }
-        let handshake = async {
-            let tls = match self.shared.config.tls() {
-                Some(tls) => tls.clone(),
-                // This proxy came with a `Destination`, or is for other schemes alone.
-                None => TlsConfig::platform().map_err(|error| Failure::Tls(io::Error::other(error)))?,
-            };
-            // This crate speaks HTTP/1.1 to proxies, so it offers nothing else.
-            tls::handshake(stream, self.proxy.host_name(), &tls, vec![b"http/1.1".to_vec()])
-                .await
-                .map_err(Failure::Tls)
-        };
-        let phase = trace::Phase::proxy_tls(HostPort(self.proxy.host_name().borrowed(), Some(self.proxy.port())));
-        let tls = phase.end(self.deadline.run(handshake, Failure::Timeout).await)?;
-        Ok(Io::Tls(Box::new(tls)))
-    }
-
-    /// Returns the stream as it is. A build without TLS rejects the address of an `https://` proxy.
-    #[cfg(not(feature = "tls"))]
-    async fn secure<T>(&self, stream: T) -> Result<Io<T>, Failure> {
-        Ok(Io::Plain(stream))
+    /// Returns true if the first bytes in a tunnel to this target may be sent more than once, and before the response.
+    fn is_optimistic(&self, target: &Target<'_>) -> bool {
+        #[cfg(feature = "http2")]
+        return target.is_tls() && self.shared.http2.is_optimistic;
+        #[cfg(not(feature = "http2"))]
+        return false;
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -13,9 +14,15 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
 use super::first_bytes::{Awaited, FirstWrite};
+use super::optimistic::FirstFlight;
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
-use crate::{error::ConnectResponse, route::Route};
+#[cfg(feature = "http2")]
+use super::tunnel_stream::TunnelStream;
+use crate::{
+    error::{ConnectError, ConnectResponse},
+    route::Route,
+};
 
 /// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
 ///
@@ -43,7 +50,17 @@ pub(super) enum Io<T> {
     Plain(T),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<T>>),
+    /// A stream of a connection that others share.
+    #[cfg(feature = "http2")]
+    Http2(Box<TunnelStream>),
+    /// A tunnel that is not open yet.
+    Opening(Box<(Mutex<Opening<T>>, Arc<FirstFlight>)>),
+    /// A tunnel that could not be opened.
+    Failed,
 }
+
+/// The future of a connection.
+pub(super) type Opening<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
 
 impl<T> ProxyStream<T> {
     pub(super) fn direct(stream: T) -> Self {
@@ -68,6 +85,12 @@ impl<T> ProxyStream<T> {
         }
     }
 
+    /// Creates a stream whose first bytes go into the first flight, until the tunnel is open.
+    pub(super) fn opening(opening: Opening<T>, route: Route, first: Arc<FirstFlight>) -> Self {
+        let io = Io::Opening(Box::new((Mutex::new(opening), first)));
+        Self::forward(io, route)
+    }
+
     /// Sets the protocol that the first bytes are checked for.
     pub(super) fn awaiting(mut self, awaited: Awaited) -> Self {
         let early = self.start.map(|start| start.early).unwrap_or_default();
@@ -85,12 +108,16 @@ impl<T> ProxyStream<T> {
         self.response.as_ref()
     }
 
-    /// Returns the inner connector's stream. Reading or writing it directly breaks the connection.
-    pub fn get_ref(&self) -> &T {
+    /// Returns the inner connector's stream; `None` if other tunnels share it. Reading or writing it directly breaks the
+    /// connection.
+    pub fn get_ref(&self) -> Option<&T> {
         match &self.io {
-            Io::Plain(stream) => stream,
+            Io::Plain(stream) => Some(stream),
             #[cfg(feature = "tls")]
-            Io::Tls(tls) => tls.inner().get_ref().0.inner(),
+            Io::Tls(tls) => Some(tls.inner().get_ref().0.inner()),
+            #[cfg(feature = "http2")]
+            Io::Http2(_) => None,
+            Io::Opening(_) | Io::Failed => None,
         }
     }
 }
@@ -101,20 +128,19 @@ impl<T> ProxyStream<T> {
     ///
     /// # Errors
     ///
-    /// Returns the stream as it is if the connection to the proxy is encrypted. The inner stream then carries that TLS
-    /// and not the tunnel.
+    /// Returns the stream as it is if the connection to the proxy is encrypted, or other tunnels share it. The inner
+    /// stream then carries that TLS or HTTP/2, and not the tunnel.
     pub fn into_inner(self) -> Result<(T, Bytes), Self> {
         match self.io {
             Io::Plain(stream) => Ok((stream, self.start.map(|start| start.early).unwrap_or_default())),
-            #[cfg(feature = "tls")]
-            Io::Tls(_) => Err(self),
+            _ => Err(self),
         }
     }
 }
 
 impl<T: Connection> Connection for ProxyStream<T> {
     fn connected(&self) -> Connected {
-        let connected = self.get_ref().connected();
+        let connected = self.get_ref().map_or_else(Connected::new, Connection::connected);
         match &self.route {
             Route::Direct | Route::Unusable(_) => connected.extra(self.route.clone()),
             Route::Forward(_) => connected.proxy(true).extra(self.route.clone()),
@@ -131,6 +157,7 @@ impl<T: Connection> Connection for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(cx))?;
         match &self.start {
             None => Pin::new(&mut self.io).poll_read(cx, buf),
             Some(start) if start.awaited.is_for_reads() => self.poll_first_bytes(cx, buf),
@@ -140,6 +167,45 @@ impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
 }
 
 impl<T: Read + Write + Unpin> ProxyStream<T> {
+    /// Waits until the tunnel is open.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Io::Opening(opening) = &mut self.io else {
+            return Poll::Ready(Ok(()));
+        };
+        let opening = opening.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match ready!(opening.as_mut().poll(cx)) {
+            Ok(stream) => {
+                (self.io, self.response) = (stream.io, stream.response);
+                let early = stream.start.map(|start| start.early).unwrap_or_default();
+                let awaited = self.start.take().map_or(Awaited::Any, |start| start.awaited);
+                self.start = Start::new(early, awaited);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.io = Io::Failed;
+                Poll::Ready(Err(io::Error::other(error)))
+            }
+        }
+    }
+
+    /// Writes to the tunnel, or into the first flight while it is not open.
+    fn poll_write_now(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Io::Opening(opening) = &self.io {
+            if let Poll::Ready(count) = opening.1.write(bufs) {
+                // It is on its way before the caller waits for an answer.
+                if let Poll::Ready(Err(error)) = self.poll_open(cx) {
+                    return Poll::Ready(Err(error));
+                }
+                return Poll::Ready(Ok(count));
+            }
+            ready!(self.poll_open(cx))?;
+        }
+        match bufs {
+            [buf] => Pin::new(&mut self.io).poll_write(cx, buf),
+            _ => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
+        }
+    }
+
     /// Reads the first bytes by a buffer of its own, since a cursor does not show the bytes that it was given.
     #[inline(never)]
     fn poll_first_bytes(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
@@ -174,26 +240,25 @@ impl<T: Read + Write + Unpin> ProxyStream<T> {
         Ok(())
     }
 
-    /// Writes the first bytes with `write`, unless they are refused.
-    fn poll_first_write(
-        &mut self,
-        first: &FirstWrite,
-        write: impl FnOnce(Pin<&mut Io<T>>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        self.at_start(|start, route| start.awaited.check_write(first, route.proxy()))?;
-        let written = ready!(write(Pin::new(&mut self.io)))?;
+    /// Writes the first bytes, unless they are refused.
+    #[inline(never)]
+    fn poll_first_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let first = FirstWrite::of(bufs);
+        self.at_start(|start, route| start.awaited.check_write(&first, route.proxy()))?;
+        let written = ready!(self.poll_write_now(cx, bufs))?;
         if written > 0 {
             self.at_start(|start, route| {
-                start.awaited.on_write(first, route.proxy());
+                start.awaited.on_write(&first, route.proxy());
                 Ok(())
             })?;
         }
         Poll::Ready(Ok(written))
     }
 
-    /// Returns true until the client has written its first bytes, if they matter.
-    fn is_at_first_write(&self) -> bool {
-        self.start.as_ref().is_some_and(|start| start.awaited.is_for_writes())
+    /// Returns true if a write is not to be passed on as it is.
+    fn is_at_start(&self) -> bool {
+        let is_checked = |start: &Start| start.awaited.is_for_writes();
+        self.start.as_deref().is_some_and(is_checked) || matches!(self.io, Io::Opening(_))
     }
 }
 
@@ -210,17 +275,25 @@ impl Start {
 
 impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.is_at_first_write() {
+        match self.is_at_start() {
             false => Pin::new(&mut self.io).poll_write(cx, buf),
-            true => self.poll_first_write(&FirstWrite::of(&[IoSlice::new(buf)]), |io| io.poll_write(cx, buf)),
+            true => self.poll_first_write(cx, &[IoSlice::new(buf)]),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        // What is in the first flight is on its way.
+        if let Poll::Ready(Err(error)) = self.poll_open(cx) {
+            return Poll::Ready(Err(error));
+        }
+        match self.io {
+            Io::Opening(_) => Poll::Ready(Ok(())),
+            _ => Pin::new(&mut self.io).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
@@ -233,9 +306,9 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.is_at_first_write() {
+        match self.is_at_start() {
             false => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
-            true => self.poll_first_write(&FirstWrite::of(bufs), |io| io.poll_write_vectored(cx, bufs)),
+            true => self.poll_first_write(cx, bufs),
         }
     }
 }
@@ -246,6 +319,9 @@ impl<T: Read + Write + Unpin> Read for Io<T> {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            #[cfg(feature = "http2")]
+            Self::Http2(tunnel) => Pin::new(tunnel).poll_read(cx, buf),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -256,6 +332,9 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+            #[cfg(feature = "http2")]
+            Self::Http2(tunnel) => Pin::new(tunnel).poll_write(cx, buf),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -264,6 +343,9 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "http2")]
+            Self::Http2(tunnel) => Pin::new(tunnel).poll_flush(cx),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -272,6 +354,9 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            #[cfg(feature = "http2")]
+            Self::Http2(tunnel) => Pin::new(tunnel).poll_shutdown(cx),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -280,6 +365,9 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Plain(stream) => stream.is_write_vectored(),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "http2")]
+            Self::Http2(tunnel) => tunnel.is_write_vectored(),
+            Self::Opening(_) | Self::Failed => true,
         }
     }
 
@@ -292,6 +380,9 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "http2")]
+            Self::Http2(tunnel) => Pin::new(tunnel).poll_write_vectored(cx, bufs),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }

@@ -101,6 +101,8 @@ pub enum ConnectErrorKind {
     /// The stack has no TLS connector around the layer; see
     /// [`ProxyLayer`](crate::ProxyLayer#tls-to-the-target-goes-outside).
     Cleartext,
+    /// The proxy did not choose HTTP/2, and nothing else is allowed: see `connector::ProxyVersion`.
+    NotHttp2,
     /// Dialling, TLS and CONNECT together exceeded the deadline.
     Timeout,
 }
@@ -131,6 +133,18 @@ pub(crate) enum Failure {
     Cleartext,
     /// The client wrote this protocol on a forward route.
     NotHttp1(&'static str),
+    /// The proxy did not choose HTTP/2, and nothing else is allowed.
+    #[cfg_attr(not(feature = "http2"), allow(dead_code))]
+    NotHttp2,
+    /// The route is to forward, over HTTP/1.1, and nothing but HTTP/2 is allowed.
+    #[cfg_attr(not(feature = "http2"), allow(dead_code))]
+    NeedsHttp1,
+    /// No stream became free on the connections over HTTP/2 that the limit allows.
+    #[cfg_attr(not(feature = "http2"), allow(dead_code))]
+    NoStream {
+        waited: Duration,
+        limit: usize,
+    },
     Timeout(Duration),
 }
 
@@ -217,7 +231,8 @@ impl ConnectError {
         match &self.0.failure {
             Failure::Target(_) => Kind::Target,
             Failure::UnusableProxy(_) => Kind::UnusableProxy,
-            Failure::NeedsTunnel | Failure::NotHttp1(_) => Kind::NeedsTunnel,
+            Failure::NeedsTunnel | Failure::NotHttp1(_) | Failure::NeedsHttp1 => Kind::NeedsTunnel,
+            Failure::NotHttp2 => Kind::NotHttp2,
             Failure::Denied(_) => Kind::Denied,
             Failure::Dial(_) | Failure::Tls(_) | Failure::Io(_) if self.is_certificate() => Kind::Certificate,
             Failure::Dial(_) | Failure::Io(_) if self.is_tls() => Kind::Tls,
@@ -232,7 +247,7 @@ impl ConnectError {
             Failure::InvalidHead(InvalidHead::Eof { .. }) => Kind::UnexpectedEof,
             Failure::NotTls => Kind::NotTls,
             Failure::Cleartext => Kind::Cleartext,
-            Failure::Timeout(_) => Kind::Timeout,
+            Failure::Timeout(_) | Failure::NoStream { .. } => Kind::Timeout,
         }
     }
 
@@ -269,8 +284,10 @@ impl ConnectError {
             | Failure::Denied(_)
             | Failure::HttpOnly(_)
             | Failure::NotTls
-            | Failure::Cleartext => false,
-            Failure::Timeout(_) => true,
+            | Failure::Cleartext
+            | Failure::NotHttp2
+            | Failure::NeedsHttp1 => false,
+            Failure::Timeout(_) | Failure::NoStream { .. } => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
             Failure::Refused { response, .. } => {
@@ -455,6 +472,9 @@ impl StdError for ConnectError {
             | Failure::Denied(_)
             | Failure::Refused { .. }
             | Failure::InvalidHead(_)
+            | Failure::NotHttp2
+            | Failure::NeedsHttp1
+            | Failure::NoStream { .. }
             | Failure::NotTls
             | Failure::Cleartext
             | Failure::NotHttp1(_)

@@ -24,6 +24,8 @@ pub(crate) struct ResponseParts {
     pub(crate) reason: Cow<'static, str>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// True if the connection was open before.
+    pub(crate) is_reused: bool,
 }
 
 impl ConnectResponse {
@@ -37,7 +39,13 @@ impl ConnectResponse {
         self.0.status
     }
 
-    /// Returns the version of the response: HTTP/1.0 or HTTP/1.1.
+    /// Returns true if the connection to the proxy was open already, for other tunnels: only over HTTP/2.
+    #[must_use]
+    pub fn is_connection_reused(&self) -> bool {
+        self.0.is_reused
+    }
+
+    /// Returns the version of the response: HTTP/1.0, HTTP/1.1 or HTTP/2.
     #[must_use]
     pub fn version(&self) -> Version {
         self.0.version

@@ -7,6 +7,9 @@
 //! | `ERROR` | `the new proxy settings cannot be used: keeping the old ones` | `error` |
 //! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
 //! | `DEBUG` | `connecting through the proxy failed` | `error` |
+//! | `DEBUG` | `connected to the proxy over HTTP/2` | `proxy` |
+//! | `DEBUG` | `the connection to the proxy over HTTP/2 is closed` | `proxy`, `open_for` |
+//! | `WARN` | `the proxy takes no CONNECT over HTTP/2, which it chose: using HTTP/1.1 for 10 minutes` | `proxy`, `error` |
 //! | `DEBUG` | `the first bytes on a connection are not sent` | `error` |
 //! | `DEBUG` | `the request's own Proxy-Authorization is not sent` | `target`, `route`, `reason` |
 //! | `DEBUG` | a [`DeniedError`](crate::error::DeniedError), as its text | `target`, `address` |
@@ -58,6 +61,27 @@ pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &imp
 pub(crate) fn connect_failed(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%error, "connecting through the proxy failed");
+}
+
+/// Logs a new connection that tunnels share.
+#[cfg(feature = "http2")]
+pub(crate) fn connected_over_http2(proxy: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%proxy, "connected to the proxy over HTTP/2");
+}
+
+/// Logs the end of a connection that tunnels shared.
+#[cfg(feature = "http2")]
+pub(crate) fn closed_over_http2(proxy: &impl Display, open_for: std::time::Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%proxy, ?open_for, "the connection to the proxy over HTTP/2 is closed");
+}
+
+/// Warns that a proxy is spoken to in HTTP/1.1, though it chose HTTP/2.
+#[cfg(feature = "http2")]
+pub(crate) fn back_to_http1(proxy: &impl Display, error: &impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%proxy, %error, "the proxy takes no CONNECT over HTTP/2, which it chose: using HTTP/1.1 for 10 minutes");
 }
 
 /// Logs that a client wrote bytes that must not leave.

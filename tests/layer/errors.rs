@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::{CONNECT, Handing, Then, Wire, client, connect, everything, get, layer, tunnel};
@@ -35,9 +35,9 @@ enum Far {
 
 impl Far {
     async fn attempt(self, proxy: &str, uri: &str) -> ConnectError {
-        let mut far = Some(self);
+        let far = Arc::new(Mutex::new(Some(self)));
         let inner = tower::service_fn(move |_: Uri| {
-            let far = far.take().unwrap();
+            let far = far.lock().unwrap().take().unwrap();
             async move {
                 match far {
                     Far::Says(answer, then) => Ok(Wire::saying([answer]).then(then)),

@@ -9,6 +9,7 @@ mod first_write;
 mod handshake;
 mod heads;
 mod modules;
+mod multiplexed;
 mod order;
 mod proxy_tls;
 mod raw;

@@ -65,7 +65,7 @@ fn read(path: &Path, uses: &mut BTreeSet<String>) {
 
 fn first_word(text: &str) -> Option<String> {
     let end = text
-        .find(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_')
         .unwrap_or(text.len());
     (end > 0).then(|| text[..end].to_owned())
 }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use crate::common::{CONNECT, client, connect, everything, get, layer};
 use rustls::ClientConfig;
 use tower_outbound_proxy::{
-    ConfigError, ConnectError, ProxyConfig, ProxyLayer, TlsConfig, config::Warning, error::ConnectErrorKind,
-    error::Stage,
+    ConfigError, ConnectError, ProxyConfig, ProxyLayer, TlsConfig, config::Warning, connector::ProxyVersion,
+    error::ConnectErrorKind, error::Stage,
 };
 use tower_outbound_proxy_lab::{Ca, ForwardProxy, Identity, Listening, Origin, ScriptedProxy, Step, connector, within};
 
-/// Returns a layer that sends everything through this proxy, with this trust in it.
+/// Returns a layer that sends everything through this proxy in HTTP/1.1, with this trust in it.
 fn through(proxy: &str, tls: impl Into<TlsConfig>) -> ProxyLayer {
     ProxyLayer::new(ProxyConfig::builder().all(proxy).proxy_tls(tls).build().unwrap())
+        .with_proxy_version(ProxyVersion::Http1)
 }
 
 fn trusting(ca: &Ca) -> TlsConfig {

@@ -153,7 +153,7 @@ async fn read_some<T: Read + Unpin>(io: &mut T, received: &mut BytesMut) -> io::
     Ok(buf.filled().len())
 }
 
-async fn write_all<T: Write + Unpin>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
+pub(in crate::connector) async fn write_all<T: Write + Unpin>(io: &mut T, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match poll_fn(|cx| Pin::new(&mut *io).poll_write(cx, bytes)).await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),

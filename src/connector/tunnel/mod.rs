@@ -5,14 +5,24 @@
 //! connection itself becomes the tunnel. A multiplexing version yields one of the connection's streams instead.
 
 mod http1;
+#[cfg(feature = "http2")]
+mod http2;
 
+#[cfg(feature = "http2")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::rt::{Read, Write};
 
+#[cfg(feature = "http2")]
+pub(super) use self::http1::write_all;
 use super::deadline::Deadline;
+#[cfg(feature = "http2")]
+use super::{optimistic::FirstFlight, tunnel_stream::TunnelStream};
+#[cfg(feature = "http2")]
+use crate::http2::Lease;
 use crate::{
     auth::Authenticator,
     error::{ConnectResponse, Failure, MAX_BODY, ResponseParts, redact, refusal},
@@ -70,6 +80,17 @@ where
     T: Read + Write + Unpin,
 {
     exchange(http1::Http1::new(connection), request, deadline).await
+}
+
+/// Opens a tunnel on a stream of a connection over HTTP/2. The first bytes follow the request at once.
+#[cfg(feature = "http2")]
+pub(super) async fn open_over_http2(
+    lease: Lease,
+    first: Option<Arc<FirstFlight>>,
+    request: &ConnectRequest<'_>,
+    deadline: Deadline,
+) -> Result<Tunnel<TunnelStream>, Failure> {
+    exchange(http2::Http2::new(lease, first), request, deadline).await
 }
 
 async fn exchange<E: Exchange>(

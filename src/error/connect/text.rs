@@ -95,6 +95,17 @@ impl fmt::Display for ConnectError {
                 "{protocol} was written on a forward route, and nothing of it was sent: a proxy forwards requests of \
                  HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
             ),
+            Failure::NotHttp2 => f.write_str(
+                "the proxy did not choose HTTP/2 in TLS (ALPN), and `ProxyVersion::Http2` allows nothing else",
+            ),
+            Failure::NeedsHttp1 => f.write_str(
+                "requests to `http` targets are forwarded in HTTP/1.1, which `ProxyVersion::Http2` does not allow: set \
+                 `always_tunnel`, or use a `Client`, which forwards them in HTTP/2",
+            ),
+            Failure::NoStream { waited, limit } => write!(
+                f,
+                "none of the {limit} connections that `max_connections` allows had room for another tunnel within {waited:?}"
+            ),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
                     Stage::Target | Stage::Dial => "connecting to the proxy",

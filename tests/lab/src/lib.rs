@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Origin`] | an HTTP/1 and HTTP/2 server, with or without TLS |
 //! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, Basic credentials, refusals, interception |
+//! | [`Http2Proxy`] | a forward proxy over HTTP/2, whose streams do what a test tells them |
 //! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
 //! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
 //! | [`servers`] | real proxies: Squid, Apache httpd, tinyproxy, mitmproxy |
@@ -46,6 +47,7 @@ mod black_hole;
 mod ca;
 mod fault;
 mod forward;
+mod http2_proxy;
 mod intercept;
 mod listen;
 mod log;
@@ -72,6 +74,7 @@ use std::time::Duration;
 pub use black_hole::BlackHole;
 pub use ca::{Ca, Identity, provider};
 pub use fault::Fault;
+pub use http2_proxy::{Behaviour, Http2Proxy, Http2ProxyBuilder};
 pub use listen::Listening;
 pub use log::Log;
 pub use network::{Host, Network};

@@ -66,6 +66,17 @@ impl Request {
         }
     }
 
+    pub(crate) fn from_http2<B>(record: &Connection, request: &http::Request<B>) -> Self {
+        Self {
+            connection: record.id(),
+            method: request.method().clone(),
+            target: request.uri().to_string(),
+            version: Version::HTTP_2,
+            headers: request.headers().clone(),
+            body: Bytes::new(),
+        }
+    }
+
     /// Parses a raw HTTP/1 head.
     pub(crate) fn parse(connection: usize, head: &[u8]) -> Option<Self> {
         let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);

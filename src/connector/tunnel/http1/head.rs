@@ -119,6 +119,7 @@ pub(super) fn parse(head: &[u8]) -> Result<ResponseParts, InvalidHead> {
         reason: reason(response.reason.unwrap_or_default()),
         headers,
         body: Bytes::new(),
+        is_reused: false,
     })
 }
 

@@ -1,0 +1,331 @@
+//! Tunnels over HTTP/2, on connections that many of them share.
+//!
+//! - Requests that come together share one handshake, which goes on if the one that began it is given up.
+//! - A CONNECT that is not answered for a second is sent once more over another connection, and the first answer wins.
+//! - One that the proxy promised not to have processed, or whose connection was lost, is sent again.
+//! - A proxy that chose HTTP/2 and has never answered over it is asked in HTTP/1.1.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+
+use h2::Reason;
+use hyper_util::rt::TokioIo;
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{
+    Connector,
+    proxied::{Dialled, Failed, Offer, Proxied},
+    stream::Io,
+    tunnel::{self, Tunnel},
+};
+use crate::{
+    error::{Failure, Stage, find},
+    http2::{Key, Lease, PATIENCE, Permit, Turn, Watch, Wish, handshake},
+    trace,
+};
+
+/// The most connections on which one CONNECT is sent, one after the other.
+const MOST_TRIES: u8 = 3;
+
+/// A connection that can be used for one tunnel.
+enum Usable<T> {
+    Stream(Lease),
+    Http1(Io<T>),
+}
+
+/// A way that led to no tunnel.
+struct DeadEnd {
+    failed: Failed,
+    /// The connection, if it is over HTTP/2.
+    watch: Option<Watch>,
+}
+
+impl From<Failed> for DeadEnd {
+    fn from(failed: Failed) -> Self {
+        Self { failed, watch: None }
+    }
+}
+
+/// The next step after a dead end.
+enum Next {
+    /// The same again, since the proxy did not process the request, or the connection was lost.
+    Again,
+    /// HTTP/1.1, since the proxy may not take CONNECT over HTTP/2.
+    Http1,
+    Fail,
+}
+
+type Opened<S> = Tunnel<Io<<S as Connector>::Stream>>;
+
+impl<S: Connector> Proxied<S> {
+    /// Opens a tunnel, over HTTP/2 if the proxy speaks it.
+    pub(super) async fn shared_tunnel(self: &Arc<Self>) -> Result<Opened<S>, Failed> {
+        let key = Arc::new(self.key());
+        let mut tries = 0;
+        loop {
+            let dead_end = match self.usable(&key, None).await? {
+                Usable::Http1(io) => return self.flight_over_http1(io).await,
+                Usable::Stream(lease) => match self.race(&key, lease).await {
+                    Ok(tunnel) => return Ok(tunnel),
+                    Err(dead_end) => dead_end,
+                },
+            };
+            tries += 1;
+            match self.next(&dead_end) {
+                Next::Again if tries < MOST_TRIES => {}
+                Next::Http1 => return self.back_to_http1(&key, dead_end.failed).await,
+                Next::Again | Next::Fail => return Err(dead_end.failed),
+            }
+        }
+    }
+
+    fn key(&self) -> Key {
+        Key {
+            proxy: self.proxy.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.shared.config.tls().filter(|_| self.proxy.is_tls()).cloned(),
+        }
+    }
+
+    /// Returns a stream of a connection that is open or becomes so, but not of `except`; or a connection in HTTP/1.1.
+    async fn usable(self: &Arc<Self>, key: &Arc<Key>, except: Option<u64>) -> Result<Usable<S::Stream>, Failed> {
+        let turn = async { Ok(self.connections.turn(key, except).await) };
+        let limit = self.connections.settings().max_connections;
+        let timed_out = |waited| match limit {
+            usize::MAX => Failure::Timeout(waited),
+            limit => Failure::NoStream { waited, limit },
+        };
+        let turn = self.deadline.run(turn, timed_out).await;
+        match turn.map_err(|failure| (Stage::Dial, failure))? {
+            Turn::Stream(lease) => Ok(Usable::Stream(lease)),
+            Turn::Connect(permit) => {
+                let wish = permit.wish();
+                Attempt::new(self.clone().attempt(key.clone(), permit), wish).await
+            }
+            Turn::Http1 { is_only: true } => Ok(Usable::Http1(self.dial(Offer::Http1).await?.io)),
+            Turn::Http1 { is_only: false } => {
+                let dialled = self.dial(self.offer()).await?;
+                match dialled.is_http2 {
+                    true => self.share(key, dialled, None).await,
+                    false => Ok(Usable::Http1(dialled.io)),
+                }
+            }
+        }
+    }
+
+    /// Connects for all that wait.
+    async fn attempt(self: Arc<Self>, key: Arc<Key>, permit: Permit) -> Result<Usable<S::Stream>, Failed> {
+        match self.dial(self.offer()).await {
+            Ok(dialled) if dialled.is_http2 => self.share(&key, dialled, Some(permit)).await,
+            Ok(dialled) => {
+                self.connections.speaks_http1(&key);
+                Ok(Usable::Http1(dialled.io))
+            }
+            Err(failed) => {
+                permit.failed();
+                Err(failed)
+            }
+        }
+    }
+
+    /// Speaks HTTP/2 on a new connection, and lets others use it.
+    async fn share(
+        &self,
+        key: &Arc<Key>,
+        dialled: Dialled<S::Stream>,
+        permit: Option<Permit>,
+    ) -> Result<Usable<S::Stream>, Failed> {
+        let handshake = handshake(TokioIo::new(dialled.io), self.connections.settings());
+        let handshake = async { handshake.await.map_err(Failure::Io) };
+        match self.deadline.run(handshake, Failure::Timeout).await {
+            Ok(connection) => {
+                trace::connected_over_http2(&self.proxy);
+                Ok(Usable::Stream(self.connections.add(key, permit, connection)))
+            }
+            Err(failure) => {
+                permit.into_iter().for_each(Permit::failed);
+                Err((Stage::Tunnel, failure))
+            }
+        }
+    }
+
+    /// Sends CONNECT on a stream, and on another connection if the answer is late.
+    async fn race(self: &Arc<Self>, key: &Arc<Key>, lease: Lease) -> Result<Opened<S>, DeadEnd> {
+        let watch = lease.watch();
+        let mut first = pin!(self.over_http2(lease));
+        if let Ok(result) = timeout(PATIENCE, first.as_mut()).await {
+            return result;
+        }
+        watch.is_late();
+        let mut second = pin!(self.another_way(key, watch.id()));
+        let (mut of_first, mut of_second) = (None, None);
+        poll_fn(|cx| {
+            if of_first.is_none() {
+                match first.as_mut().poll(cx) {
+                    Poll::Ready(Err(dead_end)) if of_second.is_none() && !dead_end.is_answer() => {
+                        of_first = Some(dead_end);
+                    }
+                    Poll::Ready(result) => return Poll::Ready(result),
+                    Poll::Pending => {}
+                }
+            }
+            if of_second.is_none() {
+                match second.as_mut().poll(cx) {
+                    Poll::Ready(Err(dead_end)) if !dead_end.is_answer() => of_second = Some(dead_end),
+                    Poll::Ready(result) => {
+                        if of_first.is_none() {
+                            watch.was_overtaken();
+                        }
+                        return Poll::Ready(result);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            match of_second.is_some().then(|| of_first.take()).flatten() {
+                Some(dead_end) => Poll::Ready(Err(dead_end)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64) -> Result<Opened<S>, DeadEnd> {
+        match self.usable(key, Some(except)).await? {
+            Usable::Stream(lease) => self.over_http2(lease).await,
+            Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
+        }
+    }
+
+    async fn over_http2(&self, lease: Lease) -> Result<Opened<S>, DeadEnd> {
+        let watch = lease.watch();
+        let phase = trace::Phase::connect(&self.authority);
+        let opened = tunnel::open_over_http2(lease, self.first.clone(), &self.request(), self.deadline).await;
+        match phase.end(opened) {
+            Ok(Tunnel { io, response, early }) => Ok(Tunnel {
+                io: Io::Http2(Box::new(io)),
+                response,
+                early,
+            }),
+            Err(failure) => Err(DeadEnd {
+                failed: (Stage::Tunnel, failure),
+                watch: Some(watch),
+            }),
+        }
+    }
+
+    /// Opens a tunnel over HTTP/1.1, and sends what was written before it was open.
+    async fn flight_over_http1(&self, io: Io<S::Stream>) -> Result<Opened<S>, Failed> {
+        let mut tunnel = self.tunnel_over_http1(io).await?;
+        if let Some(first) = &self.first {
+            let mut sent = 0;
+            loop {
+                let bytes = first.bytes();
+                if bytes.len() == sent {
+                    break;
+                }
+                let written = tunnel::write_all(&mut tunnel.io, &bytes[sent..]).await;
+                written.map_err(|error| (Stage::Tunnel, Failure::Io(error)))?;
+                sent = bytes.len();
+            }
+        }
+        Ok(tunnel)
+    }
+
+    /// Asks in HTTP/1.1. If the proxy answers, it is asked so for a while.
+    async fn back_to_http1(&self, key: &Arc<Key>, failed: Failed) -> Result<Opened<S>, Failed> {
+        let io = self.dial(Offer::Http1).await?.io;
+        let result = self.flight_over_http1(io).await;
+        let is_better = match (&result, &failed.1) {
+            (Ok(_), _) => true,
+            // In HTTP/2, it had not answered at all.
+            (Err((_, Failure::Refused { .. })), Failure::Io(_)) => true,
+            (Err(_), _) => false,
+        };
+        if is_better {
+            trace::back_to_http1(&self.proxy, &self.error(failed));
+            self.connections.takes_no_http2(key);
+        }
+        result
+    }
+
+    fn next(&self, dead_end: &DeadEnd) -> Next {
+        let Some(watch) = &dead_end.watch else {
+            return Next::Fail;
+        };
+        let may_fall_back = self.offer() == Offer::Both && !watch.has_opened();
+        match &dead_end.failed.1 {
+            Failure::Io(error) => {
+                let error = find::<h2::Error>(error).filter(|error| error.is_remote());
+                let is_refused = error.is_some_and(|error| error.reason() == Some(Reason::REFUSED_STREAM));
+                let is_gone = error.is_some_and(|error| error.is_go_away());
+                let is_reset = error.is_some_and(|error| error.is_reset());
+                let is_at_end = error.is_some_and(|error| is_gone && error.reason() == Some(Reason::NO_ERROR));
+                match may_fall_back && !watch.has_answered() && !is_refused && !is_at_end {
+                    // It has never answered, and does not like what it was sent.
+                    true => Next::Http1,
+                    false if is_reset && !is_refused => Next::Fail,
+                    false => Next::Again,
+                }
+            }
+            // Some servers forward over HTTP/2 and do not tunnel.
+            Failure::Refused { response, .. } if may_fall_back && matches!(response.status().as_u16(), 405 | 501) => {
+                Next::Http1
+            }
+            _ => Next::Fail,
+        }
+    }
+}
+
+impl DeadEnd {
+    /// Returns true if the proxy has answered, or there is no time left for an answer.
+    fn is_answer(&self) -> bool {
+        matches!(self.failed.1, Failure::Refused { .. } | Failure::Timeout(_))
+    }
+}
+
+/// An attempt to connect. If it is given up, it goes on as long as others wait for the same proxy.
+struct Attempt<F: Future<Output: Send> + Send + 'static> {
+    connecting: Option<Pin<Box<F>>>,
+    wish: Wish,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Attempt<F> {
+    fn new(connecting: F, wish: Wish) -> Self {
+        Self {
+            connecting: Some(Box::pin(connecting)),
+            wish,
+        }
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Attempt<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<F::Output> {
+        let Some(connecting) = &mut self.connecting else {
+            unreachable!("an attempt is polled until it is ready")
+        };
+        let polled = connecting.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.connecting = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Attempt<F> {
+    fn drop(&mut self) {
+        let connecting = self.connecting.take().filter(|_| self.wish.is_wanted());
+        if let (Some(mut connecting), Ok(runtime)) = (connecting, Handle::try_current()) {
+            let wish = self.wish.clone();
+            runtime.spawn(async move {
+                // Its result is known to those who wait.
+                while timeout(PATIENCE, connecting.as_mut()).await.is_err() && wish.is_wanted() {}
+            });
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The handshake of a connection over HTTP/2, and its task.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong,
+    client::{Builder, Connection, SendRequest},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    Http2Settings,
+    frames::Frames,
+    link::{Link, STREAMS_UNKNOWN},
+    registry::{Key, Registry},
+};
+use crate::trace;
+
+/// The longest head of a response, as of one over HTTP/1.1.
+const MAX_HEAD: u32 = 64 * 1024;
+
+/// The bytes of a stream that h2 keeps until the connection takes them.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// The streams that were given up, about which h2 remembers for a second that frames may still come.
+const MOST_RESET: usize = 10_000;
+
+/// A new connection, whose task does not run yet.
+pub(crate) struct NewConnection<T> {
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) link: Arc<Link>,
+    pub(super) task: Task<T>,
+}
+
+/// Speaks HTTP/2 on a new connection.
+pub(crate) async fn handshake<T>(io: T, settings: Http2Settings) -> io::Result<NewConnection<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let link = Arc::new(Link::new());
+    let (sender, connection) = Builder::new()
+        .enable_push(false)
+        .initial_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .initial_max_send_streams(STREAMS_UNKNOWN)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(MAX_HEAD)
+        .max_concurrent_reset_streams(MOST_RESET)
+        // Frames for a tunnel that was given up are no reason to end the others.
+        .max_local_error_reset_streams(None)
+        // The stream's window bounds what is kept of its frames, and small ones are joined.
+        .data_frame_budget(usize::MAX)
+        .handshake(Frames::new(io, link.clone()))
+        .await
+        .map_err(|error| link.error(error))?;
+    let task = Task {
+        connection,
+        link: link.clone(),
+        settings,
+    };
+    Ok(NewConnection { sender, link, task })
+}
+
+/// The task of a connection.
+pub(super) struct Task<T> {
+    connection: Connection<Frames<T>, Bytes>,
+    link: Arc<Link>,
+    settings: Http2Settings,
+}
+
+/// The place of an open connection in the registry. Dropping it tells the registry that the connection is over.
+pub(super) struct Place {
+    pub(super) registry: Weak<Registry>,
+    pub(super) key: Arc<Key>,
+    pub(super) id: u64,
+}
+
+impl Place {
+    /// Tells the registry that the peer allows another number of streams.
+    fn settled(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.settled(&self.key, self.id);
+        }
+    }
+
+    /// Takes the connection out of the registry, unless it is in use.
+    fn withdraw_idle(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.withdraw_idle(&self.key, self.id);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.closed(&self.key, self.id);
+        }
+    }
+}
+
+impl<T> Task<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Moves the connection's bytes until it is closed.
+    pub(super) async fn run(self, place: Place) {
+        let Self {
+            mut connection,
+            link,
+            settings,
+        } = self;
+        let mut keeper = Keeper {
+            pings: connection.ping_pong(),
+            asked: None,
+            idle_since: Some(Instant::now()),
+            link: &link,
+            place: &place,
+            settings,
+        };
+        let mut connection = pin!(connection);
+        let mut changed = pin!(link.changed());
+        let mut timer = pin!(sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            while changed.as_mut().poll(cx).is_ready() {
+                changed.set(link.changed());
+            }
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if link.allows(connection.max_concurrent_send_streams()) {
+                place.settled();
+            }
+            link.join_small_frames();
+            keeper.poll(cx, timer.as_mut())
+        })
+        .await;
+        // What is left of the streams receives its error when `connection` is dropped, and the cause is known by then.
+        trace::closed_over_http2(&place.key.proxy, link.open_for());
+    }
+}
+
+/// Finds connections that are dead, and closes those that are idle.
+struct Keeper<'t> {
+    pings: Option<PingPong>,
+    /// The time at which the last PING was sent, until it is answered.
+    asked: Option<Instant>,
+    idle_since: Option<Instant>,
+    link: &'t Link,
+    place: &'t Place,
+    settings: Http2Settings,
+}
+
+impl Keeper<'_> {
+    /// Returns ready when the connection is dead.
+    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        let Some(pings) = &mut self.pings else {
+            return Poll::Pending;
+        };
+        loop {
+            if self.asked.is_some() && pings.poll_pong(cx).is_ready() {
+                self.asked = None;
+            }
+            let (now, is_idle) = (Instant::now(), self.link.active() == 0);
+            self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
+            let silent = self.settings.keep_alive_interval.filter(|_| !is_idle);
+            let next = match (self.asked, self.idle_since) {
+                (Some(asked), _) => {
+                    let until = asked + self.settings.keep_alive_timeout;
+                    if until <= now {
+                        let limit = self.settings.keep_alive_timeout;
+                        let cause = format!(
+                            "the proxy did not answer a PING within {limit:?}, and the connection to it was closed"
+                        );
+                        self.link.set_cause(cause);
+                        return Poll::Ready(());
+                    }
+                    Some(until)
+                }
+                (None, _)
+                    if self.link.take_ping_wish()
+                        || silent.is_some_and(|silent| self.link.last_read() + silent <= now) =>
+                {
+                    if pings.send_ping(Ping::opaque()).is_err() {
+                        return Poll::Pending;
+                    }
+                    self.asked = Some(now);
+                    continue;
+                }
+                (None, Some(since)) => {
+                    let until = self.settings.idle_timeout.map(|time| since + time);
+                    if until.is_some_and(|until| until <= now) {
+                        self.place.withdraw_idle();
+                        // Once nobody can use it any more, h2 closes it. If somebody has just begun to, it is not idle.
+                        self.idle_since = None;
+                        return Poll::Pending;
+                    }
+                    until
+                }
+                (None, None) => silent.map(|silent| self.link.last_read() + silent),
+            };
+            let Some(next) = next else { return Poll::Pending };
+            if timer.deadline() != next {
+                timer.as_mut().reset(next);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! [`Lease`]: one stream of a connection, while it is in use.
+
+use std::{
+    io,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use h2::{
+    RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::Request;
+use tokio::time::Instant;
+
+use super::{
+    link::Link,
+    receiving::Receiving,
+    registry::{Key, Registry},
+};
+
+/// One stream of a connection. Dropping it makes room for another one.
+pub(crate) struct Lease {
+    pub(super) registry: Weak<Registry>,
+    pub(super) key: Arc<Key>,
+    /// The connection.
+    pub(super) id: u64,
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) link: Arc<Link>,
+    /// True if the connection was open before.
+    pub(super) is_reused: bool,
+    pub(super) sent: Option<Instant>,
+    pub(super) is_answered: bool,
+}
+
+impl Lease {
+    /// Sends the head of a request.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<()>,
+        is_end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        let mut sender = self.sender.clone().ready().await?;
+        self.sent = Some(Instant::now());
+        sender.send_request(request, is_end)
+    }
+
+    /// Records that the proxy has answered, and whether it opened a tunnel.
+    pub(crate) fn answered(&mut self, has_opened: bool) {
+        self.link.set_answered(has_opened);
+        if !std::mem::replace(&mut self.is_answered, true) {
+            if let Some(registry) = self.registry.upgrade() {
+                registry.answered(&self.key, self.id);
+            }
+        }
+    }
+
+    /// Returns the receiving half of this stream.
+    pub(crate) fn receive(&self, stream: RecvStream) -> Arc<Receiving> {
+        let receiving = Arc::new(Receiving::new(stream));
+        self.link.add(Arc::downgrade(&receiving));
+        receiving
+    }
+
+    /// Returns true if nothing was read from the connection since the request was sent.
+    pub(super) fn is_silent(&self) -> bool {
+        self.sent.is_some_and(|sent| self.link.last_read() < sent)
+    }
+
+    /// Returns true if the connection was open before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Returns the error of this stream.
+    pub(crate) fn error(&self, error: h2::Error) -> io::Error {
+        self.link.error(error)
+    }
+
+    /// Returns a handle that knows how the request fares.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch {
+            registry: self.registry.clone(),
+            key: self.key.clone(),
+            id: self.id,
+            link: self.link.clone(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// A request that is about to be sent, as others see it.
+pub(crate) struct Watch {
+    registry: Weak<Registry>,
+    key: Arc<Key>,
+    id: u64,
+    link: Arc<Link>,
+    since: Instant,
+}
+
+impl Watch {
+    /// Returns the number of the connection, which no other one of this process has.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Records that the answer is late.
+    pub(crate) fn is_late(&self) {
+        self.link.want_ping();
+        if let Some(registry) = self.registry.upgrade() {
+            registry.is_late(&self.key, self.id);
+        }
+    }
+
+    /// Records that another connection was faster.
+    pub(crate) fn was_overtaken(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.was_overtaken(&self.key, self.id, self.link.last_read() < self.since);
+        }
+    }
+
+    /// Returns true if the proxy has answered any request on the connection.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.link.has_answered()
+    }
+
+    /// Returns true if the proxy has opened any tunnel on the connection.
+    pub(crate) fn has_opened(&self) -> bool {
+        self.link.has_opened()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match self.registry.upgrade() {
+            Some(registry) => registry.released(self),
+            None => self.link.end(),
+        }
+    }
+}

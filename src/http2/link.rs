@@ -1,0 +1,174 @@
+//! [`Link`]: facts about an open connection that its task, its streams and the registry must agree on.
+
+use std::{
+    io,
+    sync::{
+        Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::receiving::Receiving;
+
+/// The number of streams that a connection reports before the peer's SETTINGS; no peer can allow as many.
+pub(super) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
+
+/// The number of small frames from which those that nobody reads are joined.
+const MANY_SMALL: usize = 512;
+
+/// An open connection.
+pub(super) struct Link {
+    opened: Instant,
+    /// Nanoseconds from `opened` to the last read.
+    last_read: AtomicU64,
+    /// Small DATA frames since they were last joined.
+    small: AtomicUsize,
+    /// The streams that the peer takes at a time.
+    streams: AtomicUsize,
+    /// The streams that are in use. Changes under the registry's lock.
+    active: AtomicUsize,
+    is_ping_wanted: AtomicBool,
+    has_answered: AtomicBool,
+    has_opened: AtomicBool,
+    /// Wakes the connection's task if something of the above may have changed.
+    changed: Notify,
+    /// The reason for which this side closed the connection.
+    cause: OnceLock<String>,
+    receiving: Mutex<Vec<Weak<Receiving>>>,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            last_read: AtomicU64::new(0),
+            small: AtomicUsize::new(0),
+            streams: AtomicUsize::new(STREAMS_UNKNOWN),
+            active: AtomicUsize::new(0),
+            is_ping_wanted: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            has_opened: AtomicBool::new(false),
+            changed: Notify::new(),
+            cause: OnceLock::new(),
+            receiving: Mutex::default(),
+        }
+    }
+
+    /// Records that frames were read, and the number of small ones among them.
+    pub(super) fn has_read(&self, small: usize) {
+        let nanos = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.last_read.store(nanos, Ordering::Release);
+        if small > 0 {
+            self.small.fetch_add(small, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn last_read(&self) -> Instant {
+        self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire))
+    }
+
+    pub(super) fn open_for(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Returns the number of streams that the peer takes at a time; `None` before its SETTINGS.
+    pub(super) fn streams(&self) -> Option<usize> {
+        let streams = self.streams.load(Ordering::Acquire);
+        (streams != STREAMS_UNKNOWN).then_some(streams)
+    }
+
+    /// Records the peer's limit. Returns true if it is news.
+    pub(super) fn allows(&self, streams: usize) -> bool {
+        self.streams.swap(streams, Ordering::AcqRel) != streams
+    }
+
+    pub(super) fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Adds a stream.
+    pub(super) fn begin(&self) {
+        self.active.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Removes a stream. An idle connection's task is woken, which has to see to its end.
+    pub(super) fn end(&self) {
+        if self.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Asks for a PING.
+    pub(super) fn want_ping(&self) {
+        self.is_ping_wanted.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Takes the wish for a PING.
+    pub(super) fn take_ping_wish(&self) -> bool {
+        self.is_ping_wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Records that the peer has answered, and whether it opened a tunnel.
+    pub(super) fn set_answered(&self, has_opened: bool) {
+        self.has_answered.store(true, Ordering::Release);
+        if has_opened {
+            self.has_opened.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns true if the peer has answered any request.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Acquire)
+    }
+
+    /// Returns true if the peer has opened any tunnel.
+    pub(super) fn has_opened(&self) -> bool {
+        self.has_opened.load(Ordering::Acquire)
+    }
+
+    /// Waits for a change.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Records the reason for which this side closes the connection.
+    pub(super) fn set_cause(&self, cause: String) {
+        let _ = self.cause.set(cause);
+    }
+
+    /// Returns the error of a stream: the reason why the connection was closed, if that is known better.
+    pub(super) fn error(&self, error: h2::Error) -> io::Error {
+        match self.cause.get() {
+            Some(cause) => io::Error::new(io::ErrorKind::TimedOut, cause.clone()),
+            None if error.is_io() => error
+                .into_io()
+                .unwrap_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe)),
+            None => io::Error::new(io::ErrorKind::ConnectionReset, error),
+        }
+    }
+
+    /// Adds the receiving half of a stream.
+    pub(super) fn add(&self, receiving: Weak<Receiving>) {
+        let mut all = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|receiving| receiving.strong_count() > 0);
+        }
+        all.push(receiving);
+    }
+
+    /// Joins the small frames that nobody has read, if many have come.
+    pub(super) fn join_small_frames(&self) {
+        if self.small.load(Ordering::Relaxed) < MANY_SMALL {
+            return;
+        }
+        self.small.store(0, Ordering::Relaxed);
+        let all = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|receiving| receiving.join());
+    }
+}

@@ -1,0 +1,406 @@
+//! [`Connections`]: the open connections to proxies, by proxy.
+//!
+//! Whoever wants a stream [takes a turn](Connections::turn). The turn is a stream if a connection has room for it, or
+//! else the task to connect, if not enough others are at it already. An attempt that takes longer than a second, or
+//! has failed, does not keep the others from making theirs.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Http2Settings, PATIENCE,
+    connection::{NewConnection, Place},
+    entry::{Entry, Offer, Open, Speaks, Waiter},
+    lease::Lease,
+};
+use crate::config::ProxyServer;
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
+
+/// The number of proxies from which those without a connection are forgotten.
+const MANY: usize = 64;
+
+/// The properties that users of a connection must share.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The proxy's address, and its credentials.
+    pub(crate) proxy: ProxyServer,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsConfig>,
+}
+
+/// The open connections to proxies. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Registry>);
+
+pub(super) struct Registry {
+    settings: Http2Settings,
+    entries: Mutex<HashMap<Arc<Key>, Entry>>,
+}
+
+/// What somebody who wants a stream may do.
+pub(crate) enum Turn {
+    /// Use this stream.
+    Stream(Lease),
+    /// Connect, and let others use the connection.
+    Connect(Permit),
+    /// Connect alone: the proxy speaks HTTP/1.1. HTTP/2 may be offered to it, unless it `is_only` for show.
+    Http1 { is_only: bool },
+}
+
+/// Numbers for connections, attempts and waiters.
+fn number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Connections {
+    pub(crate) fn new(settings: Http2Settings) -> Self {
+        Self(Arc::new(Registry {
+            settings,
+            entries: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> Http2Settings {
+        self.0.settings
+    }
+
+    /// Waits for a turn, which is one on another connection than `except`.
+    pub(crate) async fn turn(&self, key: &Arc<Key>, except: Option<u64>) -> Turn {
+        let (sender, mut answer) = oneshot::channel();
+        let waiting = Waiting {
+            registry: &self.0,
+            key,
+            number: number(),
+        };
+        waiting.join(Waiter { sender, except });
+        loop {
+            match timeout(PATIENCE, &mut answer).await {
+                Ok(Ok(turn)) => return turn,
+                Ok(Err(_)) => unreachable!("a waiter that leaves is not waiting"),
+                // Attempts may have become slow.
+                Err(_) => self.0.change(key, |_| ()),
+            }
+        }
+    }
+
+    /// Records a new connection, and returns its first stream.
+    pub(crate) fn add<T>(&self, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.0.opened(key, permit, new)
+    }
+
+    /// Records that a proxy chose HTTP/1.1.
+    pub(crate) fn speaks_http1(&self, key: &Arc<Key>) {
+        self.0.change(key, |entry| {
+            if !matches!(entry.speaks, Speaks::Http1Until(_)) {
+                entry.speaks = Speaks::Http1;
+            }
+        });
+    }
+
+    /// Records that a proxy takes no CONNECT over HTTP/2.
+    pub(crate) fn takes_no_http2(&self, key: &Arc<Key>) {
+        self.0.change(key, Entry::set_http1_only);
+    }
+
+    /// Forgets the connections of proxies, which close when they carry nothing any more.
+    #[cfg(feature = "client")]
+    pub(crate) fn retain(&self, keep: impl Fn(&ProxyServer) -> bool) {
+        let mut over = Vec::new();
+        for (key, entry) in self.0.lock().iter_mut() {
+            if !keep(&key.proxy) {
+                over.append(&mut entry.open);
+            }
+        }
+        drop(over);
+    }
+}
+
+/// A place in line. Dropping it gives the place up.
+struct Waiting<'w> {
+    registry: &'w Arc<Registry>,
+    key: &'w Arc<Key>,
+    number: u64,
+}
+
+impl Waiting<'_> {
+    fn join(&self, waiter: Waiter) {
+        self.registry.change(self.key, |entry| {
+            entry.waiters.insert(self.number, waiter);
+        });
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waiter = self
+            .registry
+            .lock()
+            .get_mut(self.key)
+            .and_then(|entry| entry.waiters.remove(&self.number));
+        drop(waiter);
+    }
+}
+
+/// An attempt to connect. Dropping it lets another one begin.
+pub(crate) struct Permit {
+    registry: Weak<Registry>,
+    key: Arc<Key>,
+    number: u64,
+    has_failed: bool,
+}
+
+impl Permit {
+    /// Records that the attempt has failed.
+    pub(crate) fn failed(mut self) {
+        self.has_failed = true;
+    }
+
+    /// Returns a handle that knows if the attempt is of use to others.
+    pub(crate) fn wish(&self) -> Wish {
+        Wish {
+            registry: self.registry.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+/// The wish for a stream of one proxy.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    registry: Weak<Registry>,
+    key: Arc<Key>,
+}
+
+impl Wish {
+    /// Returns true if somebody waits.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.registry.upgrade().is_some_and(|registry| {
+            let entries = registry.lock();
+            entries.get(&self.key).is_some_and(|entry| !entry.waiters.is_empty())
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        let (number, has_failed) = (self.number, self.has_failed);
+        registry.change(&self.key, |entry| {
+            if entry.attempts.remove(&number).is_some() && has_failed {
+                entry.setbacks = entry.setbacks.saturating_add(1);
+            }
+            if entry.waiters.is_empty() && entry.attempts.is_empty() {
+                entry.setbacks = 0;
+            }
+        });
+    }
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes an entry, and then serves those who wait.
+    fn change<R>(self: &Arc<Self>, key: &Arc<Key>, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let mut served = Vec::new();
+        let mut entries = self.lock();
+        if entries.len() >= MANY && !entries.contains_key(key) {
+            entries.retain(|_, entry| !entry.is_empty());
+        }
+        let entry = entries.entry(key.clone()).or_default();
+        let result = change(entry);
+        let over = entry.refresh();
+        let numbers: Vec<_> = entry.waiters.keys().copied().collect();
+        for number in numbers {
+            let except = entry.waiters.get(&number).and_then(|waiter| waiter.except);
+            let offer = entry.offer(except, self.settings.streams(), self.settings.max_connections);
+            let turn = match offer {
+                Some(Offer::Stream(index)) => Turn::Stream(self.lease(key, &mut entry.open[index])),
+                Some(Offer::Attempt) => Turn::Connect(self.attempt(key, entry)),
+                Some(Offer::Http1 { is_only }) => Turn::Http1 { is_only },
+                None if except.is_some() => continue,
+                None => break,
+            };
+            served.extend(entry.waiters.remove(&number).map(|waiter| (waiter, turn)));
+        }
+        drop(entries);
+        drop(over);
+        for (waiter, turn) in served {
+            // If the waiter has left just now, its turn is dropped, which serves the next one.
+            let _ = waiter.sender.send(turn);
+        }
+        result
+    }
+
+    fn lease(self: &Arc<Self>, key: &Arc<Key>, open: &mut Open) -> Lease {
+        open.link.begin();
+        Lease {
+            registry: Arc::downgrade(self),
+            key: key.clone(),
+            id: open.id,
+            sender: open.sender.clone(),
+            link: open.link.clone(),
+            is_reused: std::mem::replace(&mut open.has_served, true),
+            sent: None,
+            is_answered: false,
+        }
+    }
+
+    fn attempt(self: &Arc<Self>, key: &Arc<Key>, entry: &mut Entry) -> Permit {
+        let number = number();
+        entry.attempts.insert(number, Instant::now());
+        Permit {
+            registry: Arc::downgrade(self),
+            key: key.clone(),
+            number,
+            has_failed: false,
+        }
+    }
+
+    fn opened<T>(self: &Arc<Self>, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let NewConnection { sender, link, task } = new;
+        let id = number();
+        let place = Place {
+            registry: Arc::downgrade(self),
+            key: key.clone(),
+            id,
+        };
+        let mut open = Open {
+            id,
+            sender,
+            link,
+            answered: 0,
+            last_answer: None,
+            suspected: None,
+            has_served: false,
+        };
+        let lease = self.lease(key, &mut open);
+        self.change(key, |entry| {
+            if let Some(permit) = &permit {
+                entry.attempts.remove(&permit.number);
+            }
+            entry.setbacks = 0;
+            entry.speaks = Speaks::Http2;
+            entry.open.push(open);
+        });
+        tokio::spawn(task.run(place));
+        lease
+    }
+
+    /// Looks an open connection up, unless it is over.
+    fn with<R>(&self, key: &Arc<Key>, id: u64, change: impl FnOnce(&mut Entry, usize) -> R) -> Option<R> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(key)?;
+        let index = entry.open.iter().position(|open| open.id == id)?;
+        Some(change(entry, index))
+    }
+
+    /// Records that the peer of a connection allows another number of streams.
+    pub(super) fn settled(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
+        self.change(key, |entry| {
+            let streams = entry.find(id).and_then(|open| open.link.streams());
+            entry.streams = streams.or(entry.streams);
+        });
+    }
+
+    pub(super) fn answered(&self, key: &Arc<Key>, id: u64) {
+        self.with(key, id, |entry, index| {
+            let open = &mut entry.open[index];
+            open.answered += 1;
+            open.last_answer = Some(Instant::now());
+            open.suspected = None;
+            entry.served = entry.served.map(|served| served.max(open.answered));
+        });
+    }
+
+    /// Notes that an answer is late. If others are late as well while some that were answered go on, the proxy serves
+    /// no more requests of one connection at a time (Apache httpd does so).
+    pub(super) fn is_late(&self, key: &Arc<Key>, id: u64) {
+        self.with(key, id, |entry, index| {
+            let open = &entry.open[index];
+            let is_stuck = open.last_answer.is_some_and(|last| last.elapsed() >= PATIENCE);
+            if is_stuck && open.answered > 0 && open.link.active() > open.answered + 1 {
+                entry.served = Some(entry.served.map_or(open.answered, |served| served.min(open.answered)));
+            }
+        });
+    }
+
+    /// Records that another connection was faster: this one is dead, or the proxy serves no more requests on it.
+    pub(super) fn was_overtaken(&self, key: &Arc<Key>, id: u64, is_silent: bool) {
+        self.with(key, id, |entry, index| {
+            let open = &mut entry.open[index];
+            match is_silent {
+                true => open.suspected = Some(Instant::now()),
+                false => entry.served = Some(open.answered.max(1)),
+            }
+        });
+    }
+
+    /// Handles the end of a request.
+    pub(super) fn released(self: &Arc<Self>, lease: &Lease) {
+        let given_up_in_silence =
+            !lease.is_answered && lease.sent.is_some_and(|sent| sent.elapsed() >= PATIENCE) && lease.is_silent();
+        self.change(&lease.key, |entry| {
+            lease.link.end();
+            if let Some(open) = entry.find(lease.id) {
+                open.answered -= usize::from(lease.is_answered);
+                if given_up_in_silence {
+                    open.suspected = Some(Instant::now());
+                }
+            }
+        });
+    }
+
+    /// Removes a connection that nobody uses, so that h2 closes it.
+    pub(super) fn withdraw_idle(&self, key: &Arc<Key>, id: u64) {
+        let mut entries = self.lock();
+        let removed = entries.get_mut(key).and_then(|entry| {
+            let index = entry
+                .open
+                .iter()
+                .position(|open| open.id == id && open.link.active() == 0)?;
+            Some(entry.open.remove(index))
+        });
+        drop(entries);
+        drop(removed);
+    }
+
+    /// Handles the end of a connection.
+    pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
+        let mut removed = None;
+        self.change(key, |entry| {
+            let index = entry.open.iter().position(|open| open.id == id);
+            removed = index.map(|index| entry.open.remove(index));
+        });
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open: usize = self.0.lock().values().map(|entry| entry.open.len()).sum();
+        f.debug_struct("Connections").field("open", &open).finish()
+    }
+}
