@@ -108,7 +108,8 @@ class Client:
     def __init__(self, job):
         self.job = job
         self.multi = lib.curl_multi_init()
-        lib.curl_multi_setopt(self.multi, CurlMOpt.MAXCONNECTS, ffi.new("long *", 1000))
+        # The binding takes a pointer for a number.
+        lib.curl_multi_setopt(self.multi, CurlMOpt.MAXCONNECTS, ffi.cast("void *", 1000))
         self.transfers = [Transfer(job) for _ in range(job.concurrency)]
         self.numbers = [ffi.new("int *") for _ in range(3)]
 

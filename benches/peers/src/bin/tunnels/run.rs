@@ -15,14 +15,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
 };
+use tower_outbound_proxy::connector::ProxyVersion;
 
 use crate::{
     BoxError, Contender, DOMAIN,
-    clients::{
-        Fetch, Open, Setup, Upload, hyper_util,
-        ours::{self, Version},
-        reqwest,
-    },
+    clients::{Fetch, Open, Setup, Upload, hyper_util, ours, reqwest},
     content::Content,
     counting::Live,
     job::{Inside, Job, Took, Verb},
@@ -55,8 +52,8 @@ pub(crate) fn run(contender: Contender, root: &Path) -> Result<(), BoxError> {
 
 async fn answer(contender: Contender, job: &Arc<Job>, setup: &Setup) -> Result<(String, Kept), BoxError> {
     let version = match contender {
-        Contender::OursHttp2 => Version::Http2,
-        _ => Version::Http1,
+        Contender::OursHttp2 => ProxyVersion::Negotiated,
+        _ => ProxyVersion::Http1,
     };
     match (contender, job.inside) {
         (Contender::OursHttp2 | Contender::OursHttp1, Inside::Raw) => open(job, || ours::layer(setup, version)).await,

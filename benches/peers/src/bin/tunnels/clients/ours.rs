@@ -4,34 +4,27 @@ use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceExt};
-use tower_outbound_proxy::{Client, Proxy, ProxyConfig, ProxyLayer, connector::ProxyStream};
+use tower_outbound_proxy::{
+    Client, Proxy, ProxyConfig, ProxyLayer,
+    connector::{ProxyStream, ProxyVersion},
+};
 
 use super::{Fetch, Open, Setup, Upload, connector, drain, request};
 use crate::{BoxError, job::Inside};
 
-/// The version of HTTP that is spoken to the proxy.
-#[derive(Clone, Copy)]
-pub(crate) enum Version {
-    Http1,
-    Http2,
-}
-
-fn config(setup: &Setup, version: Version) -> Result<ProxyConfig, BoxError> {
+fn layer_of(setup: &Setup, version: ProxyVersion) -> Result<ProxyLayer, BoxError> {
     let mut config = ProxyConfig::builder()
         .proxy_tls(setup.tls())
         .always_tunnel(setup.inside == Inside::Http);
-    match version {
-        Version::Http1 | Version::Http2 => {}
-    }
     if let Some(proxy) = &setup.proxy {
         config = config.all(proxy.as_str());
     }
-    Ok(config.build()?)
+    Ok(ProxyLayer::new(config.build()?).with_proxy_version(version))
 }
 
-pub(crate) fn client(setup: &Setup, version: Version) -> Result<impl Fetch + use<>, BoxError> {
+pub(crate) fn client(setup: &Setup, version: ProxyVersion) -> Result<impl Fetch + use<>, BoxError> {
     let client = Client::builder()
-        .config(config(setup, version)?)
+        .layer(layer_of(setup, version)?)
         .target_tls(setup.tls())
         .connector(connector());
     Ok(Ours(client.build()?))
@@ -51,9 +44,8 @@ impl Fetch for Ours {
     }
 }
 
-pub(crate) fn layer(setup: &Setup, version: Version) -> Result<impl Open + use<>, BoxError> {
-    let layer = ProxyLayer::new(config(setup, version)?);
-    Ok(Layered(layer.layer(connector())))
+pub(crate) fn layer(setup: &Setup, version: ProxyVersion) -> Result<impl Open + use<>, BoxError> {
+    Ok(Layered(layer_of(setup, version)?.layer(connector())))
 }
 
 #[derive(Clone)]
