@@ -1,6 +1,7 @@
 //! [`ClientBody`]: a response's body, which returns its connection to the pool.
 
 use std::{
+    error::Error as StdError,
     fmt,
     future::poll_fn,
     pin::Pin,
@@ -12,22 +13,33 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use super::pool::Lease;
+use super::{forward::ForwardedBody, pool::Lease};
+use crate::error::{BoxError, write_chain};
 
 /// The body of a [`Client`](crate::Client)'s response.
 ///
 /// A body that is read to its end returns its connection to the pool. A body that is dropped earlier closes the
 /// connection (HTTP/1.1) or resets the stream (HTTP/2), because the rest would have to be read first.
-pub struct ClientBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
+pub struct ClientBody(Source);
+
+enum Source {
+    Pooled {
+        incoming: Incoming,
+        lease: Option<Lease>,
+    },
+    /// A stream of a connection to a proxy over HTTP/2.
+    Shared(ForwardedBody),
 }
 
 impl ClientBody {
     pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        let mut body = Self { incoming, lease };
-        body.finish_at_end();
-        body
+        let mut source = Source::Pooled { incoming, lease };
+        source.finish_at_end();
+        Self(source)
+    }
+
+    pub(super) fn shared(body: ForwardedBody) -> Self {
+        Self(Source::Shared(body))
     }
 
     /// Reads the first bytes, as far as they come in time.
@@ -48,41 +60,53 @@ impl ClientBody {
         bytes.truncate(most);
         bytes.freeze()
     }
+}
 
+impl Source {
     fn finish_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.finish();
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.finish();
+        match self {
+            Self::Pooled { incoming, lease } if incoming.is_end_stream() => {
+                lease.take().into_iter().for_each(Lease::finish);
+            }
+            _ => {}
         }
     }
 }
 
 impl Body for ClientBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (incoming, lease) = match &mut self.0 {
+            Source::Pooled { incoming, lease } => (incoming, lease),
+            Source::Shared(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                return Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError(error.into()))));
+            }
+        };
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) => self.finish_at_end(),
+            Some(Ok(_)) => self.0.finish_at_end(),
             // Nothing more can be read or sent.
-            Some(Err(_)) => self.lease = None,
-            None => self.finish(),
+            Some(Err(_)) => *lease = None,
+            None => lease.take().into_iter().for_each(Lease::finish),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError(error.into()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            Source::Pooled { incoming, .. } => incoming.is_end_stream(),
+            Source::Shared(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            Source::Pooled { incoming, .. } => incoming.size_hint(),
+            Source::Shared(body) => body.size_hint(),
+        }
     }
 }
 
@@ -90,7 +114,29 @@ impl fmt::Debug for ClientBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBody")
             .field("size_hint", &self.size_hint())
-            .field("done", &self.lease.is_none())
+            .field("done", &self.is_end_stream())
             .finish_non_exhaustive()
+    }
+}
+
+/// A response whose body broke off. Its [`source`](StdError::source) has the reason.
+pub struct BodyError(BoxError);
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of the response broke off")
+    }
+}
+
+/// Shows the text and those of the causes.
+impl fmt::Debug for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_chain(f, "BodyError", self)
+    }
+}
+
+impl StdError for BodyError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
     }
 }

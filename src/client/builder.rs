@@ -256,6 +256,7 @@ impl<C> ClientBuilder<C> {
                 settings,
                 self.http2.is_only,
                 Pool::new(connector, self.limits, self.runtime),
+                connections,
             )),
             body: PhantomData,
         })

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use hyper::{
@@ -27,16 +28,19 @@ use super::{
     error::{ClientError, Failure},
     http2::{self, Http2Settings},
     pool::{
-        Attempt, Driver, Established, Link, OpenConnection, Sender, Watched,
+        Attempt, Driver, Established, Link, OpenConnection, Pool, Sender, Watched,
         key::{Key, Origin},
         run_until_closed,
     },
     request_body::RequestBody,
 };
 use crate::{
-    connector::{Connector, Destination, ProxyStream, deadline::Deadline, tls},
+    config::ProxyServer,
+    connector::{
+        Connector, Destination, Forwarding, ProxyStream, deadline::Deadline, may_speak_http2, shared_key, tls,
+    },
     error::{BoxError, ConnectError, ConnectErrorKind, find},
-    http2::Connections,
+    http2::{Connections, Lease},
     layer::Proxy,
     route::Route,
     tls::TlsConfig,
@@ -76,6 +80,19 @@ trait Connect {
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>);
     fn alpn(&self) -> &[Vec<u8>];
     fn is_http2_only(&self) -> bool;
+    fn stream(&self, key: &Key, proxy: &ProxyServer) -> Streams;
+    /// Connects to a proxy that forwards. A connection in HTTP/1.1 is the pool's.
+    fn forwarding(&self, pool: &Arc<Pool>, key: &Key, waited: Duration) -> ForwardingFuture;
+}
+
+type ForwardingFuture = Pin<Box<dyn Future<Output = Result<Option<Lease>, ClientError>> + Send>>;
+
+/// The streams that forwarded requests share with tunnels.
+pub(super) enum Streams {
+    /// The proxy is spoken to in HTTP/1.1.
+    None,
+    Free(Lease),
+    ToWaitFor,
 }
 
 struct Stack<C> {
@@ -119,6 +136,16 @@ impl TargetConnector {
         self.0.spawn(runtime, attempt, pool);
     }
 
+    /// Returns the state of the streams to a proxy that forwards.
+    pub(super) fn stream(&self, key: &Key, proxy: &ProxyServer) -> Streams {
+        self.0.stream(key, proxy)
+    }
+
+    /// Connects to a proxy that forwards. `None` if it speaks HTTP/1.1.
+    pub(super) fn forwarding(&self, pool: &Arc<Pool>, key: &Key, waited: Duration) -> ForwardingFuture {
+        self.0.forwarding(pool, key, waited)
+    }
+
     /// Returns true if the peer can choose HTTP/2.
     pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
         let is_tls = key.origin.as_ref().is_some_and(Origin::is_tls);
@@ -130,11 +157,7 @@ impl TargetConnector {
 impl<C: ClientConnector> Connect for Stack<C> {
     fn spawn(&self, runtime: &Handle, attempt: Attempt, pool: watch::Receiver<()>) {
         let key = attempt.key.clone();
-        let proxy = Proxy {
-            inner: self.inner.clone(),
-            shared: key.settings.clone(),
-            connections: self.connections.clone(),
-        };
+        let proxy = self.proxy(&key);
         let mut target = self.target.clone();
         if key.http1_only {
             target.alpn = vec![b"http/1.1".to_vec()];
@@ -159,6 +182,45 @@ impl<C: ClientConnector> Connect for Stack<C> {
 
     fn is_http2_only(&self) -> bool {
         self.target.http2.is_only
+    }
+
+    fn stream(&self, key: &Key, proxy: &ProxyServer) -> Streams {
+        if !may_speak_http2(&key.settings, proxy) {
+            return Streams::None;
+        }
+        match self.connections.stream(&shared_key(&key.settings, proxy)) {
+            Some(lease) => Streams::Free(lease),
+            None => Streams::ToWaitFor,
+        }
+    }
+
+    fn forwarding(&self, pool: &Arc<Pool>, key: &Key, waited: Duration) -> ForwardingFuture {
+        let (mut proxy, target) = (self.proxy(key), self.target.clone());
+        let (pool, key) = (pool.clone(), key.clone());
+        Box::pin(async move {
+            let Route::Forward(server) = &key.route else {
+                return Ok(None);
+            };
+            let forwarding = proxy.forwarding(server, waited).await;
+            match forwarding.map_err(|error| ClientError::new(Failure::Connect(error)))? {
+                Forwarding::Stream(lease) => Ok(Some(lease)),
+                Forwarding::Http1(None) => Ok(None),
+                Forwarding::Http1(Some(stream)) => {
+                    pool.adopt(&key, handshake(stream, target, &key).await?);
+                    Ok(None)
+                }
+            }
+        })
+    }
+}
+
+impl<C: ClientConnector> Stack<C> {
+    fn proxy(&self, key: &Key) -> Proxy<C> {
+        Proxy {
+            inner: self.inner.clone(),
+            shared: key.settings.clone(),
+            connections: self.connections.clone(),
+        }
     }
 }
 

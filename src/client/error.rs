@@ -46,7 +46,9 @@ pub(super) enum Failure {
     Aborted,
     NoRuntime,
     Send {
-        error: hyper::Error,
+        error: BoxError,
+        /// True if the same request would fail again.
+        is_faulty: bool,
         processed: Processed,
     },
 }
@@ -155,9 +157,9 @@ impl ClientError {
                 Some(error) => error.is_transient(),
                 None => find::<rustls::Error>(&**error).is_none(),
             },
-            Failure::Send { error, processed } => {
-                *processed != Processed::Maybe || !(error.is_parse() || error.is_user())
-            }
+            Failure::Send {
+                is_faulty, processed, ..
+            } => *processed != Processed::Maybe || !is_faulty,
         }
     }
 
@@ -248,8 +250,7 @@ impl StdError for ClientError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.failure {
             Failure::Connect(error) | Failure::Refused(error) => Some(error),
-            Failure::Handshake { error, .. } => Some(&**error),
-            Failure::Send { error, .. } => Some(error),
+            Failure::Handshake { error, .. } | Failure::Send { error, .. } => Some(&**error),
             Failure::Target(_)
             | Failure::Purpose(_)
             | Failure::Timeout

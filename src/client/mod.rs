@@ -66,6 +66,8 @@ mod builder;
 mod connect;
 mod descriptors;
 mod error;
+mod forward;
+mod hold;
 mod http2;
 mod pool;
 mod reload;
@@ -83,12 +85,12 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, Uri, header};
 use http_body::Body;
 use tower_service::Service;
 
 pub use self::{
-    body::ClientBody,
+    body::{BodyError, ClientBody},
     builder::ClientBuilder,
     connect::ClientConnector,
     error::ClientError,
@@ -98,6 +100,8 @@ pub use self::{
 };
 use self::{
     error::Failure,
+    forward::Forward,
+    hold::Hold,
     pool::{
         Pool,
         key::{Key, Protocol},
@@ -111,6 +115,7 @@ use crate::{
     connector::deadline::Deadline,
     decide::Subject,
     error::{BODY_PATIENCE, BoxError, ConfigError, MAX_BODY},
+    http2::Connections,
     layer::Shared,
     request_target::RequestTarget,
     route::Route,
@@ -138,7 +143,7 @@ use crate::{
 /// | route | requests that share a connection have the same | protocol |
 /// |---|---|---|
 /// | direct | scheme, host, port | HTTP/1.1, or HTTP/2 if the target chooses it in TLS |
-/// | forward | proxy: address and credentials | HTTP/1.1 |
+/// | forward | proxy: address and credentials | HTTP/1.1, or HTTP/2 if the proxy chooses it in TLS |
 /// | tunnel | proxy, scheme, host, port | as direct |
 ///
 /// A request's purpose can decide its route ([`ClientBuilder::purposes`]), and the settings can be replaced while the
@@ -175,6 +180,8 @@ struct Inner {
     settings: Settings,
     is_http2_only: bool,
     pool: Arc<Pool>,
+    /// The connections to proxies over HTTP/2.
+    connections: Connections,
 }
 
 impl Client<()> {
@@ -240,7 +247,13 @@ impl<B> Client<B> {
     /// Returns the pool's content, and counters since the client was built.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        self.inner.pool.stats()
+        let mut stats = self.inner.pool.stats();
+        self.inner
+            .connections
+            .stats()
+            .into_iter()
+            .for_each(|one| stats.add(one));
+        stats
     }
 }
 
@@ -326,11 +339,12 @@ struct Decided {
 }
 
 impl Inner {
-    fn new(settings: Shared, is_http2_only: bool, pool: Arc<Pool>) -> Self {
+    fn new(settings: Shared, is_http2_only: bool, pool: Arc<Pool>, connections: Connections) -> Self {
         Self {
             settings: Settings::new(settings),
             is_http2_only,
             pool,
+            connections,
         }
     }
 
@@ -370,37 +384,40 @@ impl Inner {
         let mut waited = Duration::ZERO;
         loop {
             let key = Key::new(&route, target.uri(), protocol, server_name.as_ref(), &settings).map_err(invalid)?;
-            let lease = self.pool.checkout(key, target.uri(), &mut waited).await;
-            let mut lease = lease.map_err(|error| repeats.error(error))?;
+            let hold = self.hold(key, target.uri(), &mut waited).await;
+            let hold = hold.map_err(|error| repeats.error(error))?;
             figures.dequeued();
             // A repeat is addressed anew.
-            let spare = Spare::of(&request, &lease);
-            let addressed = target.address(&mut request, &route, lease.is_http2());
+            let spare = Spare::of(&request, &hold);
+            let addressed = target.address(&mut request, &route, hold.is_http2());
             addressed.map_err(invalid)?;
-            match lease.send(request).await {
-                Ok(mut response) => {
+            let may_be_stale = hold.may_be_stale();
+            match hold.send(request, settings.route_extension).await {
+                Ok(response) => {
                     // The response has come: the copy of the request is not needed any more.
                     drop(spare);
-                    if let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) {
-                        let (parts, body) = response.into_parts();
-                        let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
-                        // In a box, so that other requests need no room for it.
-                        let body = Box::pin(ClientBody::new(body, Some(lease)).first(MAX_BODY, patience)).await;
-                        return Err(ClientError::new(Failure::Refused(asking.error(parts, &body))));
-                    }
-                    if settings.route_extension {
-                        lease.describe(response.extensions_mut());
-                    }
-                    // After an upgrade the connection speaks another protocol.
-                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        lease.upgrade();
-                        return Ok(response.map(|body| ClientBody::new(body, None)));
-                    }
-                    return Ok(response.map(|body| ClientBody::new(body, Some(lease))));
+                    let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) else {
+                        return Ok(response);
+                    };
+                    let (parts, body) = response.into_parts();
+                    let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
+                    // In a box, so that other requests need no room for it.
+                    let body = Box::pin(body.first(MAX_BODY, patience)).await;
+                    return Err(ClientError::new(Failure::Refused(asking.error(parts, &body))));
                 }
-                Err(failed) => request = repeats.next(failed, spare, &lease)?,
+                Err(failed) => request = repeats.next(failed, spare, may_be_stale)?,
             }
         }
+    }
+}
+
+impl Inner {
+    /// Returns a connection for a request.
+    async fn hold(&self, key: Key, uri: &Uri, waited: &mut Duration) -> Result<Hold, ClientError> {
+        if let Some(lease) = self.pool.stream_to_forward(&key, waited).await? {
+            return Ok(Hold::Shared(Forward::new(lease)));
+        }
+        self.pool.checkout(key, uri, waited).await.map(Hold::Pooled)
     }
 }
 

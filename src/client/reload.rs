@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Inner, pool::Pool};
-use crate::{config::ProxyConfig, error::ConfigError, layer::Shared, trace};
+use crate::{config::ProxyConfig, error::ConfigError, http2::Connections, layer::Shared, trace};
 
 /// The settings for new requests.
 pub(super) struct Settings {
@@ -27,7 +27,7 @@ impl Settings {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn replace(&self, config: ProxyConfig, pool: &Pool) {
+    fn replace(&self, config: ProxyConfig, pool: &Pool, connections: &Connections) {
         let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         config.warnings().iter().for_each(trace::warning);
         let old = self.current();
@@ -37,6 +37,11 @@ impl Settings {
         });
         // The pool comes first, so that connections opened with the new settings do not count as retired.
         pool.retire(&new);
+        connections.retain(|key| {
+            let names = |settings: &Shared| settings.config.proxies().any(|proxy| *proxy == key.proxy);
+            let is_same_tls = !key.proxy.is_tls() || key.tls.as_ref() == new.config.tls();
+            is_same_tls && (names(&new) || !names(&old))
+        });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 }
@@ -82,7 +87,7 @@ impl ConfigHandle {
     /// Replaces all settings with these.
     pub fn replace(&self, config: ProxyConfig) {
         if let Some(client) = self.client.upgrade() {
-            client.settings.replace(config, &client.pool);
+            client.settings.replace(config, &client.pool, &client.connections);
         }
     }
 

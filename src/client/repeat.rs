@@ -8,17 +8,14 @@
 //!
 //! A body can be sent again if at most one frame of it was taken, as from a body in memory.
 
-use std::io;
-
-use h2::Reason;
 use http::Request;
 
 use super::{
     error::{ClientError, Failure, Processed},
-    pool::{Lease, SendError},
+    hold::Hold,
+    pool::SendError,
     request_body::RequestBody,
 };
-use crate::error::find;
 
 /// Repeats after promises of the server. A server that promises more often is not working.
 const MOST_PROMISES: u8 = 3;
@@ -35,9 +32,9 @@ pub(super) struct Repeats {
 pub(super) struct Spare(Option<Request<RequestBody>>);
 
 impl Spare {
-    /// Copies a request that may be repeated on this lease after some of it was sent.
-    pub(super) fn of(request: &Request<RequestBody>, lease: &Lease) -> Self {
-        let is_possible = lease.is_http2() || (lease.may_be_stale() && request.method().is_idempotent());
+    /// Copies a request that may be repeated on this connection after some of it was sent.
+    pub(super) fn of(request: &Request<RequestBody>, hold: &Hold) -> Self {
+        let is_possible = hold.is_http2() || (hold.may_be_stale() && request.method().is_idempotent());
         Self(is_possible.then(|| {
             let mut spare = Request::new(request.body().spare());
             *spare.method_mut() = request.method().clone();
@@ -60,31 +57,23 @@ impl Repeats {
         &mut self,
         failed: SendError,
         spare: Spare,
-        lease: &Lease,
+        may_be_stale: bool,
     ) -> Result<Request<RequestBody>, ClientError> {
         let SendError {
             error,
+            is_faulty,
+            processed,
             unsent,
-            is_http2,
-            read_nothing,
-            is_unopened,
+            is_unanswered,
         } = failed;
-        // Over HTTP/2, what was read may belong to other requests.
-        let is_unanswered = if is_http2 { is_lost(&error) } else { read_nothing };
         let is_idempotent = spare.0.as_ref().is_some_and(|spare| spare.method().is_idempotent());
-        let is_refused = is_unopened || is_refused(&error);
-        let processed = match (&unsent, is_refused) {
-            (Some(_), _) => Processed::Unsent,
-            (None, true) => Processed::Refused,
-            (None, false) => Processed::Maybe,
-        };
         let again = match processed {
-            Processed::Unsent if lease.may_be_stale() => unsent,
+            Processed::Unsent if may_be_stale => unsent,
             Processed::Refused if self.promises < MOST_PROMISES => {
                 self.promises += 1;
                 spare.again()
             }
-            Processed::Maybe if lease.may_be_stale() && is_idempotent && is_unanswered => spare.again(),
+            Processed::Maybe if may_be_stale && is_idempotent && is_unanswered => spare.again(),
             _ => None,
         };
         match again {
@@ -92,7 +81,11 @@ impl Repeats {
                 self.was_sent |= processed == Processed::Maybe;
                 Ok(request)
             }
-            None => Err(self.error(ClientError::new(Failure::Send { error, processed }))),
+            None => Err(self.error(ClientError::new(Failure::Send {
+                error,
+                is_faulty,
+                processed,
+            }))),
         }
     }
 
@@ -103,17 +96,4 @@ impl Repeats {
             false => error,
         }
     }
-}
-
-/// Returns true if the server promised not to have processed the request.
-fn is_refused(error: &hyper::Error) -> bool {
-    find::<h2::Error>(error).is_some_and(|error| {
-        let is_refused_stream = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        error.is_remote() && (error.is_go_away() || is_refused_stream)
-    })
-}
-
-/// Returns true if an HTTP/2 connection ended under the request.
-fn is_lost(error: &hyper::Error) -> bool {
-    find::<io::Error>(error).is_some() || error.is_timeout()
 }

@@ -55,6 +55,8 @@
 pub(crate) mod deadline;
 mod dial;
 mod first_bytes;
+#[cfg(feature = "client")]
+mod forwarding;
 mod future;
 mod happy_eyeballs;
 #[cfg(feature = "hyper-rustls")]
@@ -97,8 +99,10 @@ pub use self::{
     inner::{Connector, Split},
     stream::ProxyStream,
 };
+#[cfg(feature = "client")]
+pub(crate) use self::{forwarding::Forwarding, multiplexed::key as shared_key, proxied::may_speak_http2};
 #[cfg(feature = "http2")]
-pub use crate::http2::{Http2Settings, ProxyVersion};
+pub use crate::http2::{Http2Settings, ProxyConnection, ProxyVersion};
 use crate::{
     decide,
     error::ConnectError,

@@ -23,8 +23,10 @@ use super::{
     tunnel::{self, Tunnel},
 };
 use crate::{
+    config::ProxyServer,
     error::{Failure, Stage, find},
     http2::{Key, Lease, PATIENCE, Permit, Turn, Watch, Wish, handshake},
+    layer::Shared,
     trace,
 };
 
@@ -32,7 +34,7 @@ use crate::{
 const MOST_TRIES: u8 = 3;
 
 /// A connection that can be used for one tunnel.
-enum Usable<T> {
+pub(super) enum Usable<T> {
     Stream(Lease),
     Http1(Io<T>),
 }
@@ -59,6 +61,15 @@ enum Next {
     Fail,
 }
 
+/// Returns the properties that tunnels through this proxy must share to use one connection.
+pub(crate) fn key(shared: &Shared, proxy: &ProxyServer) -> Key {
+    Key {
+        proxy: proxy.clone(),
+        #[cfg(feature = "tls")]
+        tls: shared.config.tls().filter(|_| proxy.is_tls()).cloned(),
+    }
+}
+
 type Opened<S> = Tunnel<Io<<S as Connector>::Stream>>;
 
 impl<S: Connector> Proxied<S> {
@@ -83,24 +94,29 @@ impl<S: Connector> Proxied<S> {
         }
     }
 
-    fn key(&self) -> Key {
-        Key {
-            proxy: self.proxy.clone(),
-            #[cfg(feature = "tls")]
-            tls: self.shared.config.tls().filter(|_| self.proxy.is_tls()).cloned(),
-        }
+    pub(super) fn key(&self) -> Key {
+        key(&self.shared, &self.proxy)
     }
 
     /// Returns a stream of a connection that is open or becomes so, but not of `except`; or a connection in HTTP/1.1.
     async fn usable(self: &Arc<Self>, key: &Arc<Key>, except: Option<u64>) -> Result<Usable<S::Stream>, Failed> {
-        let turn = async { Ok(self.connections.turn(key, except).await) };
+        let turn = self.turn(key, except).await?;
+        self.take(key, turn).await
+    }
+
+    pub(super) async fn turn(&self, key: &Arc<Key>, except: Option<u64>) -> Result<Turn, Failed> {
         let limit = self.connections.settings().max_connections;
         let timed_out = |waited| match limit {
             usize::MAX => Failure::Timeout(waited),
             limit => Failure::NoStream { waited, limit },
         };
+        let turn = async { Ok(self.connections.turn(key, except).await) };
         let turn = self.deadline.run(turn, timed_out).await;
-        match turn.map_err(|failure| (Stage::Dial, failure))? {
+        turn.map_err(|failure| (Stage::Dial, failure))
+    }
+
+    pub(super) async fn take(self: &Arc<Self>, key: &Arc<Key>, turn: Turn) -> Result<Usable<S::Stream>, Failed> {
+        match turn {
             Turn::Stream(lease) => Ok(Usable::Stream(lease)),
             Turn::Connect(permit) => {
                 let wish = permit.wish();

@@ -76,11 +76,14 @@ impl<S: Connector> Proxied<S> {
 
     async fn establish(self) -> Result<ProxyStream<S::Stream>, ConnectError> {
         let this = Arc::new(self);
-        this.steps().await.map_err(|failed| {
-            let error = this.error(failed);
-            trace::connect_failed(&error);
-            error
-        })
+        this.steps().await.map_err(|failed| this.told(failed))
+    }
+
+    /// Returns the error, which is logged.
+    pub(super) fn told(&self, failed: Failed) -> ConnectError {
+        let error = self.error(failed);
+        trace::connect_failed(&error);
+        error
     }
 
     pub(super) fn error(&self, (stage, failure): Failed) -> ConnectError {
@@ -220,6 +223,12 @@ impl Offer {
         };
         protocols.iter().map(|protocol| protocol.to_vec()).collect()
     }
+}
+
+/// Returns true if this proxy may speak HTTP/2.
+#[cfg(feature = "client")]
+pub(crate) fn may_speak_http2(shared: &Shared, proxy: &ProxyServer) -> bool {
+    Offer::to(shared, proxy) != Offer::Http1
 }
 
 /// Dials a proxy, as often as it takes.

@@ -26,6 +26,10 @@ pub(super) struct Entry {
     pub(super) served: Option<usize>,
     /// The streams that the last connection allowed.
     pub(super) streams: Option<usize>,
+    /// Connections opened.
+    pub(super) opened: u64,
+    /// Streams of connections that had carried others.
+    pub(super) reused: u64,
 }
 
 /// The version of HTTP that a proxy speaks.

@@ -10,7 +10,7 @@ use h2::{
     RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::Request;
+use http::{Request, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -18,6 +18,31 @@ use super::{
     receiving::Receiving,
     registry::{Key, Registry},
 };
+#[cfg(feature = "client")]
+use crate::config::ProxyServer;
+
+/// The connection to a proxy that a request used, if it was over HTTP/2.
+///
+/// It is in the extensions of responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyConnection {
+    version: Version,
+    is_reused: bool,
+}
+
+impl ProxyConnection {
+    /// Returns the version of HTTP that the proxy is spoken to in.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Returns true if the connection was open already, for other tunnels or requests.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+}
 
 /// One stream of a connection. Dropping it makes room for another one.
 pub(crate) struct Lease {
@@ -34,6 +59,12 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Waits until a request can be sent. Nothing is sent if it fails.
+    #[cfg(feature = "client")]
+    pub(crate) async fn ready(&self) -> Result<(), h2::Error> {
+        self.sender.clone().ready().await.map(drop)
+    }
+
     /// Sends the head of a request.
     pub(crate) async fn send(
         &mut self,
@@ -70,6 +101,19 @@ impl Lease {
     /// Returns true if the connection was open before.
     pub(crate) fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// Returns the connection, as its user sees it.
+    pub(crate) fn connection(&self) -> ProxyConnection {
+        ProxyConnection {
+            version: Version::HTTP_2,
+            is_reused: self.is_reused,
+        }
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn proxy(&self) -> &ProxyServer {
+        &self.key.proxy
     }
 
     /// Returns the error of this stream.

@@ -20,12 +20,17 @@ mod settings;
 
 use std::time::Duration;
 
-pub use self::settings::{Http2Settings, ProxyVersion};
+#[cfg(feature = "client")]
+pub(crate) use self::registry::ProxyStats;
 pub(crate) use self::{
     connection::handshake,
     lease::{Lease, Watch},
     receiving::Receiving,
     registry::{Connections, Key, Permit, Turn, Wish},
+};
+pub use self::{
+    lease::ProxyConnection,
+    settings::{Http2Settings, ProxyVersion},
 };
 
 /// The time after which an attempt to connect gets company, and a CONNECT without an answer a second way.

@@ -97,6 +97,21 @@ impl Connections {
         }
     }
 
+    /// Returns a stream of a connection that has room now, unless others wait for one.
+    #[cfg(feature = "client")]
+    pub(crate) fn stream(&self, key: &Key) -> Option<Lease> {
+        let mut entries = self.0.lock();
+        let (key, _) = entries.get_key_value(key)?;
+        let key = key.clone();
+        let entry = entries.get_mut(&key)?;
+        match entry.offer(None, self.0.settings.streams(), 0)? {
+            Offer::Stream(index) if entry.waiters.is_empty() && entry.open[index].is_usable() => {
+                Some(self.0.stream(&key, entry, index))
+            }
+            _ => None,
+        }
+    }
+
     /// Records a new connection, and returns its first stream.
     pub(crate) fn add<T>(&self, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
     where
@@ -119,17 +134,49 @@ impl Connections {
         self.0.change(key, Entry::set_http1_only);
     }
 
-    /// Forgets the connections of proxies, which close when they carry nothing any more.
+    /// Forgets the connections with other properties, which close when they carry nothing any more.
     #[cfg(feature = "client")]
-    pub(crate) fn retain(&self, keep: impl Fn(&ProxyServer) -> bool) {
+    pub(crate) fn retain(&self, keep: impl Fn(&Key) -> bool) {
         let mut over = Vec::new();
         for (key, entry) in self.0.lock().iter_mut() {
-            if !keep(&key.proxy) {
+            if !keep(key) {
                 over.append(&mut entry.open);
             }
         }
         drop(over);
     }
+
+    /// Returns what there is for each proxy.
+    #[cfg(feature = "client")]
+    pub(crate) fn stats(&self) -> Vec<ProxyStats> {
+        let entries = self.0.lock();
+        let stats = entries.iter().map(|(key, entry)| ProxyStats {
+            proxy: key.proxy.clone(),
+            open: entry.open.len(),
+            idle: entry.open.iter().filter(|open| open.link.active() == 0).count(),
+            connecting: entry.attempts.len(),
+            waiting: entry.waiters.len(),
+            opened: entry.opened,
+            reused: entry.reused,
+        });
+        stats
+            .filter(|stats| stats.open + stats.connecting + stats.waiting > 0)
+            .collect()
+    }
+}
+
+/// The connections to one proxy, as data.
+#[cfg(feature = "client")]
+pub(crate) struct ProxyStats {
+    pub(crate) proxy: ProxyServer,
+    pub(crate) open: usize,
+    pub(crate) idle: usize,
+    pub(crate) connecting: usize,
+    pub(crate) waiting: usize,
+    /// Connections opened.
+    pub(crate) opened: u64,
+    /// Streams of connections that had carried others.
+    pub(crate) reused: u64,
 }
 
 /// A place in line. Dropping it gives the place up.
@@ -235,7 +282,7 @@ impl Registry {
             let except = entry.waiters.get(&number).and_then(|waiter| waiter.except);
             let offer = entry.offer(except, self.settings.streams(), self.settings.max_connections);
             let turn = match offer {
-                Some(Offer::Stream(index)) => Turn::Stream(self.lease(key, &mut entry.open[index])),
+                Some(Offer::Stream(index)) => Turn::Stream(self.stream(key, entry, index)),
                 Some(Offer::Attempt) => Turn::Connect(self.attempt(key, entry)),
                 Some(Offer::Http1 { is_only }) => Turn::Http1 { is_only },
                 None if except.is_some() => continue,
@@ -250,6 +297,12 @@ impl Registry {
             let _ = waiter.sender.send(turn);
         }
         result
+    }
+
+    fn stream(self: &Arc<Self>, key: &Arc<Key>, entry: &mut Entry, index: usize) -> Lease {
+        let lease = self.lease(key, &mut entry.open[index]);
+        entry.reused += u64::from(lease.is_reused);
+        lease
     }
 
     fn lease(self: &Arc<Self>, key: &Arc<Key>, open: &mut Open) -> Lease {
@@ -305,6 +358,7 @@ impl Registry {
             entry.setbacks = 0;
             entry.speaks = Speaks::Http2;
             entry.open.push(open);
+            entry.opened += 1;
         });
         tokio::spawn(task.run(place));
         lease

@@ -6,6 +6,7 @@ mod bodies;
 mod cancel;
 mod ends;
 mod figures;
+mod forward;
 mod heads;
 mod host;
 mod hostile_bodies;

@@ -14,7 +14,7 @@ use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_outbound_proxy::{
     Client, ClientError, ProxyLayer, PurposePolicy, TlsConfig,
-    client::{ClientBody, ClientBuilder, ConfigHandle, KeyStats, PoolStats, ResponseFuture},
+    client::{BodyError, ClientBody, ClientBuilder, ConfigHandle, KeyStats, PoolStats, ResponseFuture},
     purpose::{ProxyUse, PurposeError},
 };
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Origin, ScriptedProxy, Step, connector, within};
@@ -28,7 +28,7 @@ assert_impl_all!(Client<Full<Bytes>>: Clone, Send, Sync, Unpin, Debug, Service<R
 assert_impl_all!(Client<NotSend>: Clone, Send, Sync, Unpin, Debug);
 assert_not_impl_any!(Client<NotSend>: Service<Request<NotSend>>);
 assert_impl_all!(ClientBuilder: Clone, Send, Sync, Unpin, Debug);
-assert_impl_all!(ClientBody: Send, Sync, Unpin, Debug, Body<Data = Bytes, Error = hyper::Error>);
+assert_impl_all!(ClientBody: Send, Sync, Unpin, Debug, Body<Data = Bytes, Error = BodyError>);
 assert_impl_all!(ResponseFuture: Send, Unpin, Debug, Future<Output = Result<http::Response<ClientBody>, ClientError>>);
 assert_impl_all!(ClientError: Send, Sync, Unpin, Debug, Display, Error, Into<BoxError>);
 assert_impl_all!(ConfigHandle: Clone, Send, Sync, Unpin, Debug);

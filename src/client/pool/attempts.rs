@@ -21,6 +21,9 @@ const MOST_PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) type AttemptId = u64;
 
+/// The number that no attempt has.
+pub(super) const NO_ATTEMPT: AttemptId = 0;
+
 #[derive(Default)]
 pub(super) struct Attempts {
     last: AttemptId,

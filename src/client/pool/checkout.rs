@@ -14,15 +14,21 @@ use tokio::{
 
 use super::{
     Common, Entry, Pool, State,
-    attempts::PATIENCE,
+    attempt::{Driver, Established},
+    attempts::{NO_ATTEMPT, PATIENCE},
     connection::{Connection, Removed},
     key::Key,
     lease::Lease,
     line::{Answer, Share, Ticket},
 };
 use crate::{
-    client::error::{ClientError, Failure},
+    client::{
+        connect::Streams,
+        error::{ClientError, Failure},
+    },
     connector::deadline::Deadline,
+    http2,
+    route::Route,
 };
 
 /// Waiters wait for so much longer than their deadline. An attempt that began with its waiter has the same deadline,
@@ -30,6 +36,39 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(10);
 
 impl Pool {
+    /// Returns a stream of a connection that a forwarded request shares with tunnels. `None` if the request is not
+    /// forwarded, or the proxy speaks HTTP/1.1.
+    pub(in crate::client) async fn stream_to_forward(
+        self: &Arc<Self>,
+        key: &Key,
+        waited: &mut Duration,
+    ) -> Result<Option<http2::Lease>, ClientError> {
+        let Route::Forward(proxy) = &key.route else {
+            return Ok(None);
+        };
+        match self.connector.stream(key, proxy) {
+            Streams::None => Ok(None),
+            Streams::Free(lease) => Ok(Some(lease)),
+            Streams::ToWaitFor => {
+                if Handle::try_current().is_err() {
+                    return Err(ClientError::new(Failure::NoRuntime));
+                }
+                let start = Instant::now();
+                let stream = self.connector.forwarding(self, key, *waited).await;
+                *waited += start.elapsed();
+                stream
+            }
+        }
+    }
+
+    /// Adds a connection that was opened without an attempt.
+    pub(in crate::client) fn adopt<D: Driver>(self: &Arc<Self>, key: &Key, established: Established<D>) {
+        let mut state = self.lock();
+        let (key, ..) = state.entry(key.clone());
+        drop(state);
+        self.opened(&key, NO_ATTEMPT, established);
+    }
+
     /// Returns a connection for this key. Waiters are served in order.
     /// The connect time-out covers all waits of a request, the earlier ones included.
     pub(in crate::client) async fn checkout(self: &Arc<Self>, key: Key, uri: &Uri, waited: &mut Duration) -> Answer {

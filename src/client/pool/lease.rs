@@ -3,12 +3,14 @@
 use std::{
     fmt,
     future::poll_fn,
+    io,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
+use h2::Reason;
 use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use tokio::{
@@ -22,10 +24,13 @@ use super::{
     connection::{Connection, Sender},
     key::Key,
 };
-use crate::client::request_body::RequestBody;
+use crate::{
+    client::{error::Processed, request_body::RequestBody},
+    error::{BoxError, find},
+};
 
 /// The time that the rest of a request gets after the end of an early response, before its connection is closed.
-const REST_OF_REQUEST: Duration = Duration::from_millis(50);
+pub(in crate::client) const REST_OF_REQUEST: Duration = Duration::from_millis(50);
 
 /// A request's hold on a connection.
 ///
@@ -51,15 +56,14 @@ enum Progress {
 
 /// A request that failed.
 pub(in crate::client) struct SendError {
-    pub(in crate::client) error: hyper::Error,
+    pub(in crate::client) error: BoxError,
+    /// True if the same request would fail again: its body failed, or the response is not HTTP.
+    pub(in crate::client) is_faulty: bool,
+    pub(in crate::client) processed: Processed,
     /// The request, if no byte of it was sent.
     pub(in crate::client) unsent: Option<Request<RequestBody>>,
-    pub(in crate::client) is_http2: bool,
-    /// True if not a byte was read from the connection since the request was sent.
-    pub(in crate::client) read_nothing: bool,
-    /// True if the request's HTTP/2 stream was never opened. hyper (1.12) has taken the request, and lets go of it when
-    /// the connection goes away.
-    pub(in crate::client) is_unopened: bool,
+    /// True if the connection ended before a byte of the response.
+    pub(in crate::client) is_unanswered: bool,
 }
 
 impl Lease {
@@ -131,12 +135,27 @@ impl Lease {
             // Nobody sends the body any more, and it may be sent again.
             self.upload = None;
         }
-        result.map_err(|mut error| SendError {
-            is_unopened: is_http2 && error.error().is_user() && link.is_draining(),
-            unsent: error.take_message(),
-            error: error.into_error(),
-            is_http2,
-            read_nothing: link.read() == read,
+        result.map_err(|mut error| {
+            let unsent = error.take_message();
+            // The request's HTTP/2 stream was never opened. hyper (1.12) has taken the request, and lets go of it when
+            // the connection goes away.
+            let is_unopened = is_http2 && error.error().is_user() && link.is_draining();
+            let error = error.into_error();
+            SendError {
+                is_faulty: error.is_parse() || error.is_user(),
+                processed: match unsent.is_some() {
+                    true => Processed::Unsent,
+                    false if is_unopened || is_refused(&error) => Processed::Refused,
+                    false => Processed::Maybe,
+                },
+                // Over HTTP/2, what was read may belong to other requests.
+                is_unanswered: match is_http2 {
+                    true => is_lost(&error),
+                    false => link.read() == read,
+                },
+                unsent,
+                error: error.into(),
+            }
         })
     }
 
@@ -151,6 +170,19 @@ impl Lease {
             self.pool.given_up(&self.key, connection);
         }
     }
+}
+
+/// Returns true if the server promised not to have processed the request.
+fn is_refused(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| {
+        let is_refused_stream = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        error.is_remote() && (error.is_go_away() || is_refused_stream)
+    })
+}
+
+/// Returns true if an HTTP/2 connection ended under the request.
+fn is_lost(error: &hyper::Error) -> bool {
+    find::<io::Error>(error).is_some() || error.is_timeout()
 }
 
 /// Waits for a response, or for the end of the connection's task, which comes first.

@@ -46,7 +46,7 @@ pub use self::stats::{KeyStats, PoolStats};
 pub(super) use self::{
     attempt::{Attempt, Driver, Established, OpenConnection},
     connection::Sender,
-    lease::{Lease, SendError},
+    lease::{Lease, REST_OF_REQUEST, SendError},
     link::{Link, STREAMS_UNKNOWN, Watched},
 };
 use self::{

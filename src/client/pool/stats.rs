@@ -1,8 +1,11 @@
 //! [`PoolStats`]: the content of a pool, as data.
 
-use crate::route::Route;
+use crate::{http2::ProxyStats, route::Route};
 
 /// The content of a client's pool, and counters since the client was built.
+///
+/// A tunnel over HTTP/2 counts as a connection of its target. The connection to the proxy that carries it counts as one
+/// that forwards, whatever it carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -15,6 +18,37 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
+    /// Adds the connections over HTTP/2 to one proxy. Those over HTTP/1.1 may be listed already.
+    pub(in crate::client) fn add(&mut self, stats: ProxyStats) {
+        self.opened += stats.opened;
+        self.reused += stats.reused;
+        let route = Route::Forward(stats.proxy);
+        let listed = self
+            .keys
+            .iter_mut()
+            .find(|key| key.origin.is_none() && key.route == route);
+        match listed {
+            Some(key) => {
+                key.open += stats.open;
+                key.idle += stats.idle;
+                key.connecting += stats.connecting;
+                key.waiting += stats.waiting;
+                key.opened += stats.opened;
+                key.reused += stats.reused;
+            }
+            None => self.keys.push(KeyStats {
+                route,
+                origin: None,
+                open: stats.open,
+                idle: stats.idle,
+                connecting: stats.connecting,
+                waiting: stats.waiting,
+                opened: stats.opened,
+                reused: stats.reused,
+            }),
+        }
+    }
+
     /// Returns the number of open connections, idle ones included.
     #[must_use]
     pub fn open(&self) -> usize {

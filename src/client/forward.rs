@@ -1,0 +1,313 @@
+//! Requests to `http` targets through a proxy that speaks HTTP/2: each is a stream of a connection that they share with
+//! tunnels.
+//!
+//! h2 is used as it is, because the connection is not hyper's: tunnels are streams of it as well.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    body::ClientBody,
+    error::Processed,
+    pool::{REST_OF_REQUEST, SendError},
+    request_body::RequestBody,
+};
+use crate::{
+    error::{BoxError, find},
+    http2::{Lease, Receiving},
+    route::Route,
+};
+
+/// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
+const MOST: usize = 16 * 1024 - 9;
+
+/// A stream for one request.
+pub(super) struct Forward(Lease);
+
+/// The body of a response.
+pub(super) struct ForwardedBody {
+    receiving: Arc<Receiving>,
+    /// The number of bytes that are yet to come, if the server has said so.
+    left: Option<u64>,
+    /// Tells the task that sends the rest of the request that the response is over. If it is dropped, nobody wants the
+    /// rest.
+    upload: Option<oneshot::Sender<()>>,
+    lease: Arc<Lease>,
+    is_over: bool,
+}
+
+impl Forward {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self(lease)
+    }
+
+    /// Returns true if the connection was not opened for this request, and the peer may have closed it.
+    pub(super) fn may_be_stale(&self) -> bool {
+        self.0.is_reused()
+    }
+
+    /// Sends a request. The response comes before the end of the request if the server wants it so.
+    pub(super) async fn send(
+        self,
+        request: Request<RequestBody>,
+        is_described: bool,
+    ) -> Result<Response<ClientBody>, SendError> {
+        let Self(mut lease) = self;
+        if let Err(error) = lease.ready().await {
+            return Err(SendError {
+                error: lease.error(error).into(),
+                is_faulty: false,
+                processed: Processed::Unsent,
+                unsent: Some(request),
+                is_unanswered: true,
+            });
+        }
+        let (mut head, body) = request.into_parts();
+        only_end_to_end(&mut head.headers);
+        set_length(&head.method, &mut head.headers, &body);
+        let sent = lease.send(Request::from_parts(head, ()), body.is_end_stream()).await;
+        let (response, sending) = sent.map_err(|error| failed(&lease, error))?;
+        let mut upload = match body.is_end_stream() {
+            true => None,
+            false => Some(Box::pin(Upload {
+                sending,
+                body,
+                rest: Bytes::new(),
+            })),
+        };
+        let mut response = answer(response, &mut upload).await.map_err(|error| match error {
+            Failed::Stream(error) => failed(&lease, error),
+            Failed::Body(error) => SendError {
+                error,
+                is_faulty: true,
+                processed: Processed::Maybe,
+                unsent: None,
+                is_unanswered: false,
+            },
+        })?;
+        lease.answered(false);
+        if is_described {
+            response.extensions_mut().insert(Route::Forward(lease.proxy().clone()));
+            response.extensions_mut().insert(lease.connection());
+        }
+        let lease = Arc::new(lease);
+        let upload = upload.map(|upload| go_on(upload, lease.clone()));
+        Ok(ForwardedBody::new(response, upload, lease).map(ClientBody::shared))
+    }
+}
+
+/// Returns the error of a stream.
+fn failed(lease: &Lease, error: h2::Error) -> SendError {
+    let is_refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+    let error = lease.error(error);
+    SendError {
+        is_faulty: false,
+        processed: match is_refused {
+            true => Processed::Refused,
+            false => Processed::Maybe,
+        },
+        unsent: None,
+        // The connection is lost, and not this stream alone.
+        is_unanswered: find::<h2::Error>(&error).is_none(),
+        error: error.into(),
+    }
+}
+
+enum Failed {
+    Stream(h2::Error),
+    /// The request's own body failed.
+    Body(BoxError),
+}
+
+/// Waits for the head of the response, and sends the body meanwhile.
+async fn answer(
+    mut response: ResponseFuture,
+    upload: &mut Option<Pin<Box<Upload>>>,
+) -> Result<Response<RecvStream>, Failed> {
+    poll_fn(|cx| {
+        if let Some(sending) = upload {
+            match sending.as_mut().poll(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Body(error))),
+                Poll::Ready(Ok(())) => *upload = None,
+            }
+        }
+        Pin::new(&mut response).poll(cx).map_err(Failed::Stream)
+    })
+    .await
+}
+
+/// Sends the rest of a body while the response is read, and a moment longer.
+fn go_on(mut upload: Pin<Box<Upload>>, lease: Arc<Lease>) -> oneshot::Sender<()> {
+    let (over, mut is_over) = oneshot::channel();
+    tokio::spawn(async move {
+        let ended = poll_fn(|cx| match upload.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => Pin::new(&mut is_over).poll(cx).map(Some),
+        });
+        if let Some(Ok(())) = ended.await {
+            let _ = timeout(REST_OF_REQUEST, upload).await;
+        }
+        drop(lease);
+    });
+    over
+}
+
+/// Removes the fields that concern one connection, and have no meaning in HTTP/2 (RFC 9113 8.2.2).
+fn only_end_to_end(headers: &mut HeaderMap) {
+    const OF_HTTP1: [HeaderName; 4] = [
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
+    OF_HTTP1.iter().for_each(|name| {
+        headers.remove(name);
+    });
+    if headers.get(header::TE).is_some_and(|value| value != "trailers") {
+        headers.remove(header::TE);
+    }
+    if let header::Entry::Occupied(connection) = headers.entry(header::CONNECTION) {
+        let (_, options) = connection.remove_entry_mult();
+        let names: Vec<_> = options
+            .filter_map(|value| value.to_str().ok().map(str::to_owned))
+            .collect();
+        for name in names.iter().flat_map(|names| names.split(',')) {
+            headers.remove(name.trim());
+        }
+    }
+}
+
+/// Says how long the body is, if that is known and not to be expected.
+fn set_length(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
+    let Some(length) = body.size_hint().exact() else { return };
+    let is_expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if (length > 0 || is_expected) && !headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Sends a body. It ends with an error only if the body does.
+struct Upload {
+    sending: SendStream<Bytes>,
+    body: RequestBody,
+    /// The part of a frame of the body that is not sent yet.
+    rest: Bytes,
+}
+
+impl Future for Upload {
+    type Output = Result<(), BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            // The server may want nothing more, and the error then is in its response.
+            if let Poll::Ready(Ok(_) | Err(_)) = this.sending.poll_reset(cx) {
+                return Poll::Ready(Ok(()));
+            }
+            while !this.rest.is_empty() {
+                this.sending.reserve_capacity(this.rest.len().min(MOST));
+                let mut room = this.sending.capacity();
+                if room == 0 {
+                    match ready!(this.sending.poll_capacity(cx)) {
+                        Some(Ok(capacity)) => room = capacity,
+                        Some(Err(_)) | None => return Poll::Ready(Ok(())),
+                    }
+                }
+                let frame = this.rest.split_to(room.min(this.rest.len()).min(MOST));
+                let is_end = this.rest.is_empty() && this.body.is_end_stream();
+                if this.sending.send_data(frame, is_end).is_err() || is_end {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                None => {
+                    let _ = this.sending.send_data(Bytes::new(), true);
+                    return Poll::Ready(Ok(()));
+                }
+                Some(Err(error)) => {
+                    this.sending.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(error));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => this.rest = data,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        let _ = this.sending.send_trailers(trailers);
+                        return Poll::Ready(Ok(()));
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl ForwardedBody {
+    fn new(response: Response<RecvStream>, upload: Option<oneshot::Sender<()>>, lease: Arc<Lease>) -> Response<Self> {
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        response.map(|stream| Self {
+            is_over: stream.is_end_stream(),
+            receiving: lease.receive(stream),
+            left: length,
+            upload,
+            lease,
+        })
+    }
+
+    fn end(&mut self) {
+        self.is_over = true;
+        if let Some(upload) = self.upload.take() {
+            let _ = upload.send(());
+        }
+    }
+}
+
+impl Body for ForwardedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if let Some(chunk) = ready!(self.receiving.poll_data(cx)) {
+            let chunk = chunk.map_err(|error| self.lease.error(error))?;
+            self.receiving.release(chunk.len());
+            self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
+            if self.receiving.is_end_stream() {
+                self.end();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        let trailers = ready!(self.receiving.poll_trailers(cx));
+        self.end();
+        match trailers {
+            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+            Err(error) => Poll::Ready(Some(Err(self.lease.error(error)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            _ if self.is_over => SizeHint::with_exact(0),
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! [`Hold`]: a request's hold on a connection, of the pool or shared with tunnels.
+
+use http::{Request, Response, StatusCode};
+
+use super::{
+    body::ClientBody,
+    forward::Forward,
+    pool::{Lease, SendError},
+    request_body::RequestBody,
+};
+
+/// A request's hold on a connection.
+pub(super) enum Hold {
+    Pooled(Lease),
+    /// A stream of a connection to a proxy over HTTP/2.
+    Shared(Forward),
+}
+
+impl Hold {
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            Self::Pooled(lease) => lease.is_http2(),
+            Self::Shared(_) => true,
+        }
+    }
+
+    /// Returns true if the connection was not opened for this request, and the peer may have closed it.
+    pub(super) fn may_be_stale(&self) -> bool {
+        match self {
+            Self::Pooled(lease) => lease.may_be_stale(),
+            Self::Shared(forward) => forward.may_be_stale(),
+        }
+    }
+
+    /// Sends the request. The response's extensions describe the connection, if that is wanted.
+    pub(super) async fn send(
+        self,
+        request: Request<RequestBody>,
+        is_described: bool,
+    ) -> Result<Response<ClientBody>, SendError> {
+        match self {
+            Self::Pooled(mut lease) => {
+                let mut response = lease.send(request).await?;
+                if is_described {
+                    lease.describe(response.extensions_mut());
+                }
+                // After an upgrade the connection speaks another protocol.
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    lease.upgrade();
+                    return Ok(response.map(|body| ClientBody::new(body, None)));
+                }
+                Ok(response.map(|body| ClientBody::new(body, Some(lease))))
+            }
+            Self::Shared(forward) => forward.send(request, is_described).await,
+        }
+    }
+}

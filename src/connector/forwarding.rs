@@ -1,0 +1,72 @@
+//! Connections on which a `Client` forwards requests, to proxies that may speak HTTP/2.
+//!
+//! The requests share the connection of the tunnels through the same proxy.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use super::{
+    Connector, ProxyStream,
+    deadline::Deadline,
+    multiplexed::Usable,
+    proxied::{Dialer, Proxied},
+};
+use crate::{
+    config::ProxyServer,
+    error::ConnectError,
+    http2::{Lease, Turn},
+    layer::Proxy,
+    route::Route,
+};
+
+/// A connection to a proxy that forwards.
+pub(crate) enum Forwarding<T> {
+    /// A stream of a connection that is shared.
+    Stream(Lease),
+    /// A connection in HTTP/1.1. `None` if the proxy is known to speak that.
+    Http1(Option<ProxyStream<T>>),
+}
+
+impl<S: Connector> Proxy<S> {
+    /// Connects, unless the proxy is known to speak HTTP/1.1. The deadline is shorter by the time that was waited.
+    pub(crate) async fn forwarding(
+        &mut self,
+        proxy: &ProxyServer,
+        waited: Duration,
+    ) -> Result<Forwarding<S::Stream>, ConnectError> {
+        poll_fn(|cx| self.inner.poll_ready(cx))
+            .await
+            .map_err(ConnectError::dial)?;
+        let limit = self.shared.connect_timeout.map(|limit| limit.saturating_sub(waited));
+        let proxied = Proxied {
+            shared: self.shared.clone(),
+            proxy: proxy.clone(),
+            authority: proxy
+                .dial_uri()
+                .authority()
+                .map_or_else(String::new, ToString::to_string),
+            deadline: Deadline::after(limit),
+            dialer: Dialer::new(&mut self.inner, proxy.dial_uri(), false),
+            connections: self.connections.clone(),
+            first: None,
+            route: Route::Forward(proxy.clone()),
+        };
+        proxied.forwarding().await
+    }
+}
+
+impl<S: Connector> Proxied<S> {
+    async fn forwarding(self) -> Result<Forwarding<S::Stream>, ConnectError> {
+        let this = Arc::new(self);
+        let key = Arc::new(this.key());
+        let forwarding = async {
+            match this.turn(&key, None).await? {
+                Turn::Http1 { .. } => Ok(Forwarding::Http1(None)),
+                turn => Ok(match this.take(&key, turn).await? {
+                    Usable::Stream(lease) => Forwarding::Stream(lease),
+                    Usable::Http1(io) => Forwarding::Http1(Some(ProxyStream::forward(io, this.route.clone()))),
+                }),
+            }
+        };
+        forwarding.await.map_err(|failed| this.told(failed))
+    }
+}
