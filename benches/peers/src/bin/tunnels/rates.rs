@@ -146,7 +146,7 @@ fn compare(
             cell.busy.add(100.0 * (after.cpu - before.cpu) as f64 / nanos as f64);
             let opened = after.connections - before.connections;
             let http2 = after.http2 - before.http2;
-            if row.inside != Inside::Forward && contender.speaks_http2() != (http2 == opened) {
+            if contender.speaks_http2() != (http2 == opened) {
                 return Err(format!("{}: {http2} of {opened} connections are of HTTP/2", contender.name()).into());
             }
             let connections = opened.div_ceil(repeats);

@@ -15,13 +15,15 @@ use h2::{
 use http::{Method, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{CHUNK, Counts, Hosts, origin};
+use super::{Counts, Hosts, origin};
 use crate::content::Content;
 
 /// Go's server and Apache's have similar limits; nghttpx and Envoy admit 100.
 const MAX_CONCURRENT_STREAMS: u32 = 250;
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// The most bytes of a DATA frame: with its header, they fill one TLS record.
+const DATA: usize = (16 << 10) - 9;
 
 pub(super) async fn serve<T>(io: T, hosts: Hosts, counts: Arc<Counts>) -> io::Result<()>
 where
@@ -62,8 +64,13 @@ async fn answer(
         return hosts.tunnel(stream, authority.as_str(), counts).await;
     }
     let length = origin::wanted(head.uri.path()).ok_or(ErrorKind::InvalidData)?;
-    let content = Content::of(authority.host(), length).piece();
-    stream.send.send_data(content, true).map_err(io::Error::other)
+    let mut content = Content::of(authority.host(), length);
+    let piece = content.piece();
+    // Long responses are for tunnels.
+    if content.left() > 0 {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    stream.send.send_data(piece, true).map_err(io::Error::other)
 }
 
 /// A stream as a connection.
@@ -93,7 +100,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wanted = bytes.len().min(CHUNK);
+        let wanted = bytes.len().min(DATA);
         self.send.reserve_capacity(wanted);
         while self.send.capacity() == 0 {
             match ready!(self.send.poll_capacity(cx)) {
