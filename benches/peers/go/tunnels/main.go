@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -185,6 +186,10 @@ func (c *client) tunnel(ctx context.Context, address string) (net.Conn, error) {
 		return nil, err
 	}
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: address}, Host: address, Header: http.Header{}}
+	if proxy.User != nil {
+		credentials := base64.StdEncoding.EncodeToString([]byte(proxy.User.String()))
+		request.Header.Set("Proxy-Authorization", "Basic "+credentials)
+	}
 	if err := request.Write(conn); err != nil {
 		conn.Close()
 		return nil, err

@@ -5,7 +5,7 @@ use std::iter;
 use tower_outbound_proxy_peers::{Page, Table};
 
 use crate::{
-    Bench, BoxError, Contender, ask,
+    Bench, BoxError, Contender, Options, Server, ask,
     job::{Inside, Job, Verb},
     samples::{Samples, figures},
 };
@@ -35,9 +35,9 @@ struct Cell {
     connections: u64,
 }
 
-pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize, quick: bool) -> Result<(), BoxError> {
-    let total = if quick { QUICK_BYTES } else { BYTES };
-    let mut clients = bench.clients()?;
+pub(crate) fn measure(page: &mut Page, bench: &Bench, server: &mut Server, options: &Options) -> Result<(), BoxError> {
+    let total = if options.quick { QUICK_BYTES } else { BYTES };
+    let mut clients = bench.clients(server)?;
     let header = || iter::once("").chain(Contender::ALL.map(Contender::name));
     let mut rates = Table::new(0..1, header());
     let mut cpu = Table::new(0..1, header());
@@ -47,9 +47,9 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize, quick: 
         eprintln!("{name} …");
         let job = Job {
             verb,
-            proxy: format!("https://127.0.0.1:{}", bench.ports.proxy),
+            proxy: format!("https://127.0.0.1:{}", server.ports.proxy),
             inside,
-            port: bench.ports.host(inside),
+            port: server.ports.host(inside),
             hosts: tunnels,
             warm: 0,
             concurrency: tunnels,
@@ -61,15 +61,15 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize, quick: 
             .iter()
             .map(|(contender, _)| contender.has(inside).then(Cell::default))
             .collect();
-        for round in 0..rounds {
+        for round in 0..options.rounds {
             for turn in 0..clients.len() {
                 let turn = (round + turn) % clients.len();
                 let ((contender, client), Some(cell)) = (&mut clients[turn], &mut cells[turn]) else {
                     continue;
                 };
-                let before = bench.state()?;
+                let before = server.state()?;
                 let took = ask(*contender, client, &job)?;
-                let after = bench.state()?;
+                let after = server.state()?;
                 let &[nanos, cpu] = &took[..] else {
                     return Err(format!("{} said {took:?}", contender.name()).into());
                 };
@@ -102,15 +102,7 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize, quick: 
         "Long transfers, CPU time of the client, µs per MiB",
         cpu,
     );
-    page.section(
-        "tunnels-bulk-connections",
-        "Long transfers, connections to the proxy",
-        connections,
-    );
-    page.section(
-        "tunnels-bulk-busy",
-        "Long transfers, time that the proxy's core was busy, %",
-        busy,
-    );
+    println!("\n## Long transfers, connections to the proxy\n\n{connections}");
+    println!("\n## Long transfers, time that the proxy's core was busy, %\n\n{busy}");
     Ok(())
 }

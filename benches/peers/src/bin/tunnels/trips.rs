@@ -5,18 +5,18 @@ use std::iter;
 use tower_outbound_proxy_peers::{Page, Table};
 
 use crate::{
-    Bench, BoxError, Contender, ROUND_TRIP, ask,
+    Bench, BoxError, Contender, Options, ROUND_TRIP, Server, ask,
     job::{Inside, Job, Verb},
     samples::Samples,
 };
 
-pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize) -> Result<(), BoxError> {
-    let mut clients = bench.clients()?;
+pub(crate) fn measure(page: &mut Page, bench: &Bench, server: &Server, options: &Options) -> Result<(), BoxError> {
+    let mut clients = bench.clients(server)?;
     let through = Job {
         verb: Verb::Trips,
-        proxy: format!("https://127.0.0.1:{}", bench.ports.far_proxy),
+        proxy: format!("https://127.0.0.1:{}", server.ports.far_proxy),
         inside: Inside::Https,
-        port: bench.ports.host(Inside::Https),
+        port: server.ports.host(Inside::Https),
         hosts: 3,
         warm: 0,
         concurrency: 1,
@@ -25,13 +25,13 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize) -> Resu
     };
     let forwarded = Job {
         inside: Inside::Forward,
-        port: bench.ports.host(Inside::Forward),
+        port: server.ports.host(Inside::Forward),
         hosts: 2,
         ..through.clone()
     };
     let direct = Job {
         proxy: "-".to_owned(),
-        port: bench.ports.far_host,
+        port: server.ports.far_host,
         hosts: 1,
         ..through.clone()
     };
@@ -46,7 +46,7 @@ pub(crate) fn measure(page: &mut Page, bench: &mut Bench, rounds: usize) -> Resu
     ] {
         eprintln!("{}, … ", names[0]);
         let mut samples = vec![vec![Samples::default(); clients.len()]; names.len()];
-        for _ in 0..rounds {
+        for _ in 0..options.rounds {
             for (n, (contender, client)) in clients.iter_mut().enumerate() {
                 let times = ask(*contender, client, job)?;
                 for (samples, time) in samples.iter_mut().zip(times) {

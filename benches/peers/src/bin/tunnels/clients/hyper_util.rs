@@ -21,15 +21,22 @@ fn dial(setup: &Setup) -> Dial {
     HttpsConnector::from((connector(), setup.tls()))
 }
 
+fn tunnel(setup: &Setup) -> Result<Tunnel<Dial>, BoxError> {
+    let tunnel = Tunnel::new(setup.proxy()?, dial(setup));
+    Ok(match setup.authorization() {
+        Some(authorization) => tunnel.with_auth(authorization),
+        None => tunnel,
+    })
+}
+
 /// Returns a client that has a tunnel for plain HTTP.
 pub(crate) fn http(setup: &Setup) -> Result<impl Fetch + use<>, BoxError> {
-    Ok(Peer(build(Tunnel::new(setup.proxy()?, dial(setup)))))
+    Ok(Peer(build(tunnel(setup)?)))
 }
 
 /// Returns a client that has a tunnel for TLS.
 pub(crate) fn https(setup: &Setup) -> Result<impl Fetch + use<>, BoxError> {
-    let tunnel = Tunnel::new(setup.proxy()?, dial(setup));
-    Ok(Peer(build(HttpsConnector::from((tunnel, setup.tls())))))
+    Ok(Peer(build(HttpsConnector::from((tunnel(setup)?, setup.tls())))))
 }
 
 /// Returns a client that is not behind a proxy.
@@ -67,7 +74,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> Fetch for Peer<C> {
 
 /// Returns the connector alone.
 pub(crate) fn raw(setup: &Setup) -> Result<impl Open + use<>, BoxError> {
-    Ok(Raw(Tunnel::new(setup.proxy()?, dial(setup))))
+    Ok(Raw(tunnel(setup)?))
 }
 
 #[derive(Clone)]

@@ -11,9 +11,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::hyper_util::client::legacy::connect::HttpConnector;
+use ::hyper_util::client::{legacy::connect::HttpConnector, proxy::matcher::Matcher};
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use rustls::{
@@ -57,6 +57,14 @@ impl Setup {
             .as_ref()
             .ok_or("this client has no direct connections here")?;
         Ok(proxy.parse()?)
+    }
+
+    /// Returns the value of `Proxy-Authorization`, if the proxy's URL has credentials.
+    fn authorization(&self) -> Option<HeaderValue> {
+        // hyper-util's own reader of proxies' URLs.
+        let matcher = Matcher::builder().all(self.proxy.clone().unwrap_or_default()).build();
+        let target = Uri::from_static("https://host/");
+        matcher.intercept(&target)?.basic_auth().cloned()
     }
 }
 

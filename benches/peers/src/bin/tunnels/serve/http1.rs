@@ -25,7 +25,7 @@ where
             io.flush().await?;
             return hosts.tunnel(io, &head.target, counts).await;
         }
-        let host = head.host().ok_or(InvalidData)?;
+        let host = head.target_host().ok_or(InvalidData)?;
         origin::answer(&mut io, &mut buffer, host, &head).await?;
     }
     Ok(())

@@ -65,23 +65,8 @@ pub(crate) fn run(root: &Path) -> Result<(), BoxError> {
 }
 
 async fn serve(root: &Path) -> Result<(), BoxError> {
-    let ca = Ca::new();
-    fs::write(root, ca.pem())?;
-    let identity = ca.issue(&[&format!("*.{DOMAIN}"), "127.0.0.1"]);
-    let (raw, http, https) = (listener().await?, listener().await?, listener().await?);
-    let hosts = Hosts {
-        raw: raw.local_addr()?.port(),
-        http: http.local_addr()?.port(),
-        https: https.local_addr()?.port(),
-        tls: TlsAcceptor::from(tls(&identity, &["http/1.1"])?),
-    };
-    for (listener, port) in [(raw, hosts.raw), (http, hosts.http), (https, hosts.https)] {
-        let hosts = hosts.clone();
-        accept(listener, move |io| {
-            let hosts = hosts.clone();
-            async move { hosts.answer(io, "127.0.0.1", port).await }
-        });
-    }
+    let identity = identity(root)?;
+    let hosts = Hosts::listen(&identity).await?;
     let counts = Arc::new(Counts::default());
     let proxy = listener().await?;
     let port = proxy.local_addr()?.port();
@@ -114,6 +99,13 @@ async fn serve(root: &Path) -> Result<(), BoxError> {
         println!("{connections} {http2} {open} {cpu}");
     }
     Ok(())
+}
+
+/// Returns a certificate for all the names, whose root it writes to this file.
+fn identity(root: &Path) -> io::Result<Identity> {
+    let ca = Ca::new();
+    fs::write(root, ca.pem())?;
+    Ok(ca.issue(&[&format!("*.{DOMAIN}"), "127.0.0.1"]))
 }
 
 /// Returns TLS with a single cipher suite, since the clients prefer different ones and these differ in speed.
@@ -149,6 +141,25 @@ where
 }
 
 impl Hosts {
+    /// Listens on ports of their own.
+    async fn listen(identity: &Identity) -> Result<Self, BoxError> {
+        let (raw, http, https) = (listener().await?, listener().await?, listener().await?);
+        let hosts = Self {
+            raw: raw.local_addr()?.port(),
+            http: http.local_addr()?.port(),
+            https: https.local_addr()?.port(),
+            tls: TlsAcceptor::from(tls(identity, &["http/1.1"])?),
+        };
+        for (listener, port) in [(raw, hosts.raw), (http, hosts.http), (https, hosts.https)] {
+            let hosts = hosts.clone();
+            accept(listener, move |io| {
+                let hosts = hosts.clone();
+                async move { hosts.answer(io, None, port).await }
+            });
+        }
+        Ok(hosts)
+    }
+
     /// Ends a tunnel to this host and port.
     async fn tunnel<T>(&self, io: T, authority: &str, counts: &Counts) -> io::Result<()>
     where
@@ -157,17 +168,18 @@ impl Hosts {
         let (host, port) = authority.rsplit_once(':').ok_or(InvalidInput)?;
         let port = port.parse().map_err(|_| InvalidInput)?;
         counts.open.fetch_add(1, Relaxed);
-        let ended = self.answer(io, host, port).await;
+        let ended = self.answer(io, Some(host), port).await;
         counts.open.fetch_sub(1, Relaxed);
         ended
     }
 
-    async fn answer<T>(&self, io: T, host: &str, port: u16) -> io::Result<()>
+    /// Answers on this port. A host without a name goes by the one that each request has.
+    async fn answer<T>(&self, io: T, host: Option<&str>, port: u16) -> io::Result<()>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         match port {
-            port if port == self.raw => origin::raw(io, host).await,
+            port if port == self.raw => origin::raw(io, host.ok_or(InvalidInput)?).await,
             port if port == self.http => origin::http(io, host).await,
             port if port == self.https => origin::http(self.tls.accept(io).await?, host).await,
             _ => Err(InvalidInput.into()),

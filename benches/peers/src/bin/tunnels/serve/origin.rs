@@ -19,10 +19,14 @@ pub(super) async fn raw<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, host: &str
     }
 }
 
-/// Answers HTTP/1.1 requests.
-pub(super) async fn http<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, host: &str) -> io::Result<()> {
+/// Answers HTTP/1.1 requests as this host, or as the one that a request names.
+pub(super) async fn http<T>(mut io: T, host: Option<&str>) -> io::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let mut buffer = BytesMut::new();
     while let Some(head) = Head::read(&mut io, &mut buffer).await? {
+        let host = host.or(head.host.as_deref()).ok_or(InvalidData)?;
         answer(&mut io, &mut buffer, host, &head).await?;
     }
     Ok(())
@@ -69,6 +73,8 @@ where
 pub(super) struct Head {
     pub(super) method: String,
     pub(super) target: String,
+    /// The name in the field `Host`.
+    host: Option<String>,
     length: Option<u64>,
 }
 
@@ -92,12 +98,16 @@ impl Head {
     fn parse(head: &str) -> Option<Self> {
         let mut lines = head.lines();
         let mut words = lines.next()?.split(' ');
-        let mut fields = lines.filter_map(|line| line.split_once(':'));
-        let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let field = |name: &str| {
+            let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+            let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+            Some(value.trim())
+        };
         Some(Self {
             method: words.next()?.to_owned(),
             target: words.next()?.to_owned(),
-            length: length.and_then(|(_, value)| value.trim().parse().ok()),
+            host: field("host").map(|host| host.rsplit_once(':').map_or(host, |(host, _)| host).to_owned()),
+            length: field("content-length").and_then(|value| value.parse().ok()),
         })
     }
 
@@ -107,7 +117,7 @@ impl Head {
     }
 
     /// Returns the host of a target in absolute-form.
-    pub(super) fn host(&self) -> Option<&str> {
+    pub(super) fn target_host(&self) -> Option<&str> {
         let authority = self.target.strip_prefix("http://")?.split('/').next()?;
         Some(authority.rsplit_once(':')?.0)
     }
