@@ -164,6 +164,20 @@ impl Dialect {
             Self::Undici => "undici",
         }
     }
+
+    /// Returns the program in words: `Node: fetch and undici`.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Standard => "this crate",
+            Self::Go => "Go: net/http",
+            Self::Curl => "curl and libcurl",
+            Self::HyperUtil => "Rust: hyper-util, reqwest",
+            Self::Requests => "Python: requests",
+            Self::Urllib => "Python: urllib",
+            Self::Undici => "Node: fetch and undici",
+        }
+    }
 }
 
 impl fmt::Display for Dialect {

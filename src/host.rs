@@ -141,9 +141,10 @@ pub(crate) const QUOTED: &str = "there are quotation marks around the value (rem
 /// some readers of `.env` and unit files do not. No host has one.
 #[inline]
 pub(crate) fn is_quoted(text: &str) -> bool {
-    const MARKS: [char; 6] = ['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
-    text.starts_with(MARKS) || text.ends_with(MARKS)
+    text.starts_with(QUOTATION_MARKS) || text.ends_with(QUOTATION_MARKS)
 }
+
+pub(crate) const QUOTATION_MARKS: [char; 6] = ['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
 
 /// Parses a port: a decimal number from 1 to 65535, digits only.
 #[inline]

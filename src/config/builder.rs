@@ -182,6 +182,14 @@ impl ProxyConfigBuilder {
     /// a settings file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are
     /// also errors.
     pub fn build(self) -> Result<ProxyConfig, ConfigError> {
+        let config = self.read()?;
+        #[cfg(feature = "tls")]
+        let config = config.with_tls()?;
+        Ok(config)
+    }
+
+    /// Reads the settings, and not the operating system's trusted roots.
+    pub(crate) fn read(self) -> Result<ProxyConfig, ConfigError> {
         let mut warnings = Vec::new();
         let file = self.of_file()?;
         let rules = self.dialect.rules();
@@ -238,8 +246,6 @@ impl ProxyConfigBuilder {
         if file.accept_any_certificate {
             return Err(ConfigError::new(Problem::TlsNotBuilt).in_setting(&SettingName::key(super::file::INSECURE)));
         }
-        #[cfg(feature = "tls")]
-        let config = config.with_tls()?;
         Ok(config)
     }
 

@@ -32,9 +32,14 @@ pub(super) struct Variable {
     pub(super) value: String,
 }
 
+/// Returns the process environment.
+pub(crate) fn process_vars() -> std::env::VarsOs {
+    std::env::vars_os()
+}
+
 impl Vars {
     pub(super) fn of_process() -> Self {
-        Self::new(std::env::vars_os())
+        Self::new(process_vars())
     }
 
     pub(super) fn new(vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {

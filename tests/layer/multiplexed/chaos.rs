@@ -49,7 +49,7 @@ impl Random {
 
 /// The byte of a tunnel at a place: no two tunnels agree for long.
 fn byte(tunnel: u64, at: u64) -> u8 {
-    let mixed = (tunnel << 32 | at / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = ((tunnel << 32) | (at / 8)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed.to_be_bytes()[usize::try_from(at % 8).unwrap()]
 }
 

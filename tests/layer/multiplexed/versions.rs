@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use h2::Reason;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
