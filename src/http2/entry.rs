@@ -16,6 +16,8 @@ use super::{MEMORY, PATIENCE, link::Link};
 #[derive(Default)]
 pub(super) struct Entry {
     pub(super) open: Vec<Open>,
+    /// The number of connections, including those that take no more requests and are not closed yet.
+    pub(super) connections: usize,
     pub(super) waiters: BTreeMap<u64, Waiter>,
     /// The start of each attempt that is under way.
     pub(super) attempts: BTreeMap<u64, Instant>,
@@ -55,6 +57,8 @@ pub(super) struct Open {
     /// The time since which the connection is silent while an answer is late.
     pub(super) suspected: Option<Instant>,
     pub(super) has_served: bool,
+    /// True if the settings that opened it name the proxy.
+    pub(super) is_named: bool,
 }
 
 /// Somebody who wants a stream.
@@ -74,6 +78,13 @@ pub(super) enum Offer {
     Http1 { is_only: bool },
 }
 
+impl Drop for Open {
+    /// Wakes the connection's task, which h2 does not do while the connection takes no bytes.
+    fn drop(&mut self) {
+        self.link.wake();
+    }
+}
+
 impl Open {
     /// Returns false if the connection takes no more requests, for instance after GOAWAY.
     pub(super) fn is_usable(&self) -> bool {
@@ -83,9 +94,11 @@ impl Open {
 
     /// Returns true if the connection takes one more request, of `most` at a time.
     fn has_room(&self, most: usize) -> bool {
-        let is_silent = self.suspected.is_some_and(|since| self.link.last_read() <= since);
-        // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows.
-        self.link.active() < self.link.streams().unwrap_or(1).min(most) && !is_silent
+        let is_silent = self.suspected.is_some_and(|since| self.link.last_read() < since);
+        // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows. If the
+        // request is given up, the peer may hear of the next one before it hears of that.
+        let streams = self.link.streams();
+        streams.is_some_and(|streams| self.link.active() < streams.min(most)) && !is_silent
     }
 
     /// Returns true if the peer's limit can be expected soon.
@@ -153,6 +166,6 @@ impl Entry {
 
     /// Returns true if nothing would be lost with the entry.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
+        self.connections == 0 && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
     }
 }

@@ -76,9 +76,14 @@ impl Lease {
         sender.send_request(request, is_end)
     }
 
-    /// Records that the proxy has answered, and whether it opened a tunnel.
-    pub(crate) fn answered(&mut self, has_opened: bool) {
+    /// Records that the proxy has answered CONNECT, and whether it opened a tunnel.
+    pub(crate) fn answered_connect(&mut self, has_opened: bool) {
         self.link.set_answered(has_opened);
+        self.answered();
+    }
+
+    /// Records that the proxy has answered.
+    pub(crate) fn answered(&mut self) {
         if !std::mem::replace(&mut self.is_answered, true) {
             if let Some(registry) = self.registry.upgrade() {
                 registry.answered(&self.key, self.id);
@@ -163,7 +168,7 @@ impl Watch {
         }
     }
 
-    /// Returns true if the proxy has answered any request on the connection.
+    /// Returns true if the proxy has answered any CONNECT on the connection.
     pub(crate) fn has_answered(&self) -> bool {
         self.link.has_answered()
     }

@@ -70,6 +70,10 @@ impl Link {
         self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire))
     }
 
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(super) fn open_for(&self) -> Duration {
         self.opened.elapsed()
     }
@@ -101,6 +105,11 @@ impl Link {
         }
     }
 
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
     /// Asks for a PING.
     pub(super) fn want_ping(&self) {
         self.is_ping_wanted.store(true, Ordering::Release);
@@ -112,7 +121,7 @@ impl Link {
         self.is_ping_wanted.swap(false, Ordering::AcqRel)
     }
 
-    /// Records that the peer has answered, and whether it opened a tunnel.
+    /// Records that the peer has answered CONNECT, and whether it opened a tunnel.
     pub(super) fn set_answered(&self, has_opened: bool) {
         self.has_answered.store(true, Ordering::Release);
         if has_opened {
@@ -120,7 +129,7 @@ impl Link {
         }
     }
 
-    /// Returns true if the peer has answered any request.
+    /// Returns true if the peer has answered any CONNECT.
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Acquire)
     }
