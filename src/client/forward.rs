@@ -96,7 +96,7 @@ impl Forward {
                 is_unanswered: false,
             },
         })?;
-        lease.answered();
+        lease.answered(None);
         if is_described {
             response.extensions_mut().insert(Route::Forward(lease.proxy().clone()));
             response.extensions_mut().insert(lease.connection());

@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -158,6 +159,12 @@ where
     }
 }
 
+/// Returns the end of a time, or of a century if there is none.
+fn after(start: Instant, time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    start + time.min(CENTURY)
+}
+
 /// Finds connections that are dead, and closes those that are idle. A peer that has not sent its SETTINGS in time
 /// (RFC 9113 6.5.3) is as dead as one that does not answer a PING.
 struct Keeper<'t> {
@@ -193,7 +200,7 @@ impl Keeper<'_> {
             let idle_until = self
                 .idle_since
                 .zip(self.settings.idle_timeout)
-                .map(|(since, time)| since + time);
+                .map(|(since, time)| after(since, time));
             if idle_until.is_some_and(|until| until <= now) {
                 self.place.withdraw_idle();
                 // If somebody has just begun to use it, it is not idle.
@@ -202,7 +209,7 @@ impl Keeper<'_> {
             }
             let limit = self.settings.keep_alive_timeout;
             let silent = self.settings.keep_alive_interval.filter(|_| !is_idle);
-            let silent_until = silent.map(|silent| self.link.last_read() + silent);
+            let silent_until = silent.map(|silent| after(self.link.last_read(), silent));
             let asks = || self.link.take_ping_wish() || silent_until.is_some_and(|until| until <= now);
             if self.asked.is_none() && asks() {
                 if pings.send_ping(Ping::opaque()).is_err() {
@@ -211,10 +218,11 @@ impl Keeper<'_> {
                 self.asked = Some(now);
                 continue;
             }
-            let answer_until = self.asked.map(|asked| asked + limit);
+            // The answer may stand in line behind the bytes of tunnels.
+            let answer_until = self.asked.map(|asked| after(asked.max(self.link.last_read()), limit));
             let settings_until = match self.link.streams() {
                 Some(_) => None,
-                None => Some(self.link.opened() + limit),
+                None => Some(after(self.link.opened(), limit)),
             };
             let late = [
                 (answer_until, "did not answer a PING"),
