@@ -141,7 +141,7 @@ impl Connections {
         self.0.change(key, Entry::set_http1_only)
     }
 
-    /// Returns true if a proxy has answered any request over HTTP/2.
+    /// Returns true if a proxy has answered any CONNECT over HTTP/2.
     pub(crate) fn has_answered(&self, key: &Arc<Key>) -> bool {
         self.0.lock().get(key).is_some_and(|entry| entry.has_answered)
     }
@@ -451,7 +451,9 @@ impl Registry {
 
     /// Returns true if a connection can be given to others.
     pub(super) fn has(&self, key: &Arc<Key>, id: u64) -> bool {
-        self.with(key, id, |_, _| ()).is_some()
+        let entries = self.lock();
+        let entry = entries.get(key);
+        entry.is_some_and(|entry| entry.open.iter().any(|open| open.id == id))
     }
 
     /// Removes a connection that nobody uses, so that h2 closes it.

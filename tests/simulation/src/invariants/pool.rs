@@ -13,7 +13,7 @@ use tower_outbound_proxy::{
 
 use super::Invariant;
 use crate::{
-    plan::Server,
+    plan::{Event, Server},
     record::{Connection, ConnectionId, End, Peer, Record, Try, TryId},
     world::World,
 };
@@ -27,9 +27,12 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
     let mut record = world.record();
     if let Some(most) = client.max_per_key {
         let mut open = BTreeMap::<Peer, usize>::new();
-        // A proxy hears of a tunnel's end later. A shared connection that takes no more streams does not count.
+        // A proxy hears of a tunnel's end later. A shared connection that takes no more streams does not count, be it that
+        // the settings do not name it any more.
+        let is_replaced = |event: &(u64, Event)| matches!(event.1, Event::Replace(_));
+        let is_shared_limited = client.max_shared.is_some() && !world.plan.events.iter().any(is_replaced);
         let counts = |connection: &&Connection| match connection.peer {
-            Some(Peer::Shared { .. }) => client.max_shared.is_some() && connection.faults.is_empty(),
+            Some(Peer::Shared { .. }) => is_shared_limited && connection.faults.is_empty(),
             _ => connection.carrier.is_none(),
         };
         for peer in open_connections(&record)
