@@ -31,6 +31,9 @@ impl RequestTarget {
     pub(crate) fn new<B>(request: &Request<B>) -> Result<Self, TargetError> {
         let uri = request.uri();
         let target = Target::try_from(uri)?;
+        if target.port() == Some(0) {
+            return Err(TargetError::PORT_ZERO);
+        }
         if uri.path() == "*" && request.method() != Method::OPTIONS {
             return Err(STAR);
         }

@@ -258,7 +258,8 @@ impl Entry {
         if is_silent {
             open.suspected = Some(now);
         }
-        if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE <= now) {
+        // Others may have been answered a moment after the one that was overtaken was sent.
+        if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE / 2 <= now) {
             let (count, until) = (open.answered, now + SERVED_FOR);
             self.served = Some(Served { count, until });
         }
