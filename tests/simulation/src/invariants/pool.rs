@@ -247,6 +247,10 @@ impl Record {
             return None;
         }
         let mut since = connection.connected?;
+        if connection.carrier.is_some() && connection.served == 0 {
+            // The client may not have heard yet that it is open, or still speak TLS in it.
+            return None;
+        }
         for tunnel in self.connections.iter().filter(|tunnel| tunnel.carrier == Some(number)) {
             since = since.max(tunnel.client_closed?);
         }

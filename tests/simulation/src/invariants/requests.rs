@@ -146,7 +146,9 @@ impl Judge<'_> {
             connection.near.is_none()
                 && connection.server == server
                 && connection.dialled <= ended
-                && connection.client_closed.is_none_or(|closed| closed >= self.one.began)
+                && connection
+                    .client_closed
+                    .is_none_or(|closed| closed + news(connection) >= self.one.began)
         })
     }
 
@@ -279,6 +281,14 @@ impl Judge<'_> {
             Peer::Forward { proxy, .. } => self.world.server(proxy).protocol.is_http2_proxy(),
             Peer::Shared { .. } => true,
         }
+    }
+}
+
+/// Returns the time that the client may take to hear of a connection's end: the end of a tunnel is known by its proxy.
+fn news(connection: &Connection) -> Duration {
+    match connection.carrier {
+        Some(_) => SLACK,
+        None => Duration::ZERO,
     }
 }
 
