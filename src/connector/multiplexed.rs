@@ -170,7 +170,8 @@ impl<S: Connector> Proxied<S> {
         match self.deadline.run(handshake, Failure::Timeout).await {
             Ok(connection) => {
                 trace::connected_over_http2(&self.proxy);
-                Ok(Usable::Stream(self.connections.add(key, permit, connection)))
+                let is_named = self.shared.config.proxies().any(|proxy| *proxy == self.proxy);
+                Ok(Usable::Stream(self.connections.add(key, permit, connection, is_named)))
             }
             Err(failure) => {
                 permit.into_iter().for_each(Permit::failed);
