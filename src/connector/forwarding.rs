@@ -35,6 +35,9 @@ pub(crate) enum Forwarding<T> {
     Http1(Option<ProxyStream<T>>),
 }
 
+/// A way to a connection that forwards.
+type Way<T> = Pin<Box<dyn Future<Output = Result<Forwarding<T>, Failed>> + Send>>;
+
 impl<S: Connector> Proxy<S> {
     /// Connects, unless the proxy is known to speak HTTP/1.1. The deadline is shorter by the time that was waited.
     pub(crate) async fn forwarding(
@@ -72,11 +75,7 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Connects, and goes another way beside if that takes longer than the patience, which doubles.
-    fn with_company(
-        self: Arc<Self>,
-        key: Arc<Key>,
-        patience: Duration,
-    ) -> Pin<Box<dyn Future<Output = Result<Forwarding<S::Stream>, Failed>> + Send>> {
+    fn with_company(self: Arc<Self>, key: Arc<Key>, patience: Duration) -> Way<S::Stream> {
         Box::pin(async move {
             let mut first = pin!(self.one_way(&key));
             if let Ok(result) = timeout(patience, first.as_mut()).await {

@@ -102,7 +102,7 @@ impl Gate {
             to_server.write_all(&preface).await?;
             loop {
                 let frame = read_frame(&mut from_client).await?;
-                let (passes, goaway) = passing.from_client(&frame);
+                let (passes, goaway) = passing.request(&frame);
                 if let Some(goaway) = goaway {
                     to_client.lock().await.write_all(&goaway).await?;
                 }
@@ -117,7 +117,7 @@ impl Gate {
             loop {
                 let mut frame = read_frame(&mut from_server).await?;
                 let mut to_client = to_client.lock().await;
-                passing.from_server(&mut frame);
+                passing.response(&mut frame);
                 to_client.write_all(&frame).await?;
                 to_client.flush().await?;
             }
@@ -175,7 +175,7 @@ struct State {
 
 impl Passing {
     /// Returns true if a frame passes, and a GOAWAY if it is time for one.
-    fn from_client(&self, frame: &[u8]) -> (bool, Option<Vec<u8>>) {
+    fn request(&self, frame: &[u8]) -> (bool, Option<Vec<u8>>) {
         let (kind, flags, stream) = parts(frame);
         let mut state = lock(&self.state);
         let mut goaway = None;
@@ -207,7 +207,7 @@ impl Passing {
         (stream <= state.last, goaway)
     }
 
-    fn from_server(&self, frame: &mut [u8]) {
+    fn response(&self, frame: &mut [u8]) {
         let (kind, flags, stream) = parts(frame);
         let mut state = lock(&self.state);
         state.ends(kind, flags, stream, |ends| &mut ends.1);
