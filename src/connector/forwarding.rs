@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::ProxyServer,
     error::ConnectError,
-    http2::{Key, Lease, PATIENCE, Turn},
+    http2::{Key, Lease, PATIENCE, Turn, Use},
     layer::Proxy,
     route::Route,
 };
@@ -34,9 +34,6 @@ pub(crate) enum Forwarding<T> {
     /// A connection in HTTP/1.1. `None` if the proxy is known to speak that.
     Http1(Option<ProxyStream<T>>),
 }
-
-/// A way to a connection that forwards.
-type Way<T> = Pin<Box<dyn Future<Output = Result<Forwarding<T>, Failed>> + Send>>;
 
 impl<S: Connector> Proxy<S> {
     /// Connects, unless the proxy is known to speak HTTP/1.1. The deadline is shorter by the time that was waited.
@@ -66,6 +63,9 @@ impl<S: Connector> Proxy<S> {
     }
 }
 
+/// The result of one way to connect.
+type OneWay<S> = Result<Forwarding<<S as Connector>::Stream>, Failed>;
+
 impl<S: Connector> Proxied<S> {
     async fn forwarding(self) -> Result<Forwarding<S::Stream>, ConnectError> {
         let this = Arc::new(self);
@@ -75,7 +75,11 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Connects, and goes another way beside if that takes longer than the patience, which doubles.
-    fn with_company(self: Arc<Self>, key: Arc<Key>, patience: Duration) -> Way<S::Stream> {
+    fn with_company(
+        self: Arc<Self>,
+        key: Arc<Key>,
+        patience: Duration,
+    ) -> Pin<Box<dyn Future<Output = OneWay<S>> + Send>> {
         Box::pin(async move {
             let mut first = pin!(self.one_way(&key));
             if let Ok(result) = timeout(patience, first.as_mut()).await {
@@ -90,8 +94,8 @@ impl<S: Connector> Proxied<S> {
         })
     }
 
-    async fn one_way(self: &Arc<Self>, key: &Arc<Key>) -> Result<Forwarding<S::Stream>, Failed> {
-        Ok(match self.turn(key, None).await? {
+    async fn one_way(self: &Arc<Self>, key: &Arc<Key>) -> OneWay<S> {
+        Ok(match self.turn(key, Use::Forward).await? {
             Turn::Http1 { .. } => Forwarding::Http1(None),
             turn => match self.take(key, turn).await? {
                 Usable::Stream(lease) => Forwarding::Stream(lease),

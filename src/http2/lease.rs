@@ -56,6 +56,7 @@ pub(crate) struct Lease {
     pub(super) is_reused: bool,
     pub(super) sent: Option<Instant>,
     pub(super) is_answered: bool,
+    pub(super) is_tunnel: bool,
 }
 
 impl Lease {
@@ -79,6 +80,7 @@ impl Lease {
     /// Records that the proxy has answered; for a CONNECT, with true if it opened a tunnel.
     pub(crate) fn answered(&mut self, has_opened: Option<bool>) {
         if !std::mem::replace(&mut self.is_answered, true) {
+            self.is_tunnel = has_opened == Some(true);
             if let Some(registry) = self.registry.upgrade() {
                 registry.answered(self, has_opened);
             }
