@@ -117,6 +117,8 @@ impl<S: Connector> Proxied<S> {
             }
         };
         let Tunnel { io, response, early } = tunnel;
+        let is_reused = response.is_connection_reused();
+        trace::tunnel_opened(&self.proxy, &self.authority, response.version(), is_reused);
         Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
     }
 
