@@ -277,7 +277,7 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What is in the first flight is on its way.
+        // The bytes of the first flight are on their way.
         if let Poll::Ready(Err(error)) = self.poll_open(cx, Half::Write) {
             return Poll::Ready(Err(error));
         }

@@ -105,7 +105,7 @@ pub(super) type Place = (Use, u64);
 /// Somebody who wants a stream.
 pub(super) type Waiter = oneshot::Sender<super::Turn>;
 
-/// What a waiter can have now.
+/// The turn that a waiter can have now.
 pub(super) enum Offer {
     /// A stream of the connection at this index.
     Stream(usize),
@@ -196,7 +196,7 @@ impl Entry {
 
     fn stream_or_attempt(&self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
         let most = match &self.served {
-            // What waits for its answer already does not try that again.
+            // A request that waits for its answer already does not try that again.
             Some(served) if matches!(wanted, Use::AnotherWay(_)) || served.until > Instant::now() => {
                 served.count.min(most)
             }

@@ -58,7 +58,7 @@ pub(super) struct Registry {
 /// Returns true for a connection that may stay: by its key, and by true if the settings that opened it name its proxy.
 type Keeps = Arc<dyn Fn(&Key, bool) -> bool + Send + Sync>;
 
-/// What somebody who wants a stream may do.
+/// The next step of somebody who wants a stream.
 pub(crate) enum Turn {
     /// Use this stream.
     Stream(Lease),

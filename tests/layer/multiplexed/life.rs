@@ -280,7 +280,7 @@ async fn a_tunnel_whose_proxy_dies_does_not_end_in_peace() {
     tunnel.write_all(b"x").await.unwrap_err();
 }
 
-/// What came before the end is read, then the end, and then writing fails.
+/// The bytes before the end are read, then the end, and then writing fails.
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_that_is_ended_and_reset_has_an_end() {
     for reason in [Reason::NO_ERROR, Reason::CANCEL] {

@@ -175,7 +175,7 @@ fn measure(options: &Options) -> Result<(), BoxError> {
     Ok(page.write()?)
 }
 
-/// What the processes need.
+/// The needs of the processes.
 pub(crate) struct Bench {
     directory: PathBuf,
     cores: Cores,
