@@ -32,6 +32,7 @@ mod serve;
 #[path = "../behaviour/stream.rs"]
 mod stream;
 mod trips;
+mod turns;
 
 use std::{
     env,
