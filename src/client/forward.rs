@@ -61,19 +61,22 @@ impl Forward {
         is_described: bool,
     ) -> Result<Response<ClientBody>, SendError> {
         let Self(mut lease) = self;
-        if let Err(error) = lease.ready().await {
-            return Err(SendError {
-                error: lease.error(error).into(),
-                is_faulty: false,
-                processed: Processed::Unsent,
-                unsent: Some(request),
-                is_unanswered: true,
-            });
-        }
+        let sender = match lease.ready().await {
+            Ok(sender) => sender,
+            Err(error) => {
+                return Err(SendError {
+                    error: lease.error(error).into(),
+                    is_faulty: false,
+                    processed: Processed::Unsent,
+                    unsent: Some(request),
+                    is_unanswered: true,
+                });
+            }
+        };
         let (mut head, body) = request.into_parts();
         only_end_to_end(&mut head.headers);
         set_length(&head.method, &mut head.headers, &body);
-        let sent = lease.send(Request::from_parts(head, ()), body.is_end_stream()).await;
+        let sent = lease.send(sender, Request::from_parts(head, ()), body.is_end_stream());
         let (response, sending) = sent.map_err(|error| failed(&lease, error))?;
         let mut upload = match body.is_end_stream() {
             true => None,

@@ -60,19 +60,18 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Waits until a request can be sent. Nothing is sent if it fails.
-    #[cfg(feature = "client")]
-    pub(crate) async fn ready(&self) -> Result<(), h2::Error> {
-        self.sender.clone().ready().await.map(drop)
+    /// Waits until a request can be sent, and returns its sender. Nothing is sent if it fails.
+    pub(crate) async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
+        self.sender.clone().ready().await
     }
 
-    /// Sends the head of a request.
-    pub(crate) async fn send(
+    /// Sends the head of a request by a sender that is [ready](Self::ready).
+    pub(crate) fn send(
         &mut self,
+        mut sender: SendRequest<Bytes>,
         request: Request<()>,
         is_end: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let mut sender = self.sender.clone().ready().await?;
         self.sent = Some(Instant::now());
         sender.send_request(request, is_end)
     }

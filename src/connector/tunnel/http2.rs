@@ -54,7 +54,9 @@ impl Exchange for Http2 {
     type Io = TunnelStream;
 
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
-        let sent = self.lease.send(head(request)?, false).await;
+        let head = head(request)?;
+        let sender = self.lease.ready().await.map_err(|error| self.failed(error))?;
+        let sent = self.lease.send(sender, head, false);
         let (response, mut sending) = sent.map_err(|error| self.failed(error))?;
         let answer = Answer {
             response,
