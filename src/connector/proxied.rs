@@ -94,8 +94,8 @@ impl<S: Connector> Proxied<S> {
         }
     }
 
-    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
-    /// proxy itself, since requests to any target can use it.
+    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the proxy itself, since
+    /// requests to any target can use it.
     fn is_for_any_target(&self) -> bool {
         let proxy = self.proxy.dial_uri().authority();
         matches!(self.route, Route::Forward(_)) && proxy.is_some_and(|proxy| *proxy == *self.authority)
