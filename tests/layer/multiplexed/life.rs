@@ -68,14 +68,7 @@ async fn next_but_pings(peer: &mut Peer) -> Option<super::pipes::Frame> {
 
 #[tokio::test(start_paused = true)]
 async fn tunnels_that_a_goaway_leaves_live_on_and_others_are_opened_anew() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let first = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let mut first = first.await.unwrap().unwrap();
+    let (connector, mut connections, mut peer, mut first) = one_tunnel().await;
     let second = opening(&connector);
     assert_eq!(peer.next_of(HEADERS).await.stream, 3);
     let third = opening(&connector);
@@ -131,14 +124,7 @@ async fn a_refused_stream_is_opened_again_and_not_for_ever() {
 /// The proxy has processed it.
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_is_reset_is_not_sent_again() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let first = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    first.await.unwrap().unwrap();
+    let (connector, _connections, mut peer, _) = one_tunnel().await;
     let tunnel = opening(&connector);
     let stream = peer.next_of(HEADERS).await.stream;
     peer.send(RST_STREAM, 0, stream, &u32::from(Reason::CONNECT_ERROR).to_be_bytes())
