@@ -250,12 +250,11 @@ impl<B> Client<B> {
     /// Returns the pool's content, and counters since the client was built.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let mut stats = self.inner.pool.stats();
-        self.inner
-            .connections
-            .stats()
-            .into_iter()
-            .for_each(|one| stats.add(one));
+        let (mut stats, connections) = (self.inner.pool.stats(), &self.inner.connections);
+        connections.stats().into_iter().for_each(|one| stats.add(one));
+        let (opened, reused) = connections.totals();
+        stats.opened += opened;
+        stats.reused += reused;
         stats
     }
 }
@@ -400,14 +399,14 @@ impl Inner {
             let may_be_challenged = asking
                 .as_ref()
                 .is_some_and(|asking| asking.account().may_be_challenged());
-            let spare = Spare::of(&request, &hold, may_be_challenged);
+            let mut spare = Spare::of(&request, &hold, may_be_challenged);
             let addressed = target.address(&mut request, &route, hold.is_http2());
             addressed.map_err(invalid)?;
             if let Some(asking) = &mut asking {
                 asking.authenticate(&mut request);
             }
             let may_be_stale = hold.may_be_stale();
-            match hold.send(request, settings.route_extension).await {
+            match hold.send(request, &mut spare, settings.route_extension).await {
                 Ok(response) => {
                     let Some(asking) = asking.as_mut().filter(|asking| asking.is_refused(&response)) else {
                         asking.iter().for_each(Asking::accepted);
