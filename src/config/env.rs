@@ -1,18 +1,19 @@
 //! Reads environment variables and chooses between their spellings. No other file reads the process environment.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use super::Warning;
 use crate::{
     dialect::{Cgi, Dialect, Spelling},
     error::{ConfigError, Problem, SettingName},
+    secret::{SecretOs, SecretText},
 };
 
 /// The proxy variables, as they were found.
 #[derive(Clone, Default)]
 pub(super) struct Vars {
     /// The variables with one of the four names, in any spelling.
-    found: Vec<(String, OsString)>,
+    found: Vec<(String, SecretOs)>,
     /// The name, as spelled, of a `NO_PROXY` that is set and blank. It is an empty list.
     empty_no_proxy: Option<String>,
     cgi: bool,
@@ -27,12 +28,12 @@ pub(super) const NO: &str = "no_proxy";
 /// A variable that is set: its name, as spelled, and its value.
 pub(super) struct Variable {
     pub(super) name: SettingName,
-    pub(super) value: String,
+    pub(super) value: SecretText,
 }
 
 impl Vars {
     pub(super) fn of_process() -> Self {
-        Self::new(std::env::vars_os())
+        Self::new(std::env::vars_os().map(|(name, value)| (name, SecretOs::from(value))))
     }
 
     pub(super) fn new(vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {
@@ -55,7 +56,7 @@ impl Vars {
                 .any(|known| known.eq_ignore_ascii_case(name));
             // If a name occurs twice, the first value is used, as by `getenv`.
             if known && !this.found.iter().any(|(other, _)| other == name) {
-                this.found.push((name.to_owned(), value.to_owned()));
+                this.found.push((name.to_owned(), value.to_owned().into()));
             }
         }
         this
@@ -66,7 +67,7 @@ impl Vars {
     pub(super) fn empty_no_proxy(&self) -> Option<Variable> {
         self.empty_no_proxy.clone().map(|name| Variable {
             name: SettingName::variable(name),
-            value: String::new(),
+            value: SecretText::default(),
         })
     }
 
@@ -118,10 +119,10 @@ impl Vars {
                 ignored: ignored.clone(),
             });
         }
-        match value.to_str() {
+        match value.as_ref().to_str() {
             Some(value) => Ok(Some(Variable {
                 name: SettingName::variable(name.clone()),
-                value: value.to_owned(),
+                value: value.to_owned().into(),
             })),
             None => Err(ConfigError::new(Problem::NotUnicode).in_setting(&SettingName::variable(name.clone()))),
         }

@@ -34,6 +34,8 @@ use std::{
     sync::Arc,
 };
 
+use zeroize::Zeroizing;
+
 #[cfg(not(feature = "serde"))]
 use self::index::Index;
 #[cfg(feature = "filter")]
@@ -93,7 +95,8 @@ pub struct NoProxy(Arc<List>);
 struct List {
     dialect: Dialect,
     /// The list, followed by the normal form of each name that is written in another form.
-    text: String,
+    /// A misplaced address may be in it, with its password.
+    text: Zeroizing<String>,
     /// The span of each counted entry in `text`, so that a match can be shown.
     entries: Vec<Span>,
     rejected: Vec<EntryError>,
@@ -116,7 +119,7 @@ impl NoProxy {
                 .ok()
                 .map(|rule| (position as u32, span.start, rule))
         });
-        let mut text = list.to_owned();
+        let mut text = Zeroizing::new(list.to_owned());
         let index = Index::new(parsed, &mut text);
         if !ignored.is_empty() {
             let reason = "in this dialect white space within an entry ends the list";

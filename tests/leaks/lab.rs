@@ -345,6 +345,16 @@ fn search(receiver: Option<Proxy>) -> Search {
     search
 }
 
+/// Returns a search for all passwords. (User names are shown.)
+pub fn passwords() -> Search {
+    let mut search = Search::default();
+    for identity in Identity::ALL {
+        search.add(&format!("the password of {identity:?}"), identity.password().as_bytes());
+    }
+    search.add("the caller's own", CALLERS.as_bytes());
+    search
+}
+
 /// The password in the `Proxy-Authorization` that the caller itself sets. Every proxy here has credentials, which
 /// replace it; it goes to nobody.
 pub const CALLERS: &str = "the-caller's-own/s3cret?";

@@ -36,6 +36,9 @@ pub enum Event {
     PerRequest,
     SettingsReplaced,
     Purpose,
+    /// In the settings.
+    CredentialsReplaced,
+    /// Request by request.
     CredentialsChanged,
     ConnectionReused,
 }
@@ -61,19 +64,25 @@ pub enum Stack {
 impl Stack {
     /// Returns the events that can happen.
     pub fn events(self) -> &'static [Event] {
-        use Event::{ConnectionReused, CredentialsChanged, PerRequest, Purpose, Redirect, Retry, SettingsReplaced};
         match self {
             Self::Client => &[
-                Redirect,
-                Retry,
-                PerRequest,
-                SettingsReplaced,
-                Purpose,
-                CredentialsChanged,
-                ConnectionReused,
+                Event::Redirect,
+                Event::Retry,
+                Event::PerRequest,
+                Event::SettingsReplaced,
+                Event::Purpose,
+                Event::CredentialsReplaced,
+                Event::CredentialsChanged,
+                Event::ConnectionReused,
             ],
             // A layer's settings cannot be replaced, and only `Client` has purposes.
-            Self::Halves => &[Redirect, Retry, PerRequest, CredentialsChanged, ConnectionReused],
+            Self::Halves => &[
+                Event::Redirect,
+                Event::Retry,
+                Event::PerRequest,
+                Event::CredentialsChanged,
+                Event::ConnectionReused,
+            ],
         }
     }
 }
@@ -123,10 +132,14 @@ impl<R, E> tower::retry::Policy<Outgoing, Response<R>, E> for Elsewhere {
 }
 
 impl Cell {
+    fn has_other_credentials(self) -> bool {
+        matches!(self.event, Event::CredentialsReplaced | Event::CredentialsChanged)
+    }
+
     /// Returns the credentials that the proxies on the way have to receive.
     pub fn expected(self) -> Vec<Identity> {
         let is_new = |way: Way, is_new| way.proxy().map(|proxy| Identity { proxy, is_new });
-        let after = self.event == Event::CredentialsChanged;
+        let after = self.has_other_credentials();
         [is_new(self.before, false), is_new(self.after, after)]
             .into_iter()
             .flatten()
@@ -153,17 +166,19 @@ impl Cell {
             Event::Redirect | Event::Retry | Event::ConnectionReused => {
                 self.by_host(client(lab.by_host()), lab).await;
             }
-            Event::PerRequest => {
+            Event::PerRequest | Event::CredentialsChanged => {
+                let is_new = self.has_other_credentials();
                 let client = client(ProxyConfig::builder().proxy_tls(lab.trust.clone()).build().unwrap());
                 for _ in 0..2 {
                     send(client.clone(), decided(&url_before, lab.route(before, false))).await;
-                    send(client.clone(), decided(&url_after, lab.route(after, false))).await;
+                    send(client.clone(), decided(&url_after, lab.route(after, is_new))).await;
                 }
             }
-            Event::SettingsReplaced => {
+            Event::SettingsReplaced | Event::CredentialsReplaced => {
+                let is_new = self.has_other_credentials();
                 let client = client(lab.settings(before, false));
                 send(client.clone(), request(&url_before)).await;
-                client.config_handle().replace(lab.settings(after, false));
+                client.config_handle().replace(lab.settings(after, is_new));
                 send(client.clone(), request(&url_after)).await;
                 client.config_handle().replace(lab.settings(before, false));
                 send(client, request(&url_before)).await;
@@ -190,17 +205,6 @@ impl Cell {
                     send(client.clone(), request).await;
                 }
             }
-            Event::CredentialsChanged => {
-                // In the settings, and then request by request, while connections of both are idle.
-                let client = client(lab.settings(before, false));
-                send(client.clone(), request(&url_before)).await;
-                client.config_handle().replace(lab.settings(after, true));
-                send(client.clone(), request(&url_after)).await;
-                for _ in 0..2 {
-                    send(client.clone(), decided(&url_before, lab.route(before, false))).await;
-                    send(client.clone(), decided(&url_after, lab.route(after, true))).await;
-                }
-            }
         }
     }
 
@@ -214,7 +218,7 @@ impl Cell {
                 self.by_host(layer.layer(client), lab).await;
             }
             Event::PerRequest | Event::CredentialsChanged => {
-                let is_new = self.event == Event::CredentialsChanged;
+                let is_new = self.has_other_credentials();
                 let settings = ProxyConfig::builder().proxy_tls(lab.trust.clone()).build().unwrap();
                 let layer = lab.layer(settings).with_request_target_form(true);
                 let half = layer.layer(connector());
@@ -225,7 +229,7 @@ impl Cell {
                     }
                 }
             }
-            Event::SettingsReplaced | Event::Purpose => unreachable!("{:?} is not an event of the halves", self.event),
+            event => unreachable!("{event:?} is not an event of the halves"),
         }
     }
 
