@@ -40,11 +40,6 @@ impl Search {
             Some(&*found.1)
         })
     }
-
-    /// Returns the number of spellings.
-    pub fn count(&self) -> usize {
-        self.spellings.values().map(Vec::len).sum()
-    }
 }
 
 /// Returns the secret as it is; in base64 with both alphabets and at each offset within a longer text, without the
