@@ -111,6 +111,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `http2` | yes | HTTP/2 to proxies that choose it: tunnels share one connection (see [`connector`]) |
 //! | `ring` | yes | TLS to `https://` proxies, with the `ring` provider |
 //! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (preferred if both are enabled) |
 //! | `tls` | | TLS with a provider that the application installs as the process's default |

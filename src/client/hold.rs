@@ -6,6 +6,7 @@ use super::{
     body::ClientBody,
     forward::Forward,
     pool::{Lease, SendError},
+    repeat::Spare,
     request_body::RequestBody,
 };
 
@@ -32,15 +33,19 @@ impl Hold {
         }
     }
 
-    /// Sends the request. The response's extensions describe the connection, if that is wanted.
+    /// Sends the request. The response's extensions describe the connection, if that is wanted. When the response has
+    /// come, the copy of the request is not needed any more, and is dropped: as long as it is there, the connection
+    /// waits for the rest of the request.
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,
+        spare: &mut Spare,
         is_described: bool,
     ) -> Result<Response<ClientBody>, SendError> {
         match self {
             Self::Pooled(mut lease) => {
                 let mut response = lease.send(request).await?;
+                spare.forget();
                 if is_described {
                     lease.describe(response.extensions_mut());
                 }

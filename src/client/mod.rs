@@ -388,14 +388,12 @@ impl Inner {
             let hold = hold.map_err(|error| repeats.error(error))?;
             figures.dequeued();
             // A repeat is addressed anew.
-            let spare = Spare::of(&request, &hold);
+            let mut spare = Spare::of(&request, &hold);
             let addressed = target.address(&mut request, &route, hold.is_http2());
             addressed.map_err(invalid)?;
             let may_be_stale = hold.may_be_stale();
-            match hold.send(request, settings.route_extension).await {
+            match hold.send(request, &mut spare, settings.route_extension).await {
                 Ok(response) => {
-                    // The response has come: the copy of the request is not needed any more.
-                    drop(spare);
                     let Some(asking) = asking.filter(|asking| asking.is_refused(&response)) else {
                         return Ok(response);
                     };

@@ -194,10 +194,13 @@ impl<S: Connector> Proxy<S> {
     }
 
     /// Returns true if the first bytes in a tunnel to this target may be sent more than once, and before the response.
+    #[cfg(feature = "http2")]
     fn is_optimistic(&self, target: &Target<'_>) -> bool {
-        #[cfg(feature = "http2")]
-        return target.is_tls() && self.shared.http2.is_optimistic;
-        #[cfg(not(feature = "http2"))]
-        return false;
+        target.is_tls() && self.shared.http2.is_optimistic
+    }
+
+    #[cfg(not(feature = "http2"))]
+    fn is_optimistic(&self, _: &Target<'_>) -> bool {
+        false
     }
 }

@@ -62,6 +62,7 @@ enum Next {
 }
 
 /// Returns the properties that tunnels through this proxy must share to use one connection.
+#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 pub(crate) fn key(shared: &Shared, proxy: &ProxyServer) -> Key {
     Key {
         proxy: proxy.clone(),

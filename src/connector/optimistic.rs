@@ -32,6 +32,7 @@ struct State {
     waker: Option<Waker>,
 }
 
+#[cfg_attr(not(feature = "http2"), allow(dead_code))]
 impl FirstFlight {
     /// Takes bytes, up to the end of the handshake messages. Returns pending if nothing more can be taken.
     pub(super) fn write(&self, bufs: &[IoSlice<'_>]) -> Poll<usize> {

@@ -140,7 +140,11 @@ impl<T> ProxyStream<T> {
 
 impl<T: Connection> Connection for ProxyStream<T> {
     fn connected(&self) -> Connected {
-        let connected = self.get_ref().map_or_else(Connected::new, Connection::connected);
+        let connected = match &self.io {
+            #[cfg(feature = "http2")]
+            Io::Http2(tunnel) => Connected::new().extra(tunnel.connection()),
+            _ => self.get_ref().map_or_else(Connected::new, Connection::connected),
+        };
         match &self.route {
             Route::Direct | Route::Unusable(_) => connected.extra(self.route.clone()),
             Route::Forward(_) => connected.proxy(true).extra(self.route.clone()),

@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, SendStream};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::http2::{Lease, Receiving};
+use crate::http2::{Lease, ProxyConnection, Receiving};
 
 /// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
 const MOST: usize = 16 * 1024 - 9;
@@ -43,6 +43,11 @@ impl TunnelStream {
             is_shut_down: false,
             lease,
         }
+    }
+
+    /// Returns the connection that carries the tunnel.
+    pub(super) fn connection(&self) -> ProxyConnection {
+        self.lease.connection()
     }
 
     /// Returns the number of bytes that can be written now, up to `wanted`.

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
+#[cfg(feature = "client")]
 use http::HeaderMap;
 
 /// The number of bytes up to which chunks are joined with the next one.
@@ -66,11 +67,13 @@ impl Receiving {
     }
 
     /// Returns the trailers after the end of the data.
+    #[cfg(feature = "client")]
     pub(crate) fn poll_trailers(&self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
         self.lock().stream.poll_trailers(cx)
     }
 
     /// Returns true if nothing more comes.
+    #[cfg(feature = "client")]
     pub(crate) fn is_end_stream(&self) -> bool {
         let state = self.lock();
         state.chunks.is_empty() && state.joined.is_empty() && state.stream.is_end_stream()

@@ -85,7 +85,7 @@ impl TlsConfig {
     }
 }
 
-/// Converts an application's own configuration. Connections to proxies ignore its ALPN list and offer `http/1.1`. Its
+/// Converts an application's own configuration. Connections to proxies ignore its ALPN list. Its
 /// verifier's errors stay as they are, so they do not name the issuer.
 impl From<Arc<ClientConfig>> for TlsConfig {
     fn from(config: Arc<ClientConfig>) -> Self {
