@@ -59,7 +59,7 @@ impl Shown {
     }
 
     fn written(&mut self, name: &'static str, value: &impl serde::Serialize) {
-        let written = serde_json::to_string(value).map_or_else(|error| error.to_string(), |text| text);
+        let written = serde_json::to_string(value).unwrap_or_else(|error| error.to_string());
         self.0.entry(name).or_default().push(written);
     }
 }
