@@ -27,7 +27,8 @@
 //!
 //! A [`ProxyConfig`] holds the operator's settings, read once. [`ProxyConfig::route`] returns the [`Route`] to a
 //! [`Target`]. [`ProxyConfig::decide`] also returns the reason: the variable, the `NO_PROXY` entry or the built-in
-//! rule. The page [`settings`] defines the meaning of each setting.
+//! rule. The page [`settings`] defines the meaning of each setting, and a [`Check`](check::Check) reports what other
+//! programs make of it.
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -133,6 +134,7 @@
 //! | [`config`], [`no_proxy`], [`tls`], [`auth`] | settings, read into values |
 //! | [`route`], [`purpose`] | routes, and the reasons for them |
 //! | [`service`], [`connector`] | the two halves of the layer |
+//! | [`check`] | settings that other programs read differently, and what is wrong in them |
 //! | [`guard`] | policies for the addresses of direct connections |
 //! | `client` | an HTTP client with a pool keyed by route |
 //! | [`error`] | errors |
@@ -140,6 +142,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod auth;
+pub mod check;
 mod cidr;
 #[cfg(feature = "client")]
 pub mod client;

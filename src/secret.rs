@@ -91,12 +91,20 @@ impl Deref for SecretText {
 }
 
 /// The value of a variable, which is wiped when it is dropped.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct SecretOs(OsString);
 
 impl From<OsString> for SecretOs {
     fn from(value: OsString) -> Self {
         Self(value)
+    }
+}
+
+impl Deref for SecretOs {
+    type Target = OsStr;
+
+    fn deref(&self) -> &OsStr {
+        &self.0
     }
 }
 

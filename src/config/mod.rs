@@ -31,6 +31,7 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 use self::by_domain::ByDomain;
 #[cfg(feature = "serde")]
 pub(crate) use self::by_domain::Found;
+pub(crate) use self::env::process_vars;
 #[cfg(feature = "serde")]
 pub use self::file::{Precedence, ProxySettings};
 pub use self::{

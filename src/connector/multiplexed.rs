@@ -7,6 +7,7 @@
 
 use std::{
     future::poll_fn,
+    io::ErrorKind,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     config::ProxyServer,
     error::{Failure, Stage, find},
-    http2::{Key, Lease, PATIENCE, Permit, Turn, Watch, Wish, handshake},
+    http2::{Key, Lease, PATIENCE, Permit, Turn, Wish, handshake},
     layer::Shared,
     trace,
 };
@@ -42,13 +43,15 @@ pub(super) enum Usable<T> {
 /// A way that led to no tunnel.
 struct DeadEnd {
     failed: Failed,
-    /// The connection, if it is over HTTP/2.
-    watch: Option<Watch>,
+    is_over_http2: bool,
 }
 
 impl From<Failed> for DeadEnd {
     fn from(failed: Failed) -> Self {
-        Self { failed, watch: None }
+        Self {
+            failed,
+            is_over_http2: false,
+        }
     }
 }
 
@@ -87,7 +90,7 @@ impl<S: Connector> Proxied<S> {
                 },
             };
             tries += 1;
-            match self.next(&dead_end) {
+            match self.next(&key, &dead_end) {
                 Next::Again if tries < MOST_TRIES => {}
                 Next::Http1 => return self.back_to_http1(&key, dead_end.failed).await,
                 Next::Again | Next::Fail => return Err(dead_end.failed),
@@ -218,7 +221,6 @@ impl<S: Connector> Proxied<S> {
     }
 
     async fn over_http2(&self, lease: Lease) -> Result<Opened<S>, DeadEnd> {
-        let watch = lease.watch();
         let phase = trace::Phase::connect(&self.authority);
         let opened = tunnel::open_over_http2(lease, self.first.clone(), &self.request(), self.deadline).await;
         match phase.end(opened) {
@@ -229,7 +231,7 @@ impl<S: Connector> Proxied<S> {
             }),
             Err(failure) => Err(DeadEnd {
                 failed: (Stage::Tunnel, failure),
-                watch: Some(watch),
+                is_over_http2: true,
             }),
         }
     }
@@ -254,7 +256,10 @@ impl<S: Connector> Proxied<S> {
 
     /// Asks in HTTP/1.1. If the proxy answers, it is asked so for a while.
     async fn back_to_http1(&self, key: &Arc<Key>, failed: Failed) -> Result<Opened<S>, Failed> {
-        let io = self.dial(Offer::Http1).await?.io;
+        // Some proxies offer HTTP/2 alone, and then the first error says more.
+        let Ok(Dialled { io, .. }) = self.dial(Offer::Http1).await else {
+            return Err(failed);
+        };
         let result = self.flight_over_http1(io).await;
         let is_better = match (&result, &failed.1) {
             (Ok(_), _) => true,
@@ -262,29 +267,29 @@ impl<S: Connector> Proxied<S> {
             (Err((_, Failure::Refused { .. })), Failure::Io(_)) => true,
             (Err(_), _) => false,
         };
-        if is_better {
+        if is_better && self.connections.takes_no_http2(key) {
             trace::back_to_http1(&self.proxy, &self.error(failed));
-            self.connections.takes_no_http2(key);
         }
         result
     }
 
-    fn next(&self, dead_end: &DeadEnd) -> Next {
-        let Some(watch) = &dead_end.watch else {
+    fn next(&self, key: &Arc<Key>, dead_end: &DeadEnd) -> Next {
+        if !dead_end.is_over_http2 {
             return Next::Fail;
-        };
-        let may_fall_back = self.offer() == Offer::Both && !watch.has_opened();
+        }
+        let may_fall_back = self.offer() == Offer::Both && !self.connections.has_opened(key);
         match &dead_end.failed.1 {
             Failure::Io(error) => {
+                let is_no_http2 = error.kind() == ErrorKind::InvalidData;
                 let error = find::<h2::Error>(error).filter(|error| error.is_remote());
                 let is_refused = error.is_some_and(|error| error.reason() == Some(Reason::REFUSED_STREAM));
                 let is_gone = error.is_some_and(|error| error.is_go_away());
                 let is_reset = error.is_some_and(|error| error.is_reset());
                 let is_at_end = error.is_some_and(|error| is_gone && error.reason() == Some(Reason::NO_ERROR));
-                match may_fall_back && !watch.has_answered() && !is_refused && !is_at_end {
+                match may_fall_back && !self.connections.has_answered(key) && !is_refused && !is_at_end {
                     // It has never answered, and does not like what it was sent.
                     true => Next::Http1,
-                    false if is_reset && !is_refused => Next::Fail,
+                    false if is_no_http2 || is_reset && !is_refused => Next::Fail,
                     false => Next::Again,
                 }
             }

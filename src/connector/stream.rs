@@ -5,7 +5,6 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -14,15 +13,12 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
 use super::first_bytes::{Awaited, FirstWrite};
-use super::optimistic::FirstFlight;
+use super::optimistic::{Half, Opening};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 #[cfg(feature = "http2")]
 use super::tunnel_stream::TunnelStream;
-use crate::{
-    error::{ConnectError, ConnectResponse},
-    route::Route,
-};
+use crate::{error::ConnectResponse, route::Route};
 
 /// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
 ///
@@ -54,13 +50,10 @@ pub(super) enum Io<T> {
     #[cfg(feature = "http2")]
     Http2(Box<TunnelStream>),
     /// A tunnel that is not open yet.
-    Opening(Box<(Mutex<Opening<T>>, Arc<FirstFlight>)>),
+    Opening(Box<Opening<T>>),
     /// A tunnel that could not be opened.
     Failed,
 }
-
-/// The future of a connection.
-pub(super) type Opening<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
 
 impl<T> ProxyStream<T> {
     pub(super) fn direct(stream: T) -> Self {
@@ -86,9 +79,8 @@ impl<T> ProxyStream<T> {
     }
 
     /// Creates a stream whose first bytes go into the first flight, until the tunnel is open.
-    pub(super) fn opening(opening: Opening<T>, route: Route, first: Arc<FirstFlight>) -> Self {
-        let io = Io::Opening(Box::new((Mutex::new(opening), first)));
-        Self::forward(io, route)
+    pub(super) fn opening(opening: Opening<T>, route: Route) -> Self {
+        Self::forward(Io::Opening(Box::new(opening)), route)
     }
 
     /// Sets the protocol that the first bytes are checked for.
@@ -161,7 +153,7 @@ impl<T: Connection> Connection for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?;
+        ready!(self.poll_open(cx, Half::Read))?;
         match &self.start {
             None => Pin::new(&mut self.io).poll_read(cx, buf),
             Some(start) if start.awaited.is_for_reads() => self.poll_first_bytes(cx, buf),
@@ -172,12 +164,11 @@ impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> ProxyStream<T> {
     /// Waits until the tunnel is open.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>, half: Half) -> Poll<io::Result<()>> {
         let Io::Opening(opening) = &mut self.io else {
             return Poll::Ready(Ok(()));
         };
-        let opening = opening.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        match ready!(opening.as_mut().poll(cx)) {
+        match ready!(opening.poll(cx, half)) {
             Ok(stream) => {
                 (self.io, self.response) = (stream.io, stream.response);
                 let early = stream.start.map(|start| start.early).unwrap_or_default();
@@ -195,14 +186,14 @@ impl<T: Read + Write + Unpin> ProxyStream<T> {
     /// Writes to the tunnel, or into the first flight while it is not open.
     fn poll_write_now(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Io::Opening(opening) = &self.io {
-            if let Poll::Ready(count) = opening.1.write(bufs) {
+            if let Poll::Ready(count) = opening.first.write(bufs) {
                 // It is on its way before the caller waits for an answer.
-                if let Poll::Ready(Err(error)) = self.poll_open(cx) {
+                if let Poll::Ready(Err(error)) = self.poll_open(cx, Half::Write) {
                     return Poll::Ready(Err(error));
                 }
                 return Poll::Ready(Ok(count));
             }
-            ready!(self.poll_open(cx))?;
+            ready!(self.poll_open(cx, Half::Write))?;
         }
         match bufs {
             [buf] => Pin::new(&mut self.io).poll_write(cx, buf),
@@ -287,7 +278,7 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What is in the first flight is on its way.
-        if let Poll::Ready(Err(error)) = self.poll_open(cx) {
+        if let Poll::Ready(Err(error)) = self.poll_open(cx, Half::Write) {
             return Poll::Ready(Err(error));
         }
         match self.io {
@@ -297,7 +288,7 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?;
+        ready!(self.poll_open(cx, Half::Write))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 

@@ -20,6 +20,9 @@ use crate::http2::{Lease, ProxyConnection, Receiving};
 /// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
 const MOST: usize = 16 * 1024 - 9;
 
+/// The bytes for which a writer waits: enough for a frame that is worth its header.
+const LEAST: usize = 1024;
+
 /// A tunnel. Dropping it resets the stream.
 pub(super) struct TunnelStream {
     sending: SendStream<Bytes>,
@@ -55,16 +58,20 @@ impl TunnelStream {
         if self.is_shut_down {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        self.sending.reserve_capacity(wanted);
-        let mut capacity = self.sending.capacity();
-        while capacity == 0 {
-            capacity = match ready!(self.sending.poll_capacity(cx)) {
-                Some(Ok(capacity)) => capacity,
+        loop {
+            self.sending.reserve_capacity(wanted);
+            let capacity = self.sending.capacity();
+            if capacity > 0 {
+                return Poll::Ready(Ok(capacity.min(wanted)));
+            }
+            // A writer that waits, and may be given up, keeps no more than this of the window that all share.
+            self.sending.reserve_capacity(wanted.min(LEAST));
+            match ready!(self.sending.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(self.lease.error(error))),
                 None => return Poll::Ready(Err(ready!(self.poll_reset(cx)))),
-            };
+            }
         }
-        Poll::Ready(Ok(capacity.min(wanted)))
     }
 
     /// Returns the reason why nothing more can be written.
@@ -142,9 +149,17 @@ impl Write for TunnelStream {
             room -= count;
         }
         let written = frame.len();
-        let sent = self.sending.send_data(frame.freeze(), false);
-        sent.map_err(|error| self.lease.error(error))?;
-        Poll::Ready(Ok(written))
+        match self.sending.send_data(frame.freeze(), false) {
+            Ok(()) => {
+                if written < length {
+                    // The rest may never be written.
+                    self.sending.reserve_capacity(0);
+                }
+                Poll::Ready(Ok(written))
+            }
+            // The stream is over since just now.
+            Err(_) => self.poll_reset(cx).map(Err),
+        }
     }
 }
 

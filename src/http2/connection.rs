@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -150,6 +151,12 @@ where
     }
 }
 
+/// Returns the end of a time, or of a century if there is none.
+fn after(start: Instant, time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    start + time.min(CENTURY)
+}
+
 /// Finds connections that are dead, and closes those that are idle.
 struct Keeper<'t> {
     pings: Option<PingPong>,
@@ -173,41 +180,41 @@ impl Keeper<'_> {
             }
             let (now, is_idle) = (Instant::now(), self.link.active() == 0);
             self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
-            let silent = self.settings.keep_alive_interval.filter(|_| !is_idle);
+            let silent_until = self.settings.keep_alive_interval.filter(|_| !is_idle);
+            let silent_until = silent_until.map(|interval| after(self.link.last_read(), interval));
+            let limit = self.settings.keep_alive_timeout;
             let next = match (self.asked, self.idle_since) {
                 (Some(asked), _) => {
-                    let until = asked + self.settings.keep_alive_timeout;
+                    // The answer may stand in line behind the bytes of tunnels.
+                    let until = after(asked.max(self.link.last_read()), limit);
                     if until <= now {
-                        let limit = self.settings.keep_alive_timeout;
-                        let cause = format!(
+                        self.link.set_cause(format!(
                             "the proxy did not answer a PING within {limit:?}, and the connection to it was closed"
-                        );
-                        self.link.set_cause(cause);
+                        ));
                         return Poll::Ready(());
                     }
                     Some(until)
                 }
-                (None, _)
-                    if self.link.take_ping_wish()
-                        || silent.is_some_and(|silent| self.link.last_read() + silent <= now) =>
-                {
+                (None, _) if self.link.take_ping_wish() || silent_until.is_some_and(|until| until <= now) => {
                     if pings.send_ping(Ping::opaque()).is_err() {
                         return Poll::Pending;
                     }
                     self.asked = Some(now);
                     continue;
                 }
-                (None, Some(since)) => {
-                    let until = self.settings.idle_timeout.map(|time| since + time);
-                    if until.is_some_and(|until| until <= now) {
+                (None, Some(since)) => match self.settings.idle_timeout.map(|time| after(since, time)) {
+                    Some(until) if until <= now => {
+                        // Once nobody can use it any more, h2 closes it, if the peer reads what is left to say.
                         self.place.withdraw_idle();
-                        // Once nobody can use it any more, h2 closes it. If somebody has just begun to, it is not idle.
-                        self.idle_since = None;
-                        return Poll::Pending;
+                        let until = after(until, limit);
+                        if until <= now {
+                            return Poll::Ready(());
+                        }
+                        Some(until)
                     }
-                    until
-                }
-                (None, None) => silent.map(|silent| self.link.last_read() + silent),
+                    until => until,
+                },
+                (None, None) => silent_until,
             };
             let Some(next) = next else { return Poll::Pending };
             if timer.deadline() != next {

@@ -78,10 +78,9 @@ impl Lease {
 
     /// Records that the proxy has answered, and whether it opened a tunnel.
     pub(crate) fn answered(&mut self, has_opened: bool) {
-        self.link.set_answered(has_opened);
         if !std::mem::replace(&mut self.is_answered, true) {
             if let Some(registry) = self.registry.upgrade() {
-                registry.answered(&self.key, self.id);
+                registry.answered(self, has_opened);
             }
         }
     }
@@ -151,9 +150,6 @@ impl Watch {
     /// Records that the answer is late.
     pub(crate) fn is_late(&self) {
         self.link.want_ping();
-        if let Some(registry) = self.registry.upgrade() {
-            registry.is_late(&self.key, self.id);
-        }
     }
 
     /// Records that another connection was faster.
@@ -161,16 +157,6 @@ impl Watch {
         if let Some(registry) = self.registry.upgrade() {
             registry.was_overtaken(&self.key, self.id, self.link.last_read() < self.since);
         }
-    }
-
-    /// Returns true if the proxy has answered any request on the connection.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.link.has_answered()
-    }
-
-    /// Returns true if the proxy has opened any tunnel on the connection.
-    pub(crate) fn has_opened(&self) -> bool {
-        self.link.has_opened()
     }
 }
 

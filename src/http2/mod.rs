@@ -24,7 +24,7 @@ use std::time::Duration;
 pub(crate) use self::registry::ProxyStats;
 pub(crate) use self::{
     connection::handshake,
-    lease::{Lease, Watch},
+    lease::Lease,
     receiving::Receiving,
     registry::{Connections, Key, Permit, Turn, Wish},
 };

@@ -15,8 +15,9 @@ use h2::RecvStream;
 #[cfg(feature = "client")]
 use http::HeaderMap;
 
-/// The number of bytes up to which chunks are joined with the next one.
-const SMALL: usize = 4096;
+/// The number of bytes up to which chunks are joined with the next one. Each one keeps the memory of all frames that were
+/// read together with it, of other tunnels too.
+pub(super) const SMALL: usize = 4096;
 
 /// The receiving half of a stream.
 pub(crate) struct Receiving(Mutex<State>);

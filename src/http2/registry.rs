@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Http2Settings, PATIENCE,
     connection::{NewConnection, Place},
-    entry::{Entry, Offer, Open, Speaks, Waiter},
+    entry::{self, Entry, Offer, Open, Speaks, Waiter},
     lease::Lease,
 };
 use crate::config::ProxyServer;
@@ -84,9 +84,9 @@ impl Connections {
         let waiting = Waiting {
             registry: &self.0,
             key,
-            number: number(),
+            place: (except, number()),
         };
-        waiting.join(Waiter { sender, except });
+        waiting.join(sender);
         loop {
             match timeout(PATIENCE, &mut answer).await {
                 Ok(Ok(turn)) => return turn,
@@ -122,16 +122,22 @@ impl Connections {
 
     /// Records that a proxy chose HTTP/1.1.
     pub(crate) fn speaks_http1(&self, key: &Arc<Key>) {
-        self.0.change(key, |entry| {
-            if !matches!(entry.speaks, Speaks::Http1Until(_)) {
-                entry.speaks = Speaks::Http1;
-            }
-        });
+        self.0.change(key, |entry| entry.set_chosen(Speaks::Http1));
     }
 
-    /// Records that a proxy takes no CONNECT over HTTP/2.
-    pub(crate) fn takes_no_http2(&self, key: &Arc<Key>) {
-        self.0.change(key, Entry::set_http1_only);
+    /// Records that a proxy takes no CONNECT over HTTP/2. Returns true if it is news.
+    pub(crate) fn takes_no_http2(&self, key: &Arc<Key>) -> bool {
+        self.0.change(key, Entry::set_http1_only)
+    }
+
+    /// Returns true if a proxy has answered any request over HTTP/2.
+    pub(crate) fn has_answered(&self, key: &Arc<Key>) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.has_answered)
+    }
+
+    /// Returns true if a proxy has opened any tunnel over HTTP/2.
+    pub(crate) fn has_opened(&self, key: &Arc<Key>) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.has_opened)
     }
 
     /// Forgets the connections with other properties, which close when they carry nothing any more.
@@ -183,13 +189,13 @@ pub(crate) struct ProxyStats {
 struct Waiting<'w> {
     registry: &'w Arc<Registry>,
     key: &'w Arc<Key>,
-    number: u64,
+    place: entry::Place,
 }
 
 impl Waiting<'_> {
     fn join(&self, waiter: Waiter) {
         self.registry.change(self.key, |entry| {
-            entry.waiters.insert(self.number, waiter);
+            entry.waiters.insert(self.place, waiter);
         });
     }
 }
@@ -200,7 +206,7 @@ impl Drop for Waiting<'_> {
             .registry
             .lock()
             .get_mut(self.key)
-            .and_then(|entry| entry.waiters.remove(&self.number));
+            .and_then(|entry| entry.waiters.remove(&self.place));
         drop(waiter);
     }
 }
@@ -277,24 +283,28 @@ impl Registry {
         let entry = entries.entry(key.clone()).or_default();
         let result = change(entry);
         let over = entry.refresh();
-        let numbers: Vec<_> = entry.waiters.keys().copied().collect();
-        for number in numbers {
-            let except = entry.waiters.get(&number).and_then(|waiter| waiter.except);
+        let mut from = (None, 0);
+        while let Some((&place, _)) = entry.waiters.range(from..).next() {
+            from = place;
+            let (except, _) = place;
             let offer = entry.offer(except, self.settings.streams(), self.settings.max_connections);
             let turn = match offer {
                 Some(Offer::Stream(index)) => Turn::Stream(self.stream(key, entry, index)),
                 Some(Offer::Attempt) => Turn::Connect(self.attempt(key, entry)),
                 Some(Offer::Http1 { is_only }) => Turn::Http1 { is_only },
-                None if except.is_some() => continue,
-                None => break,
+                None => {
+                    // Nor can those behind it have anything.
+                    from = (except, u64::MAX);
+                    continue;
+                }
             };
-            served.extend(entry.waiters.remove(&number).map(|waiter| (waiter, turn)));
+            served.extend(entry.waiters.remove(&place).map(|waiter| (waiter, turn)));
         }
         drop(entries);
         drop(over);
         for (waiter, turn) in served {
             // If the waiter has left just now, its turn is dropped, which serves the next one.
-            let _ = waiter.sender.send(turn);
+            let _ = waiter.send(turn);
         }
         result
     }
@@ -341,35 +351,19 @@ impl Registry {
             key: key.clone(),
             id,
         };
-        let mut open = Open {
-            id,
-            sender,
-            link,
-            answered: 0,
-            last_answer: None,
-            suspected: None,
-            has_served: false,
-        };
+        let mut open = Open::new(id, sender, link);
         let lease = self.lease(key, &mut open);
         self.change(key, |entry| {
             if let Some(permit) = &permit {
                 entry.attempts.remove(&permit.number);
             }
             entry.setbacks = 0;
-            entry.speaks = Speaks::Http2;
+            entry.set_chosen(Speaks::Http2);
             entry.open.push(open);
             entry.opened += 1;
         });
         tokio::spawn(task.run(place));
         lease
-    }
-
-    /// Looks an open connection up, unless it is over.
-    fn with<R>(&self, key: &Arc<Key>, id: u64, change: impl FnOnce(&mut Entry, usize) -> R) -> Option<R> {
-        let mut entries = self.lock();
-        let entry = entries.get_mut(key)?;
-        let index = entry.open.iter().position(|open| open.id == id)?;
-        Some(change(entry, index))
     }
 
     /// Records that the peer of a connection allows another number of streams.
@@ -380,37 +374,14 @@ impl Registry {
         });
     }
 
-    pub(super) fn answered(&self, key: &Arc<Key>, id: u64) {
-        self.with(key, id, |entry, index| {
-            let open = &mut entry.open[index];
-            open.answered += 1;
-            open.last_answer = Some(Instant::now());
-            open.suspected = None;
-            entry.served = entry.served.map(|served| served.max(open.answered));
-        });
+    /// Records an answer, and whether it opened a tunnel.
+    pub(super) fn answered(self: &Arc<Self>, lease: &Lease, has_opened: bool) {
+        self.change(&lease.key, |entry| entry.set_answered(lease.id, has_opened));
     }
 
-    /// Notes that an answer is late. If others are late as well while some that were answered go on, the proxy serves
-    /// no more requests of one connection at a time (Apache httpd does so).
-    pub(super) fn is_late(&self, key: &Arc<Key>, id: u64) {
-        self.with(key, id, |entry, index| {
-            let open = &entry.open[index];
-            let is_stuck = open.last_answer.is_some_and(|last| last.elapsed() >= PATIENCE);
-            if is_stuck && open.answered > 0 && open.link.active() > open.answered + 1 {
-                entry.served = Some(entry.served.map_or(open.answered, |served| served.min(open.answered)));
-            }
-        });
-    }
-
-    /// Records that another connection was faster: this one is dead, or the proxy serves no more requests on it.
-    pub(super) fn was_overtaken(&self, key: &Arc<Key>, id: u64, is_silent: bool) {
-        self.with(key, id, |entry, index| {
-            let open = &mut entry.open[index];
-            match is_silent {
-                true => open.suspected = Some(Instant::now()),
-                false => entry.served = Some(open.answered.max(1)),
-            }
-        });
+    /// Records that another connection was faster.
+    pub(super) fn was_overtaken(self: &Arc<Self>, key: &Arc<Key>, id: u64, is_silent: bool) {
+        self.change(key, |entry| entry.set_overtaken(id, is_silent));
     }
 
     /// Handles the end of a request.
@@ -445,10 +416,7 @@ impl Registry {
     /// Handles the end of a connection.
     pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
         let mut removed = None;
-        self.change(key, |entry| {
-            let index = entry.open.iter().position(|open| open.id == id);
-            removed = index.map(|index| entry.open.remove(index));
-        });
+        self.change(key, |entry| removed = entry.remove(id));
     }
 }
 

@@ -6,7 +6,11 @@ mod index;
 use super::NoProxy;
 use crate::{dialect::Dialect, target::Target};
 
+/// The dialects of the first table.
 const DIALECTS: [Dialect; 3] = [Dialect::Standard, Dialect::Go, Dialect::Curl];
+
+/// Those of the second.
+const OTHERS: [Dialect; 4] = [Dialect::HyperUtil, Dialect::Requests, Dialect::Urllib, Dialect::Undici];
 
 fn target(url: &str) -> Target<'static> {
     url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))

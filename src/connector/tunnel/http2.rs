@@ -140,18 +140,21 @@ impl Answer<'_> {
     /// Waits for the head of the response, and sends the first flight meanwhile.
     async fn wait(mut self) -> Result<http::Response<h2::RecvStream>, h2::Error> {
         poll_fn(|cx| {
-            self.send(cx)?;
-            pin!(&mut self.response).poll(cx)
+            let polled = pin!(&mut self.response).poll(cx);
+            if polled.is_pending() {
+                self.send(cx);
+            }
+            polled
         })
         .await
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), h2::Error> {
+    fn send(&mut self, cx: &mut Context<'_>) {
         while let Some(bytes) = self.first.and_then(|first| first.after(self.sent, cx)) {
             self.sent += bytes.len();
-            // h2 keeps the few bytes of a flight for which there is no room in the window.
-            self.sending.send_data(bytes, false)?;
+            // h2 keeps the few bytes of a flight for which there is no room in the window. If the stream is over, the
+            // response tells why.
+            let _ = self.sending.send_data(bytes, false);
         }
-        Ok(())
     }
 }

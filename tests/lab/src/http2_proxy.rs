@@ -2,7 +2,7 @@
 //!
 //! h2 is on the near side, so that a test decides about single streams: which one is answered, when, and with which
 //! frames. Tunnels are half-closed and reset as the sides of a real proxy's are (RFC 9113, section 8.5). Behind TLS it
-//! can speak HTTP/1.1 as well, as [`ForwardProxy`](crate::ForwardProxy) does.
+//! can serve HTTP/1.1 as well, as [`ForwardProxy`](crate::ForwardProxy) does.
 
 use std::future::poll_fn;
 use std::io;
@@ -29,6 +29,7 @@ use tokio::time::sleep;
 use crate::forward;
 use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::request::Request;
+use crate::script::{Script, Step, read_head};
 use crate::target::Targets;
 use crate::tee::Recorded;
 
@@ -60,7 +61,8 @@ pub enum Behaviour {
 type Choose = Arc<dyn Fn(&Request, usize) -> Behaviour + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut Builder) + Send + Sync>;
 
-/// A forward proxy on loopback that speaks HTTP/2, alone unless told otherwise. [`Listening`] has its record.
+/// A forward proxy on loopback that speaks HTTP/2, and opens tunnels in HTTP/1.1 if TLS has chosen that. [`Listening`]
+/// has its record.
 #[derive(Debug)]
 pub struct Http2Proxy {
     listening: Listening,
@@ -147,7 +149,7 @@ impl Http2ProxyBuilder {
         self
     }
 
-    /// Speaks HTTP/1.1 to clients that do not choose `h2` in TLS. Behaviours are those of streams alone.
+    /// Forwards in HTTP/1.1 as well, to clients that do not choose `h2` in TLS. Behaviours are those of streams alone.
     pub fn with_http1(mut self) -> Self {
         self.rules.with_http1 = true;
         self
@@ -206,8 +208,15 @@ impl Proxy {
         }
     }
 
-    async fn serve(self: Arc<Self>, io: Recorded) {
+    async fn serve(self: Arc<Self>, mut io: Recorded) {
         let record = io.record().clone();
+        if record.tls().and_then(|tls| tls.alpn).as_deref() == Some("http/1.1") {
+            if let Ok(Some(head)) = read_head(&mut io).await {
+                let script = Script::from([Step::established(), Step::Tunnel]);
+                let _ = script.play(io, head, &self.rules.targets, &self.ledger).await;
+            }
+            return;
+        }
         let mut builder = Builder::new();
         builder
             .initial_window_size(1 << 20)
@@ -283,6 +292,8 @@ impl Proxy {
                     if send(&mut tunnel, Bytes::from(vec![b'x'; size])).await.is_err() {
                         return;
                     }
+                    // Other streams are served meanwhile.
+                    tokio::task::consume_budget().await;
                 }
                 let _ = poll_fn(|cx| tunnel.poll_reset(cx)).await;
                 return;
@@ -307,12 +318,27 @@ impl Proxy {
             let Ok(tunnel) = respond.send_response(Response::new(()), false) else {
                 return;
             };
-            self.open.fetch_add(1, Ordering::SeqCst);
+            let _open = Counted::new(&self.open);
             let _ = pass(far, &early, body, tunnel).await;
-            self.open.fetch_sub(1, Ordering::SeqCst);
         } else {
             let _ = pass_on(far, head, body, &mut respond).await;
         }
+    }
+}
+
+/// One of those that are counted, until it is dropped.
+struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
