@@ -22,6 +22,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{
     Bypass, Client, ConnectError, Dialect, IpPolicy, NoProxy, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings,
     PurposePolicy, Route, Scheme, Target, TlsConfig,
+    check::Check,
     client::TlsServerName,
     config::{DefaultPort, NoProxySetting, Precedence, ProxySetting},
     connector::{HappyEyeballs, Http2Settings, ProxyConnection, ProxyVersion, Split},
@@ -155,6 +156,14 @@ fn settings(shown: &mut Shown) {
     for warning in config.warnings() {
         shown.display("Warning", warning);
     }
+    let check = Check::from_vars([&vars[..], &[("NO_PROXY", &format!(".x.test,{ADDRESS}"))]].concat());
+    shown.debug("Check", &check);
+    assert!(!check.findings().is_empty());
+    for finding in check.findings() {
+        shown.display("Finding", finding);
+        finding.entry().iter().for_each(|entry| shown.debug("ListEntry", entry));
+    }
+    shown.debug("Suggestion", &check.suggestion());
     let list = NoProxy::lenient(&format!("x.test,{ADDRESS} user:s3cret s3cret@x"), Dialect::Standard);
     shown.debug("NoProxy", &list);
     shown.written("NoProxy", &list);
