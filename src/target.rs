@@ -434,6 +434,8 @@ pub struct TargetError {
 
 impl TargetError {
     pub(crate) const NO_HOST: Self = Self::new("no host");
+    /// Other programs decide about it, but nobody can connect to it.
+    pub(crate) const PORT_ZERO: Self = Self::new("port 0 cannot be connected to");
     pub(crate) const HOST_NOT_IN_URI: Self = Self::new("the host is not valid in a URI");
     pub(crate) const OF_ANOTHER_ROUTE: Self = Self::new(
         "the destination in the request's extensions is another target (was the request redirected? a layer that decides \

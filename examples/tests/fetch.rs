@@ -6,7 +6,7 @@ mod common;
 
 use std::process::Output;
 
-use tower_outbound_proxy_lab::{Ca, Fault, Files, ForwardProxy, Listening, Origin, ScriptedProxy};
+use tower_outbound_proxy_lab::{Ca, Fault, Files, ForwardProxy, Http2Proxy, Listening, Origin, ScriptedProxy};
 
 use common::{program, stderr, stdout};
 
@@ -73,7 +73,7 @@ async fn fetch_goes_where_the_environment_says() {
         stderr(&forward),
         format!(
             "* http://origin.test:{}: forward through http://user:***@{}\n* because HTTP_PROXY is set, and nothing exempts \
-             the target\n* response: HTTP/1.1 200 OK\n",
+             the target\n* proxy http://user:***@{1}: HTTP/1.1\n* response: HTTP/1.1 200 OK\n",
             lab.http.port(),
             lab.proxy.addr()
         )
@@ -84,7 +84,7 @@ async fn fetch_goes_where_the_environment_says() {
     assert_eq!(tunnel.status.code(), Some(0), "{tunnel:?}");
     assert!(stdout(&tunnel).starts_with("hello from origin"));
     assert!(
-        stderr(&tunnel).contains("* the proxy opened the tunnel: 200"),
+        stderr(&tunnel).contains(": HTTP/1.1\n* the proxy opened the tunnel: 200"),
         "{tunnel:?}"
     );
     assert_eq!(lab.proxy.requests().len(), 2);
@@ -102,6 +102,70 @@ async fn fetch_goes_where_the_environment_says() {
         "{direct:?}"
     );
     assert_eq!(lab.proxy.requests().len(), 2);
+}
+
+/// Over HTTP/2, all URLs share one connection to the proxy.
+#[tokio::test(flavor = "multi_thread")]
+async fn fetch_says_in_which_version_it_speaks_to_the_proxy() {
+    let lab = Lab::new().await;
+    let ca = lab.files.write("ca.pem", lab.ca.pem());
+    let (clear, secure) = (lab.url("/"), lab.secure_url("origin.test"));
+    let http2 = || {
+        let builder = Http2Proxy::builder().basic("user", "secret").host("127.0.0.1");
+        let builder = builder.map(&format!("origin.test:{}", lab.http.port()), lab.http.addr());
+        builder.map(&format!("origin.test:{}", lab.https.port()), lab.https.addr())
+    };
+    let identity = lab.ca.issue(&["127.0.0.1"]);
+    let both = http2().tls(identity.server_config(&["h2", "http/1.1"])).start().await;
+    let proxy = both.url_with("user:secret@");
+    let args = [
+        "-v",
+        "-x",
+        &proxy,
+        "--proxy-cacert",
+        &ca,
+        "--cacert",
+        &ca,
+        &secure,
+        &clear,
+        &clear,
+    ];
+    let shared = fetch(&args, &[]).await;
+    assert_eq!(shared.status.code(), Some(0), "{shared:?}");
+    let said = |line: &str| stderr(&shared).matches(line).count();
+    let way = format!("* proxy https://user:***@{}: HTTP/2", both.authority());
+    assert_eq!(
+        said(&format!("{way}\n* the proxy opened the tunnel: 200 OK\n")),
+        1,
+        "{shared:?}"
+    );
+    assert_eq!(
+        said(&format!("{way}, connection reused\n* response: HTTP/2 200 OK\n")),
+        2,
+        "{shared:?}"
+    );
+    assert_eq!(both.connections_opened(), 1);
+
+    let plain = http2().start().await;
+    let proxy = plain.url_with("user:secret@");
+    let known = fetch(&["-v", "--proxy-http2", "-x", &proxy, &clear], &[]).await;
+    assert_eq!(known.status.code(), Some(0), "{known:?}");
+    let way = format!("* proxy http://user:***@{}: HTTP/2\n", plain.authority());
+    assert!(stderr(&known).contains(&way), "{known:?}");
+
+    let old = ForwardProxy::builder().host("127.0.0.1");
+    let old = old.tls(identity.server_config(&["h2", "http/1.1"])).start().await;
+    let told = fetch(
+        &["-v", "--proxy-http1.1", "-x", &old.url(), "--proxy-cacert", &ca, &clear],
+        &[],
+    )
+    .await;
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    assert!(
+        stderr(&told).contains(&format!("* proxy {}: HTTP/1.1\n", old.url())),
+        "{told:?}"
+    );
+    assert_eq!(old.connection(0).tls().unwrap().alpn.as_deref(), Some("http/1.1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

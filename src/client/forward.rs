@@ -96,7 +96,7 @@ impl Forward {
                 is_unanswered: false,
             },
         })?;
-        lease.answered(false);
+        lease.answered(None);
         if is_described {
             response.extensions_mut().insert(Route::Forward(lease.proxy().clone()));
             response.extensions_mut().insert(lease.connection());
@@ -157,8 +157,10 @@ fn go_on(mut upload: Pin<Box<Upload>>, lease: Arc<Lease>) -> oneshot::Sender<()>
             Poll::Pending => Pin::new(&mut is_over).poll(cx).map(Some),
         });
         if let Some(Ok(())) = ended.await {
-            let _ = timeout(REST_OF_REQUEST, upload).await;
+            let _ = timeout(REST_OF_REQUEST, upload.as_mut()).await;
         }
+        // The stream makes room for another one first.
+        drop(upload);
         drop(lease);
     });
     over
@@ -175,7 +177,7 @@ fn only_end_to_end(headers: &mut HeaderMap) {
     OF_HTTP1.iter().for_each(|name| {
         headers.remove(name);
     });
-    if headers.get(header::TE).is_some_and(|value| value != "trailers") {
+    if headers.get_all(header::TE).iter().any(|value| value != "trailers") {
         headers.remove(header::TE);
     }
     if let header::Entry::Occupied(connection) = headers.entry(header::CONNECTION) {
@@ -219,11 +221,11 @@ impl Future for Upload {
             while !this.rest.is_empty() {
                 this.sending.reserve_capacity(this.rest.len().min(MOST));
                 let mut room = this.sending.capacity();
-                if room == 0 {
-                    match ready!(this.sending.poll_capacity(cx)) {
-                        Some(Ok(capacity)) => room = capacity,
+                while room == 0 {
+                    room = match ready!(this.sending.poll_capacity(cx)) {
+                        Some(Ok(capacity)) => capacity,
                         Some(Err(_)) | None => return Poll::Ready(Ok(())),
-                    }
+                    };
                 }
                 let frame = this.rest.split_to(room.min(this.rest.len()).min(MOST));
                 let is_end = this.rest.is_empty() && this.body.is_end_stream();
@@ -257,12 +259,19 @@ impl ForwardedBody {
     fn new(response: Response<RecvStream>, upload: Option<oneshot::Sender<()>>, lease: Arc<Lease>) -> Response<Self> {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        response.map(|stream| Self {
-            is_over: stream.is_end_stream(),
-            receiving: lease.receive(stream),
-            left: length,
-            upload,
-            lease,
+        response.map(|stream| {
+            let is_over = stream.is_end_stream();
+            let mut body = Self {
+                receiving: lease.receive(stream),
+                left: length,
+                upload,
+                lease,
+                is_over,
+            };
+            if is_over {
+                body.end();
+            }
+            body
         })
     }
 

@@ -247,12 +247,11 @@ impl<B> Client<B> {
     /// Returns the pool's content, and counters since the client was built.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let mut stats = self.inner.pool.stats();
-        self.inner
-            .connections
-            .stats()
-            .into_iter()
-            .for_each(|one| stats.add(one));
+        let (mut stats, connections) = (self.inner.pool.stats(), &self.inner.connections);
+        connections.stats().into_iter().for_each(|one| stats.add(one));
+        let (opened, reused) = connections.totals();
+        stats.opened += opened;
+        stats.reused += reused;
         stats
     }
 }

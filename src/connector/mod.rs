@@ -160,6 +160,9 @@ impl<S: Connector> Proxy<S> {
         uri: Uri,
         route: Route,
     ) -> Result<ConnectFuture<S::Future, S::Stream>, ConnectError> {
+        if target.port() == Some(0) {
+            return Err(ConnectError::target(TargetError::PORT_ZERO));
+        }
         let route = decide::safe(route, target);
         let awaited = Awaited::of(target, &route, TypeId::of::<S::Stream>() == TypeId::of::<Tcp>());
         let proxy = match &route {

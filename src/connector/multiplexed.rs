@@ -1,7 +1,8 @@
 //! Tunnels over HTTP/2, on connections that many of them share.
 //!
 //! - Requests that come together share one handshake, which goes on if the one that began it is given up.
-//! - A CONNECT that is not answered for a second is sent once more over another connection, and the first answer wins.
+//! - A CONNECT that is not answered for a second is sent once more over another connection, and after another second
+//!   over a third. The first answer wins.
 //! - One that the proxy promised not to have processed, or whose connection was lost, is sent again.
 //! - A proxy that chose HTTP/2 and has never answered over it is asked in HTTP/1.1.
 
@@ -74,6 +75,11 @@ pub(crate) fn key(shared: &Shared, proxy: &ProxyServer) -> Key {
     }
 }
 
+/// The most connections on which one CONNECT waits at a time.
+const MOST_WAYS: u8 = 3;
+
+type Race<'a, S> = Pin<Box<dyn Future<Output = Result<Opened<S>, DeadEnd>> + Send + 'a>>;
+
 type Opened<S> = Tunnel<Io<<S as Connector>::Stream>>;
 
 impl<S: Connector> Proxied<S> {
@@ -84,7 +90,7 @@ impl<S: Connector> Proxied<S> {
         loop {
             let dead_end = match self.usable(&key, None).await? {
                 Usable::Http1(io) => return self.flight_over_http1(io).await,
-                Usable::Stream(lease) => match self.race(&key, lease).await {
+                Usable::Stream(lease) => match self.race(&key, lease, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
                     Err(dead_end) => dead_end,
                 },
@@ -164,7 +170,8 @@ impl<S: Connector> Proxied<S> {
         match self.deadline.run(handshake, Failure::Timeout).await {
             Ok(connection) => {
                 trace::connected_over_http2(&self.proxy);
-                Ok(Usable::Stream(self.connections.add(key, permit, connection)))
+                let is_named = self.shared.config.proxies().any(|proxy| *proxy == self.proxy);
+                Ok(Usable::Stream(self.connections.add(key, permit, connection, is_named)))
             }
             Err(failure) => {
                 permit.into_iter().for_each(Permit::failed);
@@ -174,14 +181,17 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Sends CONNECT on a stream, and on another connection if the answer is late.
-    async fn race(self: &Arc<Self>, key: &Arc<Key>, lease: Lease) -> Result<Opened<S>, DeadEnd> {
+    async fn race(self: &Arc<Self>, key: &Arc<Key>, lease: Lease, ways: u8) -> Result<Opened<S>, DeadEnd> {
         let watch = lease.watch();
         let mut first = pin!(self.over_http2(lease));
+        if ways <= 1 {
+            return first.await;
+        }
         if let Ok(result) = timeout(PATIENCE, first.as_mut()).await {
             return result;
         }
         watch.is_late();
-        let mut second = pin!(self.another_way(key, watch.id()));
+        let mut second = pin!(self.another_way(key, watch.id(), ways - 1));
         let (mut of_first, mut of_second) = (None, None);
         poll_fn(|cx| {
             if of_first.is_none() {
@@ -213,11 +223,16 @@ impl<S: Connector> Proxied<S> {
         .await
     }
 
-    async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64) -> Result<Opened<S>, DeadEnd> {
+    async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64, ways: u8) -> Result<Opened<S>, DeadEnd> {
         match self.usable(key, Some(except)).await? {
-            Usable::Stream(lease) => self.over_http2(lease).await,
+            Usable::Stream(lease) => self.further_race(key, lease, ways).await,
             Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
         }
+    }
+
+    /// A race within a race, whose type would contain itself.
+    fn further_race<'a>(self: &'a Arc<Self>, key: &'a Arc<Key>, lease: Lease, ways: u8) -> Race<'a, S> {
+        Box::pin(self.race(key, lease, ways))
     }
 
     async fn over_http2(&self, lease: Lease) -> Result<Opened<S>, DeadEnd> {

@@ -21,13 +21,15 @@ const SERVED_FOR: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Entry {
     pub(super) open: Vec<Open>,
+    /// The number of connections, including those that take no more requests and are not closed yet.
+    pub(super) connections: usize,
     pub(super) waiters: BTreeMap<Place, Waiter>,
     /// The start of each attempt that is under way.
     pub(super) attempts: BTreeMap<u64, Instant>,
     /// Failed attempts since the last success.
     pub(super) setbacks: usize,
     pub(super) speaks: Speaks,
-    /// True if the proxy has answered any request over HTTP/2.
+    /// True if the proxy has answered any CONNECT over HTTP/2.
     pub(super) has_answered: bool,
     /// True if the proxy has opened any tunnel over HTTP/2.
     pub(super) has_opened: bool,
@@ -73,6 +75,8 @@ pub(super) struct Open {
     /// The time at which an answer on another connection was last faster.
     overtaken: Option<Instant>,
     pub(super) has_served: bool,
+    /// True if the settings that opened it name the proxy.
+    pub(super) is_named: bool,
 }
 
 /// The place of a waiter in line: the connection on which the same request waits already, and a number. Those with the
@@ -92,8 +96,15 @@ pub(super) enum Offer {
     Http1 { is_only: bool },
 }
 
+impl Drop for Open {
+    /// Wakes the connection's task, which h2 does not do while the connection takes no bytes.
+    fn drop(&mut self) {
+        self.link.wake();
+    }
+}
+
 impl Open {
-    pub(super) fn new(id: u64, sender: SendRequest<Bytes>, link: Arc<Link>) -> Self {
+    pub(super) fn new(id: u64, sender: SendRequest<Bytes>, link: Arc<Link>, is_named: bool) -> Self {
         Self {
             id,
             sender,
@@ -104,6 +115,7 @@ impl Open {
             probed: None,
             overtaken: None,
             has_served: false,
+            is_named,
         }
     }
 
@@ -115,13 +127,15 @@ impl Open {
 
     /// Returns true if the connection takes one more request, of `most` at a time.
     fn has_room(&self, most: usize) -> bool {
-        // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows.
-        self.link.active() < self.link.streams().unwrap_or(1).min(most) && !self.is_silent()
+        // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows. If the
+        // request is given up, the peer may hear of the next one before it hears of that.
+        let streams = self.link.streams();
+        streams.is_some_and(|streams| self.link.active() < streams.min(most)) && !self.is_silent()
     }
 
     /// Returns true if nothing was read since the connection is suspected to be dead.
     fn is_silent(&self) -> bool {
-        self.suspected.is_some_and(|since| self.link.last_read() <= since)
+        self.suspected.is_some_and(|since| self.link.last_read() < since)
     }
 
     /// Returns true if nothing was answered since an answer on another connection was faster.
@@ -222,9 +236,9 @@ impl Entry {
     }
 
     /// Records an answer on a connection.
-    pub(super) fn set_answered(&mut self, id: u64, has_opened: bool) {
-        self.has_answered = true;
-        self.has_opened |= has_opened;
+    pub(super) fn set_answered(&mut self, id: u64, has_opened: Option<bool>) {
+        self.has_answered |= has_opened.is_some();
+        self.has_opened |= has_opened == Some(true);
         if let Some(open) = self.open.iter_mut().find(|open| open.id == id) {
             open.answered += 1;
             open.last_answer = Some(Instant::now());
@@ -244,7 +258,8 @@ impl Entry {
         if is_silent {
             open.suspected = Some(now);
         }
-        if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE <= now) {
+        // Others may have been answered a moment after the one that was overtaken was sent.
+        if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE / 2 <= now) {
             let (count, until) = (open.answered, now + SERVED_FOR);
             self.served = Some(Served { count, until });
         }
@@ -262,7 +277,7 @@ impl Entry {
 
     /// Returns true if nothing would be lost with the entry.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
+        self.connections == 0 && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
     }
 }
 

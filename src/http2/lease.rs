@@ -76,8 +76,8 @@ impl Lease {
         sender.send_request(request, is_end)
     }
 
-    /// Records that the proxy has answered, and whether it opened a tunnel.
-    pub(crate) fn answered(&mut self, has_opened: bool) {
+    /// Records that the proxy has answered; for a CONNECT, with true if it opened a tunnel.
+    pub(crate) fn answered(&mut self, has_opened: Option<bool>) {
         if !std::mem::replace(&mut self.is_answered, true) {
             if let Some(registry) = self.registry.upgrade() {
                 registry.answered(self, has_opened);

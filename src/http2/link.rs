@@ -66,6 +66,10 @@ impl Link {
         self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire))
     }
 
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(super) fn open_for(&self) -> Duration {
         self.opened.elapsed()
     }
@@ -95,6 +99,11 @@ impl Link {
         if self.active.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.changed.notify_one();
         }
+    }
+
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
     }
 
     /// Asks for a PING.

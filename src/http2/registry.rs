@@ -48,7 +48,15 @@ pub(crate) struct Connections(Arc<Registry>);
 pub(super) struct Registry {
     settings: Http2Settings,
     entries: Mutex<HashMap<Arc<Key>, Entry>>,
+    /// Connections opened, and streams of connections that had carried others, to all proxies.
+    opened: AtomicU64,
+    reused: AtomicU64,
+    /// The rule since the settings were last replaced.
+    keeps: Mutex<Option<Keeps>>,
 }
+
+/// Returns true for a connection that may stay: by its key, and by true if the settings that opened it name its proxy.
+type Keeps = Arc<dyn Fn(&Key, bool) -> bool + Send + Sync>;
 
 /// What somebody who wants a stream may do.
 pub(crate) enum Turn {
@@ -71,6 +79,9 @@ impl Connections {
         Self(Arc::new(Registry {
             settings,
             entries: Mutex::default(),
+            opened: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            keeps: Mutex::default(),
         }))
     }
 
@@ -112,12 +123,12 @@ impl Connections {
         }
     }
 
-    /// Records a new connection, and returns its first stream.
-    pub(crate) fn add<T>(&self, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
+    /// Records a new connection, and returns its first stream. `is_named` is true if the settings name the proxy.
+    pub(crate) fn add<T>(&self, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>, is_named: bool) -> Lease
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.0.opened(key, permit, new)
+        self.0.opened(key, permit, new, is_named)
     }
 
     /// Records that a proxy chose HTTP/1.1.
@@ -130,7 +141,7 @@ impl Connections {
         self.0.change(key, Entry::set_http1_only)
     }
 
-    /// Returns true if a proxy has answered any request over HTTP/2.
+    /// Returns true if a proxy has answered any CONNECT over HTTP/2.
     pub(crate) fn has_answered(&self, key: &Arc<Key>) -> bool {
         self.0.lock().get(key).is_some_and(|entry| entry.has_answered)
     }
@@ -140,16 +151,30 @@ impl Connections {
         self.0.lock().get(key).is_some_and(|entry| entry.has_opened)
     }
 
-    /// Forgets the connections with other properties, which close when they carry nothing any more.
+    /// Forgets the connections that may not stay. They close when they carry nothing any more, as do those that are
+    /// opened later.
     #[cfg(feature = "client")]
-    pub(crate) fn retain(&self, keep: impl Fn(&Key) -> bool) {
+    pub(crate) fn retain(&self, keeps: impl Fn(&Key, bool) -> bool + Send + Sync + 'static) {
         let mut over = Vec::new();
-        for (key, entry) in self.0.lock().iter_mut() {
-            if !keep(key) {
-                over.append(&mut entry.open);
-            }
+        let mut entries = self.0.lock();
+        for (key, entry) in entries.iter_mut() {
+            let open = std::mem::take(&mut entry.open).into_iter();
+            let (kept, gone): (Vec<_>, Vec<_>) = open.partition(|open| keeps(key, open.is_named));
+            entry.open = kept;
+            over.extend(gone);
         }
-        drop(over);
+        let old = self.0.rule().replace(Arc::new(keeps));
+        drop(entries);
+        drop((over, old));
+    }
+
+    /// Returns the number of connections opened, and that of streams of connections that had carried others.
+    #[cfg(feature = "client")]
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (
+            self.0.opened.load(Ordering::Relaxed),
+            self.0.reused.load(Ordering::Relaxed),
+        )
     }
 
     /// Returns what there is for each proxy.
@@ -158,7 +183,7 @@ impl Connections {
         let entries = self.0.lock();
         let stats = entries.iter().map(|(key, entry)| ProxyStats {
             proxy: key.proxy.clone(),
-            open: entry.open.len(),
+            open: entry.connections,
             idle: entry.open.iter().filter(|open| open.link.active() == 0).count(),
             connecting: entry.attempts.len(),
             waiting: entry.waiters.len(),
@@ -273,6 +298,16 @@ impl Registry {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn rule(&self) -> MutexGuard<'_, Option<Keeps>> {
+        self.keeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns true if a connection may stay when it carries nothing.
+    fn keeps(&self, key: &Key, is_named: bool) -> bool {
+        let rule = self.rule().clone();
+        rule.is_none_or(|keeps| keeps(key, is_named))
+    }
+
     /// Changes an entry, and then serves those who wait.
     fn change<R>(self: &Arc<Self>, key: &Arc<Key>, change: impl FnOnce(&mut Entry) -> R) -> R {
         let mut served = Vec::new();
@@ -311,7 +346,9 @@ impl Registry {
 
     fn stream(self: &Arc<Self>, key: &Arc<Key>, entry: &mut Entry, index: usize) -> Lease {
         let lease = self.lease(key, &mut entry.open[index]);
-        entry.reused += u64::from(lease.is_reused);
+        let reused = u64::from(lease.is_reused);
+        entry.reused += reused;
+        self.reused.fetch_add(reused, Ordering::Relaxed);
         lease
     }
 
@@ -340,7 +377,13 @@ impl Registry {
         }
     }
 
-    fn opened<T>(self: &Arc<Self>, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
+    fn opened<T>(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        permit: Option<Permit>,
+        new: NewConnection<T>,
+        is_named: bool,
+    ) -> Lease
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -351,7 +394,7 @@ impl Registry {
             key: key.clone(),
             id,
         };
-        let mut open = Open::new(id, sender, link);
+        let mut open = Open::new(id, sender, link, is_named);
         let lease = self.lease(key, &mut open);
         self.change(key, |entry| {
             if let Some(permit) = &permit {
@@ -360,7 +403,9 @@ impl Registry {
             entry.setbacks = 0;
             entry.set_chosen(Speaks::Http2);
             entry.open.push(open);
+            entry.connections += 1;
             entry.opened += 1;
+            self.opened.fetch_add(1, Ordering::Relaxed);
         });
         tokio::spawn(task.run(place));
         lease
@@ -375,7 +420,7 @@ impl Registry {
     }
 
     /// Records an answer, and whether it opened a tunnel.
-    pub(super) fn answered(self: &Arc<Self>, lease: &Lease, has_opened: bool) {
+    pub(super) fn answered(self: &Arc<Self>, lease: &Lease, has_opened: Option<bool>) {
         self.change(&lease.key, |entry| entry.set_answered(lease.id, has_opened));
     }
 
@@ -388,15 +433,27 @@ impl Registry {
     pub(super) fn released(self: &Arc<Self>, lease: &Lease) {
         let given_up_in_silence =
             !lease.is_answered && lease.sent.is_some_and(|sent| sent.elapsed() >= PATIENCE) && lease.is_silent();
+        let mut removed = None;
         self.change(&lease.key, |entry| {
             lease.link.end();
-            if let Some(open) = entry.find(lease.id) {
-                open.answered -= usize::from(lease.is_answered);
-                if given_up_in_silence {
-                    open.suspected = Some(Instant::now());
-                }
+            let Some(open) = entry.find(lease.id) else { return };
+            open.answered -= usize::from(lease.is_answered);
+            if given_up_in_silence {
+                open.suspected = Some(Instant::now());
+                // If it is dead, it is to make room for another one.
+                open.link.want_ping();
+            }
+            if open.link.active() == 0 && !self.keeps(&lease.key, open.is_named) {
+                removed = entry.remove(lease.id);
             }
         });
+    }
+
+    /// Returns true if a connection can be given to others.
+    pub(super) fn has(&self, key: &Arc<Key>, id: u64) -> bool {
+        let entries = self.lock();
+        let entry = entries.get(key);
+        entry.is_some_and(|entry| entry.open.iter().any(|open| open.id == id))
     }
 
     /// Removes a connection that nobody uses, so that h2 closes it.
@@ -416,7 +473,10 @@ impl Registry {
     /// Handles the end of a connection.
     pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
         let mut removed = None;
-        self.change(key, |entry| removed = entry.remove(id));
+        self.change(key, |entry| {
+            removed = entry.remove(id);
+            entry.connections -= 1;
+        });
     }
 }
 

@@ -68,7 +68,7 @@ impl Exchange for Http2 {
             sent: 0,
         };
         let response = answer.wait().await.map_err(|error| self.failed(error))?;
-        self.lease.answered(response.status().is_success());
+        self.lease.answered(Some(response.status().is_success()));
         let (parts, body) = response.into_parts();
         self.opened = Some(Opened {
             sending,
