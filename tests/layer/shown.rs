@@ -22,7 +22,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{
     Bypass, Client, ConnectError, Dialect, IpPolicy, NoProxy, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings,
     PurposePolicy, Route, Scheme, Target, TlsConfig,
-    check::Check,
+    check::{Check, Leftover, Unusual},
     client::TlsServerName,
     config::{DefaultPort, NoProxySetting, Precedence, ProxySetting},
     connector::{HappyEyeballs, Http2Settings, ProxyConnection, ProxyVersion, Split},
@@ -163,7 +163,12 @@ fn settings(shown: &mut Shown) {
         shown.display("Finding", finding);
         finding.entry().iter().for_each(|entry| shown.debug("ListEntry", entry));
     }
-    shown.debug("Suggestion", &check.suggestion());
+    let suggestion = check.suggestion().unwrap();
+    shown.debug("Suggestion", suggestion);
+    shown.debug("Programs", suggestion.programs());
+    shown.debug("Targets", suggestion.widened());
+    shown.display("Leftover", &Leftover::Quotes);
+    shown.display("Unusual", &Unusual::Mapped);
     let list = NoProxy::lenient(&format!("x.test,{ADDRESS} user:s3cret s3cret@x"), Dialect::Standard);
     shown.debug("NoProxy", &list);
     shown.written("NoProxy", &list);
