@@ -194,7 +194,7 @@ impl ProxyConfig {
     }
 
     /// Returns every proxy that the settings name.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "http2")]
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
         let settings = [self.http(), self.https(), self.all()].into_iter().flatten();
         let proxies = settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()));

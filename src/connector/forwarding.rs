@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::ProxyServer,
     error::ConnectError,
-    http2::{Key, Lease, PATIENCE, Turn},
+    http2::{Key, Lease, PATIENCE, Turn, Use},
     layer::Proxy,
     route::Route,
 };
@@ -63,6 +63,9 @@ impl<S: Connector> Proxy<S> {
     }
 }
 
+/// The result of one way to connect.
+type OneWay<S> = Result<Forwarding<<S as Connector>::Stream>, Failed>;
+
 impl<S: Connector> Proxied<S> {
     async fn forwarding(self) -> Result<Forwarding<S::Stream>, ConnectError> {
         let this = Arc::new(self);
@@ -76,7 +79,7 @@ impl<S: Connector> Proxied<S> {
         self: Arc<Self>,
         key: Arc<Key>,
         patience: Duration,
-    ) -> Pin<Box<dyn Future<Output = Result<Forwarding<S::Stream>, Failed>> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = OneWay<S>> + Send>> {
         Box::pin(async move {
             let mut first = pin!(self.one_way(&key));
             if let Ok(result) = timeout(patience, first.as_mut()).await {
@@ -91,8 +94,8 @@ impl<S: Connector> Proxied<S> {
         })
     }
 
-    async fn one_way(self: &Arc<Self>, key: &Arc<Key>) -> Result<Forwarding<S::Stream>, Failed> {
-        Ok(match self.turn(key, None).await? {
+    async fn one_way(self: &Arc<Self>, key: &Arc<Key>) -> OneWay<S> {
+        Ok(match self.turn(key, Use::Forward).await? {
             Turn::Http1 { .. } => Forwarding::Http1(None),
             turn => match self.take(key, turn).await? {
                 Usable::Stream(lease) => Forwarding::Stream(lease),

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::ProxyServer,
     error::{Failure, Stage, find},
-    http2::{Key, Lease, PATIENCE, Permit, Turn, Wish, handshake},
+    http2::{Key, Lease, PATIENCE, Permit, Turn, Use, Wish, handshake},
     layer::Shared,
     trace,
 };
@@ -88,7 +88,7 @@ impl<S: Connector> Proxied<S> {
         let key = Arc::new(self.key());
         let mut tries = 0;
         loop {
-            let dead_end = match self.usable(&key, None).await? {
+            let dead_end = match self.usable(&key, Use::Tunnel).await? {
                 Usable::Http1(io) => return self.flight_over_http1(io).await,
                 Usable::Stream(lease) => match self.race(&key, lease, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
@@ -108,19 +108,19 @@ impl<S: Connector> Proxied<S> {
         key(&self.shared, &self.proxy)
     }
 
-    /// Returns a stream of a connection that is open or becomes so, but not of `except`; or a connection in HTTP/1.1.
-    async fn usable(self: &Arc<Self>, key: &Arc<Key>, except: Option<u64>) -> Result<Usable<S::Stream>, Failed> {
-        let turn = self.turn(key, except).await?;
+    /// Returns a stream of a connection that is open or becomes so, or a connection in HTTP/1.1.
+    async fn usable(self: &Arc<Self>, key: &Arc<Key>, wanted: Use) -> Result<Usable<S::Stream>, Failed> {
+        let turn = self.turn(key, wanted).await?;
         self.take(key, turn).await
     }
 
-    pub(super) async fn turn(&self, key: &Arc<Key>, except: Option<u64>) -> Result<Turn, Failed> {
+    pub(super) async fn turn(&self, key: &Arc<Key>, wanted: Use) -> Result<Turn, Failed> {
         let limit = self.connections.settings().max_connections;
         let timed_out = |waited| match limit {
             usize::MAX => Failure::Timeout(waited),
             limit => Failure::NoStream { waited, limit },
         };
-        let turn = async { Ok(self.connections.turn(key, except).await) };
+        let turn = async { Ok(self.connections.turn(key, wanted).await) };
         let turn = self.deadline.run(turn, timed_out).await;
         turn.map_err(|failure| (Stage::Dial, failure))
     }
@@ -224,7 +224,7 @@ impl<S: Connector> Proxied<S> {
     }
 
     async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64, ways: u8) -> Result<Opened<S>, DeadEnd> {
-        match self.usable(key, Some(except)).await? {
+        match self.usable(key, Use::AnotherWay(except)).await? {
             Usable::Stream(lease) => self.further_race(key, lease, ways).await,
             Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
         }

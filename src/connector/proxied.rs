@@ -94,8 +94,8 @@ impl<S: Connector> Proxied<S> {
         }
     }
 
-    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
-    /// proxy itself, since requests to any target can use it.
+    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the proxy itself, since
+    /// requests to any target can use it.
     fn is_for_any_target(&self) -> bool {
         let proxy = self.proxy.dial_uri().authority();
         matches!(self.route, Route::Forward(_)) && proxy.is_some_and(|proxy| *proxy == *self.authority)
@@ -117,6 +117,8 @@ impl<S: Connector> Proxied<S> {
             }
         };
         let Tunnel { io, response, early } = tunnel;
+        let is_reused = response.is_connection_reused();
+        trace::tunnel_opened(&self.proxy, &self.authority, response.version(), is_reused);
         Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
     }
 

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-use super::first_bytes::{Awaited, FirstWrite};
-use super::optimistic::{Half, Opening};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 #[cfg(feature = "http2")]
 use super::tunnel_stream::TunnelStream;
+use super::{
+    first_bytes::{Awaited, FirstWrite},
+    optimistic::{Half, Opening},
+};
 use crate::{error::ConnectResponse, route::Route};
 
 /// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
@@ -277,7 +279,7 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What is in the first flight is on its way.
+        // The bytes of the first flight are on their way.
         if let Poll::Ready(Err(error)) = self.poll_open(cx, Half::Write) {
             return Poll::Ready(Err(error));
         }
@@ -308,6 +310,11 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 }
 
+/// Returns the error of a tunnel that is not open.
+fn not_open<R>() -> Poll<io::Result<R>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
 impl<T: Read + Write + Unpin> Read for Io<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -316,7 +323,7 @@ impl<T: Read + Write + Unpin> Read for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_read(cx, buf),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 }
@@ -329,7 +336,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_write(cx, buf),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 
@@ -340,7 +347,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_flush(cx),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 
@@ -351,7 +358,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_shutdown(cx),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 
@@ -377,7 +384,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_write_vectored(cx, bufs),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 }

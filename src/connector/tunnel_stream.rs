@@ -15,19 +15,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, SendStream};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::http2::{Lease, ProxyConnection, Receiving};
-
-/// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
-const MOST: usize = 16 * 1024 - 9;
-
-/// The bytes for which a writer waits: enough for a frame that is worth its header.
-const LEAST: usize = 1024;
+use crate::http2::{Lease, MOST_DATA, ProxyConnection, Receiving, poll_room};
 
 /// A tunnel. Dropping it resets the stream.
 pub(super) struct TunnelStream {
     sending: SendStream<Bytes>,
     receiving: Arc<Receiving>,
-    /// What is left of the last frame that was read.
+    /// The rest of the last frame that was read.
     chunk: Bytes,
     /// The number of bytes of that frame, for which the peer's window is opened again at its end.
     to_release: usize,
@@ -58,20 +52,10 @@ impl TunnelStream {
         if self.is_shut_down {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        loop {
-            self.sending.reserve_capacity(wanted);
-            let capacity = self.sending.capacity();
-            if capacity > 0 {
-                return Poll::Ready(Ok(capacity.min(wanted)));
-            }
-            // A writer that waits, and may be given up, keeps no more than this of the window that all share.
-            self.sending.reserve_capacity(wanted.min(LEAST));
-            match ready!(self.sending.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(self.lease.error(error))),
-                None => return Poll::Ready(Err(ready!(self.poll_reset(cx)))),
-            }
-        }
+        Poll::Ready(match ready!(poll_room(&mut self.sending, cx, wanted)) {
+            Some(room) => room.map_err(|error| self.lease.error(error)),
+            None => Err(ready!(self.poll_reset(cx))),
+        })
     }
 
     /// Returns the reason why nothing more can be written.
@@ -137,7 +121,7 @@ impl Write for TunnelStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MOST);
+        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MOST_DATA);
         if length == 0 {
             return Poll::Ready(Ok(0));
         }

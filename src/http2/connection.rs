@@ -154,7 +154,7 @@ where
             keeper.poll(cx, timer.as_mut())
         })
         .await;
-        // What is left of the streams receives its error when `connection` is dropped, and the cause is known by then.
+        // The streams that are left receive their error when `connection` is dropped, and the cause is known by then.
         trace::closed_over_http2(&place.key.proxy, link.open_for());
     }
 }

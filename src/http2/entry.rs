@@ -17,6 +17,9 @@ use super::{MEMORY, PATIENCE, link::Link};
 /// moment looks the same.
 const SERVED_FOR: Duration = Duration::from_secs(60);
 
+/// The tunnels beside which a connection may have nothing left for a forwarded request: Apache httpd begins with so many.
+const FEW: usize = 6;
+
 /// The connections to one proxy.
 #[derive(Default)]
 pub(super) struct Entry {
@@ -34,6 +37,8 @@ pub(super) struct Entry {
     /// True if the proxy has opened any tunnel over HTTP/2.
     pub(super) has_opened: bool,
     served: Option<Served>,
+    /// The most requests that the proxy was seen to serve at a time on one connection.
+    seen: usize,
     /// The streams that the last connection allowed.
     pub(super) streams: Option<usize>,
     /// Connections opened.
@@ -67,6 +72,8 @@ pub(super) struct Open {
     pub(super) link: Arc<Link>,
     /// Requests that were answered and are not over.
     pub(super) answered: usize,
+    /// Those of them that are tunnels.
+    pub(super) tunnels: usize,
     pub(super) last_answer: Option<Instant>,
     /// The time since which the connection is silent while an answer is late.
     pub(super) suspected: Option<Instant>,
@@ -79,14 +86,26 @@ pub(super) struct Open {
     pub(super) is_named: bool,
 }
 
-/// The place of a waiter in line: the connection on which the same request waits already, and a number. Those with the
-/// same connection stand together, so that they can be passed over together.
-pub(super) type Place = (Option<u64>, u64);
+/// The use of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Use {
+    /// A CONNECT.
+    Tunnel,
+    /// A CONNECT that waits on this connection already.
+    AnotherWay(u64),
+    /// A forwarded request. It goes one way only, since it may not be processed twice.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))]
+    Forward,
+}
+
+/// The place of a waiter in line: its use of a stream, and a number. Those with the same use stand together, so that
+/// they can be passed over together.
+pub(super) type Place = (Use, u64);
 
 /// Somebody who wants a stream.
 pub(super) type Waiter = oneshot::Sender<super::Turn>;
 
-/// What a waiter can have now.
+/// The turn that a waiter can have now.
 pub(super) enum Offer {
     /// A stream of the connection at this index.
     Stream(usize),
@@ -110,6 +129,7 @@ impl Open {
             sender,
             link,
             answered: 0,
+            tunnels: 0,
             last_answer: None,
             suspected: None,
             probed: None,
@@ -157,31 +177,33 @@ impl Open {
 
 impl Entry {
     /// Returns what a waiter can have now, within the limits of streams on a connection and of connections.
-    pub(super) fn offer(&mut self, except: Option<u64>, most: usize, max_connections: usize) -> Option<Offer> {
+    pub(super) fn offer(&mut self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
         match self.speaks {
             Speaks::Http1 => return Some(Offer::Http1 { is_only: false }),
             Speaks::Http1Until(_) => return Some(Offer::Http1 { is_only: true }),
             Speaks::Http2 | Speaks::Unknown => {}
         }
-        let first = except.and_then(|id| self.open.iter().position(|open| open.id == id));
+        let first = self.open.iter().position(|open| wanted == Use::AnotherWay(open.id));
         if first.is_some_and(|first| !self.open[first].may_be_left()) {
             return None;
         }
-        let offer = self.stream_or_attempt(except, most, max_connections)?;
+        let offer = self.stream_or_attempt(wanted, most, max_connections)?;
         if let Some(first) = first {
             self.open[first].probed = Some(Instant::now());
         }
         Some(offer)
     }
 
-    fn stream_or_attempt(&self, except: Option<u64>, most: usize, max_connections: usize) -> Option<Offer> {
+    fn stream_or_attempt(&self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
         let most = match &self.served {
-            // What waits for its answer already does not try that again.
-            Some(served) if except.is_some() || served.until > Instant::now() => served.count.min(most),
+            // A request that waits for its answer already does not try that again.
+            Some(served) if matches!(wanted, Use::AnotherWay(_)) || served.until > Instant::now() => {
+                served.count.min(most)
+            }
             _ => most,
         };
         let with_room = self.open.iter().enumerate();
-        let with_room = with_room.filter(|(_, open)| Some(open.id) != except && open.has_room(most));
+        let with_room = with_room.filter(|(_, open)| self.is_fit(open, wanted) && open.has_room(most));
         if let Some((index, _)) = with_room.min_by_key(|(_, open)| open.is_overtaken()) {
             return Some(Offer::Stream(index));
         }
@@ -200,6 +222,16 @@ impl Entry {
         // As many again as have brought nothing.
         let at_once = by_need.max(1 + slow + self.setbacks);
         (fresh < at_once).then_some(Offer::Attempt)
+    }
+
+    /// Returns true if a connection can be expected to answer. Tunnels may leave nothing for a forwarded request, unless
+    /// the proxy was seen to serve more requests at a time.
+    fn is_fit(&self, open: &Open, wanted: Use) -> bool {
+        match wanted {
+            Use::Tunnel => true,
+            Use::AnotherWay(first) => open.id != first,
+            Use::Forward => open.tunnels < self.seen.max(FEW),
+        }
     }
 
     /// Forgets what has expired, and removes connections that take no more requests, to be dropped elsewhere.
@@ -241,8 +273,10 @@ impl Entry {
         self.has_opened |= has_opened == Some(true);
         if let Some(open) = self.open.iter_mut().find(|open| open.id == id) {
             open.answered += 1;
+            open.tunnels += usize::from(has_opened == Some(true));
             open.last_answer = Some(Instant::now());
             open.suspected = None;
+            self.seen = self.seen.max(open.answered);
             if let Some(served) = &mut self.served {
                 served.count = served.count.max(open.answered);
             }
@@ -294,7 +328,7 @@ mod tests {
         for (seconds, is_known) in [(0, true), (599, true), (2, false)] {
             tokio::time::advance(Duration::from_secs(seconds)).await;
             entry.refresh();
-            let is_only = matches!(entry.offer(None, 1, 1), Some(Offer::Http1 { is_only: true }));
+            let is_only = matches!(entry.offer(Use::Tunnel, 1, 1), Some(Offer::Http1 { is_only: true }));
             assert_eq!(is_only, is_known, "after {seconds} seconds more");
         }
     }

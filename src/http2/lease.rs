@@ -56,22 +56,22 @@ pub(crate) struct Lease {
     pub(super) is_reused: bool,
     pub(super) sent: Option<Instant>,
     pub(super) is_answered: bool,
+    pub(super) is_tunnel: bool,
 }
 
 impl Lease {
-    /// Waits until a request can be sent. Nothing is sent if it fails.
-    #[cfg(feature = "client")]
-    pub(crate) async fn ready(&self) -> Result<(), h2::Error> {
-        self.sender.clone().ready().await.map(drop)
+    /// Waits until a request can be sent, and returns its sender. Nothing is sent if it fails.
+    pub(crate) async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
+        self.sender.clone().ready().await
     }
 
-    /// Sends the head of a request.
-    pub(crate) async fn send(
+    /// Sends the head of a request by a sender that is [ready](Self::ready).
+    pub(crate) fn send(
         &mut self,
+        mut sender: SendRequest<Bytes>,
         request: Request<()>,
         is_end: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let mut sender = self.sender.clone().ready().await?;
         self.sent = Some(Instant::now());
         sender.send_request(request, is_end)
     }
@@ -79,6 +79,7 @@ impl Lease {
     /// Records that the proxy has answered; for a CONNECT, with true if it opened a tunnel.
     pub(crate) fn answered(&mut self, has_opened: Option<bool>) {
         if !std::mem::replace(&mut self.is_answered, true) {
+            self.is_tunnel = has_opened == Some(true);
             if let Some(registry) = self.registry.upgrade() {
                 registry.answered(self, has_opened);
             }

@@ -14,7 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::receiving::Receiving;
 
 /// The number of streams that a connection reports before the peer's SETTINGS; no peer can allow as many.
-pub(super) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
+pub(crate) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
 
 /// The number of small frames from which those that nobody reads are joined.
 const MANY_SMALL: usize = 512;

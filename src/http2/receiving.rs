@@ -28,7 +28,7 @@ struct State {
     chunks: VecDeque<Bytes>,
     /// The last chunk, if it is small.
     joined: BytesMut,
-    /// What came after the last chunk, if that is known.
+    /// The end that came after the last chunk, if that is known.
     end: Option<Result<(), h2::Error>>,
     reader: Option<Waker>,
 }

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Http2Settings, PATIENCE,
     connection::{NewConnection, Place},
-    entry::{self, Entry, Offer, Open, Speaks, Waiter},
+    entry::{self, Entry, Offer, Open, Speaks, Use, Waiter},
     lease::Lease,
 };
 use crate::config::ProxyServer;
@@ -58,7 +58,7 @@ pub(super) struct Registry {
 /// Returns true for a connection that may stay: by its key, and by true if the settings that opened it name its proxy.
 type Keeps = Arc<dyn Fn(&Key, bool) -> bool + Send + Sync>;
 
-/// What somebody who wants a stream may do.
+/// The next step of somebody who wants a stream.
 pub(crate) enum Turn {
     /// Use this stream.
     Stream(Lease),
@@ -89,13 +89,13 @@ impl Connections {
         self.0.settings
     }
 
-    /// Waits for a turn, which is one on another connection than `except`.
-    pub(crate) async fn turn(&self, key: &Arc<Key>, except: Option<u64>) -> Turn {
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self, key: &Arc<Key>, wanted: Use) -> Turn {
         let (sender, mut answer) = oneshot::channel();
         let waiting = Waiting {
             registry: &self.0,
             key,
-            place: (except, number()),
+            place: (wanted, number()),
         };
         waiting.join(sender);
         loop {
@@ -108,14 +108,14 @@ impl Connections {
         }
     }
 
-    /// Returns a stream of a connection that has room now, unless others wait for one.
+    /// Returns a stream for a forwarded request, of a connection that has room now, unless others wait for one.
     #[cfg(feature = "client")]
     pub(crate) fn stream(&self, key: &Key) -> Option<Lease> {
         let mut entries = self.0.lock();
         let (key, _) = entries.get_key_value(key)?;
         let key = key.clone();
         let entry = entries.get_mut(&key)?;
-        match entry.offer(None, self.0.settings.streams(), 0)? {
+        match entry.offer(Use::Forward, self.0.settings.streams(), 0)? {
             Offer::Stream(index) if entry.waiters.is_empty() && entry.open[index].is_usable() => {
                 Some(self.0.stream(&key, entry, index))
             }
@@ -318,18 +318,18 @@ impl Registry {
         let entry = entries.entry(key.clone()).or_default();
         let result = change(entry);
         let over = entry.refresh();
-        let mut from = (None, 0);
+        let mut from = (Use::Tunnel, 0);
         while let Some((&place, _)) = entry.waiters.range(from..).next() {
             from = place;
-            let (except, _) = place;
-            let offer = entry.offer(except, self.settings.streams(), self.settings.max_connections);
+            let (wanted, _) = place;
+            let offer = entry.offer(wanted, self.settings.streams(), self.settings.max_connections);
             let turn = match offer {
                 Some(Offer::Stream(index)) => Turn::Stream(self.stream(key, entry, index)),
                 Some(Offer::Attempt) => Turn::Connect(self.attempt(key, entry)),
                 Some(Offer::Http1 { is_only }) => Turn::Http1 { is_only },
                 None => {
                     // Nor can those behind it have anything.
-                    from = (except, u64::MAX);
+                    from = (wanted, u64::MAX);
                     continue;
                 }
             };
@@ -363,6 +363,7 @@ impl Registry {
             is_reused: std::mem::replace(&mut open.has_served, true),
             sent: None,
             is_answered: false,
+            is_tunnel: false,
         }
     }
 
@@ -438,6 +439,7 @@ impl Registry {
             lease.link.end();
             let Some(open) = entry.find(lease.id) else { return };
             open.answered -= usize::from(lease.is_answered);
+            open.tunnels -= usize::from(lease.is_tunnel);
             if given_up_in_silence {
                 open.suspected = Some(Instant::now());
                 // If it is dead, it is to make room for another one.

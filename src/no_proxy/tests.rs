@@ -1,7 +1,8 @@
-//! Tests the grammar row by row, then the dialects and the index.
+//! Tests the grammar row by row, then the dialects, their variables and the index.
 
 mod dialects;
 mod index;
+mod variables;
 
 use super::NoProxy;
 use crate::{dialect::Dialect, target::Target};

@@ -54,9 +54,9 @@ async fn echoing() -> u16 {
     port
 }
 
-/// Opens tunnels that are all open at the same time, and returns the number of connections to the proxy and the time
-/// that it took.
-async fn open_at_once(lab: &Lab, count: u32, warm: usize) -> (usize, Duration) {
+/// Opens tunnels that are all open at the same time, so many of them at a time, and returns the number of connections to
+/// the proxy and the time that it took.
+async fn open_at_once(lab: &Lab, count: u32, at_a_time: u32, warm: usize) -> (usize, Duration) {
     let port = echoing().await;
     let resolver = Resolver::new();
     let layer = ProxyLayer::new(lab.config().build().unwrap());
@@ -71,24 +71,28 @@ async fn open_at_once(lab: &Lab, count: u32, warm: usize) -> (usize, Duration) {
         tokio::time::sleep(Duration::from_millis(120)).await;
     }
     let (before, started) = (resolver.names().len(), Instant::now());
-    let mut opening = JoinSet::new();
-    for number in 0..count {
-        let mut connector = connector.clone();
-        opening.spawn(async move {
-            let mut tunnel = connector.tunnel(host, port).await.unwrap();
-            tunnel.write_u32(number).await.unwrap();
-            assert_eq!(tunnel.read_u32().await.unwrap(), number);
-            (number, tunnel)
-        });
+    let mut open = Vec::new();
+    for first in (0..count).step_by(at_a_time as usize) {
+        let mut opening = JoinSet::new();
+        for number in first..(first + at_a_time).min(count) {
+            let mut connector = connector.clone();
+            opening.spawn(async move {
+                let mut tunnel = connector.tunnel(host, port).await.unwrap();
+                tunnel.write_u32(number).await.unwrap();
+                assert_eq!(tunnel.read_u32().await.unwrap(), number);
+                (number, tunnel)
+            });
+        }
+        open.extend(within(opening.join_all()).await);
     }
-    let mut open = within(opening.join_all()).await;
     let (took, connections) = (started.elapsed(), resolver.names().len());
     let fresh = open.iter().filter(|(_, tunnel)| {
         let response = tunnel.connect_response().unwrap();
         assert_eq!(response.version(), Version::HTTP_2);
         !response.is_connection_reused()
     });
-    assert_eq!(fresh.count(), connections - before);
+    // A connection that was opened beside a late answer may come too late itself.
+    assert!(fresh.count() <= connections - before);
     // They are still open, each for itself.
     for (number, tunnel) in &mut open {
         tunnel.write_u32(!*number).await.unwrap();
@@ -104,7 +108,7 @@ pub async fn two_hundred_tunnels_at_once(server: Server) {
     setup.streams = Some(250);
     let lab = Lab::with_setup(server, setup).await;
 
-    let (connections, took) = open_at_once(&lab, 200, server.tunnels_before_more_at_a_time()).await;
+    let (connections, took) = open_at_once(&lab, 200, 25, server.tunnels_before_more_at_a_time()).await;
 
     // An answer that takes a second leads to another connection.
     assert!(
@@ -119,7 +123,7 @@ pub async fn thirty_tunnels_within_the_servers_own_limits(server: Server) {
     let lab = Lab::start(server).await;
     let needed = server.tunnels_at_a_time().map_or(1, |most| 30_usize.div_ceil(most));
 
-    let (connections, took) = open_at_once(&lab, 30, 0).await;
+    let (connections, took) = open_at_once(&lab, 30, 30, 0).await;
 
     assert!((needed..=needed + 2).contains(&connections), "{connections}");
     assert!(took < Duration::from_secs(4), "{took:?}");

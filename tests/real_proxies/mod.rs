@@ -72,7 +72,7 @@ matrix! {
         sharing two_hundred_tunnels_at_once thirty_tunnels_within_the_servers_own_limits
             requests_and_tunnels_share_a_connection first_bytes_before_the_answer
             refusals_are_the_same_without_first_bytes each_direction_ends_alone
-            nothing_is_lost_or_sent_twice_over_a_restart
+            open_tunnels_do_not_stop_requests nothing_is_lost_or_sent_twice_over_a_restart
             forwarding_needs_the_servers_consent;
     nghttpx_http2 = Server::nghttpx().over_http2(), "needs nghttpx and squid (nghttp2-proxy, squid-openssl)",
         also credentials_with_special_characters untrusted_proxy raw_tunnel,

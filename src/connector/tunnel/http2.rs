@@ -14,18 +14,13 @@ use super::{ConnectRequest, Exchange};
 use crate::{
     connector::{deadline::Deadline, optimistic::FirstFlight, tunnel_stream::TunnelStream},
     error::{BODY_PATIENCE, Failure, InvalidHead, MAX_BODY, ResponseParts},
-    http2::{Lease, Receiving},
+    http2::{Lease, OF_HTTP1, Receiving},
 };
 
-/// The fields that have no meaning in HTTP/2, and that no request may have (RFC 9113 8.2.2).
-const OF_HTTP1: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+/// Returns true for a field that concerns one connection alone.
+fn is_of_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION || *name == header::TE || OF_HTTP1.contains(name)
+}
 
 /// A stream of a connection to a proxy, for one CONNECT request.
 pub(in crate::connector) struct Http2 {
@@ -59,7 +54,9 @@ impl Exchange for Http2 {
     type Io = TunnelStream;
 
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
-        let sent = self.lease.send(head(request)?, false).await;
+        let head = head(request)?;
+        let sender = self.lease.ready().await.map_err(|error| self.failed(error))?;
+        let sent = self.lease.send(sender, head, false);
         let (response, mut sending) = sent.map_err(|error| self.failed(error))?;
         let answer = Answer {
             response,
@@ -121,7 +118,7 @@ fn head(request: &ConnectRequest<'_>) -> Result<Request<()>, Failure> {
     *head.method_mut() = Method::CONNECT;
     *head.version_mut() = Version::HTTP_2;
     *head.uri_mut() = Uri::from(authority);
-    for (name, value) in request.fields().filter(|(name, _)| !OF_HTTP1.contains(name)) {
+    for (name, value) in request.fields().filter(|(name, _)| !is_of_hop(name)) {
         head.headers_mut().append(name, value.clone());
     }
     Ok(head)

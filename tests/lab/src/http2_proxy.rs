@@ -33,7 +33,7 @@ use crate::script::{Script, Step, read_head};
 use crate::target::Targets;
 use crate::tee::Recorded;
 
-/// What the proxy does with a stream.
+/// The proxy's behaviour towards a stream.
 #[derive(Debug, Clone)]
 pub enum Behaviour {
     /// Serves it, as far as it is able to.

@@ -7,7 +7,8 @@ use std::{io, time::Duration};
 
 use h2::Reason;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep, timeout},
 };
 use tower::{Layer, ServiceExt};
@@ -36,6 +37,15 @@ async fn begun(connector: &Proxy<Pipes>) -> Tunnel {
     tunnel
 }
 
+/// Returns a connector, its further connections, and the only tunnel of the first one, which is not answered.
+async fn begun_alone() -> (Proxy<Pipes>, UnboundedReceiver<DuplexStream>, Peer, Tunnel) {
+    let (connector, mut connections) = pipes();
+    let connector = through(PROXY).layer(connector);
+    let tunnel = begun(&connector).await;
+    let peer = Peer::accept(&mut connections).await;
+    (connector, connections, peer, tunnel)
+}
+
 async fn data(peer: &mut Peer, stream: u32) -> Vec<u8> {
     let frame = peer.next_of(DATA).await;
     assert_eq!(frame.stream, stream);
@@ -53,10 +63,7 @@ fn connecting(error: &io::Error) -> &ConnectError {
 
 #[tokio::test(start_paused = true)]
 async fn handshake_messages_leave_at_once_and_data_does_not() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let mut tunnel = begun(&connector).await;
-    let mut peer = Peer::accept(&mut connections).await;
+    let (_connector, _connections, mut peer, mut tunnel) = begun_alone().await;
     let written = tokio::spawn(async move {
         // In tiny pieces, and with 0-RTT data behind.
         for byte in HELLO {
@@ -91,10 +98,7 @@ async fn handshake_messages_leave_at_once_and_data_does_not() {
 /// A flight that is longer than all windows, in one write.
 #[tokio::test(start_paused = true)]
 async fn a_long_flight_arrives_once() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let mut tunnel = begun(&connector).await;
-    let mut peer = Peer::accept(&mut connections).await;
+    let (_connector, _connections, mut peer, mut tunnel) = begun_alone().await;
     let record = |index: u8| [&[0x16, 3, 3, 0x3f, 0xfb][..], &vec![index; 0x3ffb]].concat();
     let flight: Vec<u8> = (0..10).flat_map(record).collect();
     let whole = flight.clone();
@@ -124,10 +128,7 @@ async fn a_long_flight_arrives_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_is_sent_again_with_its_request() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let mut tunnel = begun(&connector).await;
-    let mut peer = Peer::accept(&mut connections).await;
+    let (_connector, mut connections, mut peer, mut tunnel) = begun_alone().await;
     peer.allow(100).await;
     let written = tokio::spawn(async move {
         tunnel.write_all(&HELLO[..7]).await.unwrap();
@@ -157,10 +158,7 @@ async fn a_flight_is_sent_again_with_its_request() {
 #[tokio::test(start_paused = true)]
 async fn a_flight_goes_over_a_second_connection_and_the_first_is_given_up() {
     for first_wins in [false, true] {
-        let (connector, mut connections) = pipes();
-        let connector = through(PROXY).layer(connector);
-        let mut tunnel = begun(&connector).await;
-        let mut peer = Peer::accept(&mut connections).await;
+        let (_connector, mut connections, mut peer, mut tunnel) = begun_alone().await;
         peer.allow(100).await;
         let written = tokio::spawn(async move {
             tunnel.write_all(HELLO).await.unwrap();
@@ -191,10 +189,7 @@ async fn a_flight_goes_over_a_second_connection_and_the_first_is_given_up() {
 async fn a_refusal_with_a_reset_behind_it_is_a_refusal() {
     for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::STREAM_CLOSED] {
         for is_written in [true, false] {
-            let (connector, mut connections) = pipes();
-            let connector = through(PROXY).layer(connector);
-            let mut tunnel = begun(&connector).await;
-            let mut peer = Peer::accept(&mut connections).await;
+            let (_connector, _connections, mut peer, mut tunnel) = begun_alone().await;
             peer.allow(100).await;
             peer.next_of(HEADERS).await;
             let begun = if is_written { 6 } else { 0 };
@@ -236,10 +231,7 @@ async fn a_deadline_ends_a_tunnel_that_is_not_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_that_is_given_up_before_the_answer_is_reset() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let mut tunnel = begun(&connector).await;
-    let mut peer = Peer::accept(&mut connections).await;
+    let (connector, _connections, mut peer, mut tunnel) = begun_alone().await;
     peer.allow(100).await;
     tunnel.write_all(HELLO).await.unwrap();
     peer.next_of(HEADERS).await;
@@ -259,10 +251,7 @@ async fn a_tunnel_that_is_given_up_before_the_answer_is_reset() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_wakes_both_halves() {
     for is_refused in [false, true] {
-        let (connector, mut connections) = pipes();
-        let connector = through(PROXY).layer(connector);
-        let tunnel = begun(&connector).await;
-        let mut peer = Peer::accept(&mut connections).await;
+        let (_connector, _connections, mut peer, tunnel) = begun_alone().await;
         peer.allow(100).await;
         peer.next_of(HEADERS).await;
         let (mut read, mut write) = tokio::io::split(tunnel);
@@ -296,10 +285,7 @@ async fn an_answer_wakes_both_halves() {
 /// It waits for the answer, and for nothing else.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_shut_down_at_once_is_opened_first() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let mut tunnel = begun(&connector).await;
-    let mut peer = Peer::accept(&mut connections).await;
+    let (_connector, _connections, mut peer, mut tunnel) = begun_alone().await;
     peer.allow(100).await;
     peer.next_of(HEADERS).await;
     tunnel.write_all(HELLO).await.unwrap();

@@ -6,8 +6,9 @@ use std::{io, time::Duration};
 
 use h2::Reason;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     runtime::Builder,
+    sync::mpsc::UnboundedReceiver,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -43,6 +44,18 @@ async fn open(connector: &Proxy<Pipes>, peer: &mut Peer) -> Tunnel {
     tunnel.await.unwrap().unwrap()
 }
 
+/// Returns a connector, its further connections, and the only tunnel of the first one.
+async fn one_tunnel() -> (Proxy<Pipes>, UnboundedReceiver<DuplexStream>, Peer, Tunnel) {
+    let (connector, mut connections) = pipes();
+    let connector = through(PROXY).layer(connector);
+    let tunnel = opening(&connector);
+    let mut peer = Peer::accept(&mut connections).await;
+    peer.allow(100).await;
+    peer.next_of(HEADERS).await;
+    peer.establish(1).await;
+    (connector, connections, peer, tunnel.await.unwrap().unwrap())
+}
+
 /// Reads and answers PINGs until another frame comes.
 async fn next_but_pings(peer: &mut Peer) -> Option<super::pipes::Frame> {
     loop {
@@ -55,14 +68,7 @@ async fn next_but_pings(peer: &mut Peer) -> Option<super::pipes::Frame> {
 
 #[tokio::test(start_paused = true)]
 async fn tunnels_that_a_goaway_leaves_live_on_and_others_are_opened_anew() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let first = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let mut first = first.await.unwrap().unwrap();
+    let (connector, mut connections, mut peer, mut first) = one_tunnel().await;
     let second = opening(&connector);
     assert_eq!(peer.next_of(HEADERS).await.stream, 3);
     let third = opening(&connector);
@@ -118,14 +124,7 @@ async fn a_refused_stream_is_opened_again_and_not_for_ever() {
 /// The proxy has processed it.
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_is_reset_is_not_sent_again() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let first = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    first.await.unwrap().unwrap();
+    let (connector, _connections, mut peer, _) = one_tunnel().await;
     let tunnel = opening(&connector);
     let stream = peer.next_of(HEADERS).await.stream;
     peer.send(RST_STREAM, 0, stream, &u32::from(Reason::CONNECT_ERROR).to_be_bytes())
@@ -139,14 +138,7 @@ async fn a_connect_that_is_reset_is_not_sent_again() {
 /// A relay has stopped to forward bytes, and neither side knows.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_answers_no_ping_is_given_up() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let tunnel = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let mut tunnel = tunnel.await.unwrap().unwrap();
+    let (connector, mut connections, _peer, mut tunnel) = one_tunnel().await;
     let begun = Instant::now();
     let error = tunnel.read_u8().await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -186,14 +178,7 @@ async fn a_connection_that_answers_no_ping_is_given_up() {
 /// The answer to a PING stands in line behind the bytes of tunnels.
 #[tokio::test(start_paused = true)]
 async fn a_connection_on_which_bytes_come_is_not_dead() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let tunnel = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let mut tunnel = tunnel.await.unwrap().unwrap();
+    let (_connector, _connections, mut peer, mut tunnel) = one_tunnel().await;
     peer.next_of(PING).await;
     for count in 0..60 {
         sleep(Duration::from_secs(1)).await;
@@ -204,14 +189,7 @@ async fn a_connection_on_which_bytes_come_is_not_dead() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_tunnels_is_closed_and_one_with_tunnels_is_not() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let tunnel = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let tunnel = tunnel.await.unwrap().unwrap();
+    let (_connector, _connections, mut peer, tunnel) = one_tunnel().await;
     let quiet = timeout(Duration::from_secs(3600), async {
         while next_but_pings(&mut peer).await.unwrap().kind != GOAWAY {}
     });
@@ -245,14 +223,7 @@ async fn a_time_without_an_end_is_no_time() {
 /// The proxy has stopped to read, so that not even a GOAWAY can be sent.
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_though_nothing_can_be_written() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let tunnel = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let mut tunnel = tunnel.await.unwrap().unwrap();
+    let (_connector, _connections, mut peer, mut tunnel) = one_tunnel().await;
     // The window, which is as large as the pipe.
     tunnel.write_all(&[0; (1 << 16) - 1]).await.unwrap();
     sleep(Duration::from_millis(1)).await;
@@ -263,14 +234,7 @@ async fn an_idle_connection_is_closed_though_nothing_can_be_written() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_whose_proxy_dies_does_not_end_in_peace() {
-    let (connector, mut connections) = pipes();
-    let connector = through(PROXY).layer(connector);
-    let tunnel = opening(&connector);
-    let mut peer = Peer::accept(&mut connections).await;
-    peer.allow(100).await;
-    peer.next_of(HEADERS).await;
-    peer.establish(1).await;
-    let mut tunnel = tunnel.await.unwrap().unwrap();
+    let (_connector, _connections, mut peer, mut tunnel) = one_tunnel().await;
     peer.send(DATA, 0, 1, b"the last").await;
     drop(peer);
     let mut received = Vec::new();
@@ -280,18 +244,11 @@ async fn a_tunnel_whose_proxy_dies_does_not_end_in_peace() {
     tunnel.write_all(b"x").await.unwrap_err();
 }
 
-/// What came before the end is read, then the end, and then writing fails.
+/// The bytes before the end are read, then the end, and then writing fails.
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_that_is_ended_and_reset_has_an_end() {
     for reason in [Reason::NO_ERROR, Reason::CANCEL] {
-        let (connector, mut connections) = pipes();
-        let connector = through(PROXY).layer(connector);
-        let tunnel = opening(&connector);
-        let mut peer = Peer::accept(&mut connections).await;
-        peer.allow(100).await;
-        peer.next_of(HEADERS).await;
-        peer.establish(1).await;
-        let mut tunnel = tunnel.await.unwrap().unwrap();
+        let (_connector, _connections, mut peer, mut tunnel) = one_tunnel().await;
         peer.send(DATA, END_STREAM, 1, b"the last").await;
         peer.send(RST_STREAM, 0, 1, &u32::from(reason).to_be_bytes()).await;
         sleep(Duration::from_millis(1)).await;

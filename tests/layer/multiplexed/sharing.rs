@@ -1,4 +1,4 @@
-//! Who shares a connection, and who waits for whom.
+//! Tunnels share a connection, and wait for no others than they must.
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 use tower_outbound_proxy::{
-    Route,
+    ProxyServer, Route,
     client::{KeyStats, PoolStats},
 };
 
@@ -45,7 +45,13 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
             let text = format_args!("{peer:?} has {open} connections, the limit is {most}");
             record.violated(Invariant::Limit, text);
         }
-        let keys = stats.keys.iter().filter(|key| world.shared_proxy(key).is_none());
+        // Attempts to find out if a proxy speaks HTTP/2 have no limit of this kind.
+        let may_be_shared =
+            |key: &&KeyStats| key.origin.is_none() && key.route.proxy().is_some_and(ProxyServer::is_tls);
+        let keys = stats
+            .keys
+            .iter()
+            .filter(|key| world.shared_proxy(key).is_none() && !may_be_shared(key));
         for key in keys.filter(|key| key.open + key.connecting > most) {
             let text = format_args!(
                 "{} open and {} connecting, the limit is {most}",

@@ -217,6 +217,11 @@ impl Judge<'_> {
             .connections(ended)
             .filter(|connection| !connection.faults.is_empty() || connection.served == 0);
         let (own, inherited): (Vec<_>, Vec<_>) = attempts.partition(|connection| connection.dialled >= self.one.began);
+        // On the way to a proxy that may speak HTTP/2, attempts are everybody's.
+        let is_everybodys = |connection: &&Connection| matches!(connection.peer, None | Some(Peer::Shared { .. }));
+        if own.is_empty() && inherited.iter().any(is_everybodys) {
+            return None;
+        }
         if own.is_empty() {
             return Some("timed out over attempts that others had made".to_owned());
         }

@@ -87,8 +87,8 @@ impl Gate {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut from_client, to_client) = split(io);
-        let (mut from_server, mut to_server) = split(server);
+        let (mut heard_from_client, to_client) = split(io);
+        let (mut heard_from_server, mut to_server) = split(server);
         // Locked for a whole frame.
         let to_client = tokio::sync::Mutex::new(to_client);
         let passing = Passing {
@@ -98,11 +98,11 @@ impl Gate {
         };
         let requests = async {
             let mut preface = [0; PREFACE];
-            from_client.read_exact(&mut preface).await?;
+            heard_from_client.read_exact(&mut preface).await?;
             to_server.write_all(&preface).await?;
             loop {
-                let frame = read_frame(&mut from_client).await?;
-                let (passes, goaway) = passing.from_client(&frame);
+                let frame = read_frame(&mut heard_from_client).await?;
+                let (passes, goaway) = passing.heard_from_client(&frame);
                 if let Some(goaway) = goaway {
                     to_client.lock().await.write_all(&goaway).await?;
                 }
@@ -115,9 +115,9 @@ impl Gate {
         let responses = async {
             sleep(Duration::from_millis(self.late)).await;
             loop {
-                let mut frame = read_frame(&mut from_server).await?;
+                let mut frame = read_frame(&mut heard_from_server).await?;
                 let mut to_client = to_client.lock().await;
-                passing.from_server(&mut frame);
+                passing.heard_from_server(&mut frame);
                 to_client.write_all(&frame).await?;
                 to_client.flush().await?;
             }
@@ -175,7 +175,7 @@ struct State {
 
 impl Passing {
     /// Returns true if a frame passes, and a GOAWAY if it is time for one.
-    fn from_client(&self, frame: &[u8]) -> (bool, Option<Vec<u8>>) {
+    fn heard_from_client(&self, frame: &[u8]) -> (bool, Option<Vec<u8>>) {
         let (kind, flags, stream) = parts(frame);
         let mut state = lock(&self.state);
         let mut goaway = None;
@@ -207,7 +207,7 @@ impl Passing {
         (stream <= state.last, goaway)
     }
 
-    fn from_server(&self, frame: &mut [u8]) {
+    fn heard_from_server(&self, frame: &mut [u8]) {
         let (kind, flags, stream) = parts(frame);
         let mut state = lock(&self.state);
         state.ends(kind, flags, stream, |ends| &mut ends.1);

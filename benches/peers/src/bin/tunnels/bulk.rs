@@ -5,9 +5,10 @@ use std::iter;
 use tower_outbound_proxy_peers::{Page, Table};
 
 use crate::{
-    Bench, BoxError, Contender, Options, Server, ask,
+    Bench, BoxError, Contender, Options, Server,
     job::{Inside, Job, Verb},
-    samples::{Samples, figures},
+    samples::beside,
+    turns::{Cell, take_turns},
 };
 
 /// The bytes of a measurement, all tunnels together.
@@ -22,18 +23,6 @@ const ROWS: [(&str, Verb, Inside, usize); 6] = [
     ("https, download, 1 tunnel", Verb::Get, Inside::Https, 1),
     ("https, upload, 1 tunnel", Verb::Put, Inside::Https, 1),
 ];
-
-/// One client's values in one row.
-#[derive(Default)]
-struct Cell {
-    /// MiB per second.
-    rate: Samples,
-    /// CPU time of a MiB in µs.
-    cpu: Samples,
-    /// The part of the time that the proxy's core was busy, in percent.
-    busy: Samples,
-    connections: u64,
-}
 
 pub(crate) fn measure(page: &mut Page, bench: &Bench, server: &mut Server, options: &Options) -> Result<(), BoxError> {
     let total = if options.quick { QUICK_BYTES } else { BYTES };
@@ -57,44 +46,16 @@ pub(crate) fn measure(page: &mut Page, bench: &Bench, server: &mut Server, optio
             bytes: total / tunnels as u64,
         };
         let mib = (total >> 20) as f64;
-        let mut cells: Vec<_> = clients
-            .iter()
-            .map(|(contender, _)| contender.has(inside).then(Cell::default))
-            .collect();
-        for round in 0..options.rounds {
-            for turn in 0..clients.len() {
-                let turn = (round + turn) % clients.len();
-                let ((contender, client), Some(cell)) = (&mut clients[turn], &mut cells[turn]) else {
-                    continue;
-                };
-                let before = server.state()?;
-                let took = ask(*contender, client, &job)?;
-                let after = server.state()?;
-                let &[nanos, cpu] = &took[..] else {
-                    return Err(format!("{} said {took:?}", contender.name()).into());
-                };
-                cell.rate.add(mib * 1e9 / nanos as f64);
-                cell.cpu.add(cpu as f64 / 1e3 / mib);
-                cell.busy.add(100.0 * (after.cpu - before.cpu) as f64 / nanos as f64);
-                cell.connections = cell.connections.max(after.connections - before.connections);
-            }
-        }
+        let cells = take_turns(&job, mib, server, &mut clients, options.rounds)?;
         let ours = cells[0].as_ref().ok_or("this crate has such tunnels")?;
         let shown = |show: &dyn Fn(&Cell) -> String| {
             let shown = cells.iter().map(|cell| cell.as_ref().map_or("–".to_owned(), show));
             iter::once(name.to_owned()).chain(shown).collect::<Vec<_>>()
         };
-        let is_ours = |cell: &Cell| std::ptr::eq(cell, ours);
-        rates.row(shown(&|cell| match is_ours(cell) {
-            true => figures(cell.rate.median()),
-            false => cell.rate.beside(&ours.rate, figures),
-        }));
-        cpu.row(shown(&|cell| match is_ours(cell) {
-            true => figures(cell.cpu.median()),
-            false => cell.cpu.beside(&ours.cpu, figures),
-        }));
+        rates.row(shown(&|cell| beside(&cell.rate, &ours.rate)));
+        cpu.row(shown(&|cell| beside(&cell.cpu, &ours.cpu)));
         busy.row(shown(&|cell| format!("{:.0}", cell.busy.median())));
-        connections.row(shown(&|cell| cell.connections.to_string()));
+        connections.row(shown(&Cell::connections_text));
     }
     page.section("tunnels-bulk", "Long transfers, MiB per second", rates);
     page.section(

@@ -32,6 +32,7 @@ mod serve;
 #[path = "../behaviour/stream.rs"]
 mod stream;
 mod trips;
+mod turns;
 
 use std::{
     env,
@@ -175,7 +176,7 @@ fn measure(options: &Options) -> Result<(), BoxError> {
     Ok(page.write()?)
 }
 
-/// What the processes need.
+/// The needs of the processes.
 pub(crate) struct Bench {
     directory: PathBuf,
     cores: Cores,

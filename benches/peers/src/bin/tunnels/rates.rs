@@ -5,10 +5,11 @@ use std::iter;
 use tower_outbound_proxy_peers::{Page, Table, chart};
 
 use crate::{
-    Bench, BoxError, Contender, Options, Server, ask,
+    Bench, BoxError, Contender, Options, Server,
     job::{Inside, Job, Verb},
     process::Process,
-    samples::{Samples, figures},
+    samples::{beside, figures},
+    turns::{Cell, take_turns},
 };
 
 /// The number of hosts, each of which gets a tunnel.
@@ -44,31 +45,6 @@ pub(crate) const fn row(name: &'static str, inside: Inside, concurrency: usize, 
         inside,
         concurrency,
         warm,
-    }
-}
-
-/// One client's values in one row.
-#[derive(Default)]
-pub(crate) struct Cell {
-    /// Tunnels per second.
-    rate: Samples,
-    /// CPU time of a tunnel in µs.
-    cpu: Samples,
-    /// The part of the time that the proxy's core was busy, in percent.
-    busy: Samples,
-    /// True if all connections to the proxy were of HTTP/2 in the last round.
-    is_http2: bool,
-    /// The fewest and the most connections to the proxy that a new client opened.
-    connections: Option<(u64, u64)>,
-}
-
-impl Cell {
-    fn connections_text(&self) -> String {
-        match self.connections {
-            None => "–".to_owned(),
-            Some((fewest, most)) if fewest == most => most.to_string(),
-            Some((fewest, most)) => format!("{fewest}–{most}"),
-        }
     }
 }
 
@@ -135,44 +111,8 @@ pub(crate) fn compare(
         repeats: if options.quick { 1 } else { 4 },
         bytes: 20,
     };
-    let repeats = job.repeats as u64;
     let tunnels = ((HOSTS - row.warm) * job.repeats) as f64;
-    let mut cells: Vec<_> = clients
-        .iter()
-        .map(|(contender, _)| contender.has(row.inside).then(Cell::default))
-        .collect();
-    for round in 0..options.rounds {
-        // Each goes first in its turn: one client's remains burden the next.
-        for turn in 0..clients.len() {
-            let turn = (round + turn) % clients.len();
-            let ((contender, client), Some(cell)) = (&mut clients[turn], &mut cells[turn]) else {
-                continue;
-            };
-            let before = server.state()?;
-            let took = ask(*contender, client, &job)?;
-            let after = server.state()?;
-            let &[nanos, cpu] = &took[..] else {
-                return Err(format!("{} said {took:?}", contender.name()).into());
-            };
-            cell.rate.add(tunnels * 1e9 / nanos as f64);
-            cell.cpu.add(cpu as f64 / 1e3 / tunnels);
-            // The server's time for the tunnels that warm up counts too, which are few.
-            cell.busy.add(100.0 * (after.cpu - before.cpu) as f64 / nanos as f64);
-            let opened = after.connections - before.connections;
-            cell.is_http2 = after.http2 - before.http2 == opened;
-            let connections = opened.div_ceil(repeats);
-            let (fewest, most) = cell.connections.unwrap_or((u64::MAX, 0));
-            cell.connections = Some((fewest.min(connections), most.max(connections)));
-        }
-    }
-    Ok(cells)
-}
-
-fn beside(samples: &Samples, ours: &Samples) -> String {
-    match std::ptr::eq(samples, ours) {
-        true => figures(samples.median()),
-        false => samples.beside(ours, figures),
-    }
+    take_turns(&job, tunnels, server, clients, options.rounds)
 }
 
 /// Tabulates one value of each cell, which `show` is given together with ours.

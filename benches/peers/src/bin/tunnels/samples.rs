@@ -51,6 +51,14 @@ impl Samples {
     }
 }
 
+/// Shows a value, and its ratio to ours if it is another's.
+pub(crate) fn beside(samples: &Samples, ours: &Samples) -> String {
+    match std::ptr::eq(samples, ours) {
+        true => figures(samples.median()),
+        false => samples.beside(ours, figures),
+    }
+}
+
 /// A number of three figures.
 pub(crate) fn figures(value: f64) -> String {
     match value {
