@@ -162,6 +162,7 @@ pub mod purpose;
 mod redact;
 mod request_target;
 pub mod route;
+mod secret;
 pub mod service;
 pub mod settings;
 mod target;

@@ -28,16 +28,19 @@
 //! [`challenges`](crate::ConnectError::challenges) list what it offers.
 
 mod account;
+mod authentication;
 mod authenticator;
 mod challenge;
 mod credentials;
 mod digest;
 mod echo;
+mod password;
 mod provider;
 mod scheme;
 
 pub(crate) use self::{
-    account::{Account, Answered, Ticket},
+    account::Account,
+    authentication::{Answered, Authentication},
     authenticator::Authenticator,
     challenge::parse as parse_challenges,
     provider::{Provider, ProxyAddress},

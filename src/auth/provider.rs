@@ -5,7 +5,7 @@ use std::{fmt, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 use http::HeaderValue;
 use tower_service::Service;
 
-use super::{Challenge, Credentials};
+use super::{Challenge, Credentials, credentials::secret_value};
 
 /// The error of a provider of any type.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -102,7 +102,7 @@ impl Authorization {
     /// Sends this value of `Proxy-Authorization`: `Bearer …`, for instance.
     #[must_use]
     pub fn value(value: HeaderValue) -> Self {
-        Self::new(Kind::Value(value))
+        Self::new(Kind::Value(secret(&value)))
     }
 
     /// Sends this value with one request, or for one tunnel. The provider is asked again for the next one: tokens of
@@ -112,7 +112,7 @@ impl Authorization {
     /// provider is asked for the next round, whose answer goes out on the same connection.
     #[must_use]
     pub fn once(value: HeaderValue) -> Self {
-        Self::new(Kind::Once(value))
+        Self::new(Kind::Once(secret(&value)))
     }
 
     /// Sets the time after which the provider is asked again.
@@ -129,6 +129,14 @@ impl Authorization {
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());
         self
+    }
+}
+
+/// Returns a copy that is wiped when it is dropped, and that no library shows.
+fn secret(value: &HeaderValue) -> HeaderValue {
+    match secret_value(value.as_bytes().to_vec()) {
+        Some(value) => value,
+        None => unreachable!("it was a value before"),
     }
 }
 

@@ -45,7 +45,8 @@ impl Hold {
         match self {
             Self::Pooled(mut lease) => {
                 let mut response = lease.send(request).await?;
-                if response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                let is_refused = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+                if !is_refused {
                     spare.forget();
                 }
                 if is_described {
@@ -56,7 +57,10 @@ impl Hold {
                     lease.upgrade();
                     return Ok(response.map(|body| ClientBody::new(body, None)));
                 }
-                Ok(response.map(|body| ClientBody::new(body, Some(lease))))
+                Ok(response.map(|body| match is_refused {
+                    true => ClientBody::unfinished(body, lease),
+                    false => ClientBody::new(body, Some(lease)),
+                }))
             }
             Self::Shared(forward) => forward.send(request, is_described).await,
         }

@@ -40,6 +40,7 @@ impl<S: Connector> Proxy<S> {
     pub(crate) async fn forwarding(
         &mut self,
         proxy: &ProxyServer,
+        identity: u64,
         waited: Duration,
     ) -> Result<Forwarding<S::Stream>, ConnectError> {
         poll_fn(|cx| self.inner.poll_ready(cx))
@@ -59,7 +60,7 @@ impl<S: Connector> Proxy<S> {
             first: None,
             route: Route::Forward(proxy.clone()),
         };
-        proxied.forwarding().await
+        proxied.forwarding(identity).await
     }
 }
 
@@ -67,9 +68,9 @@ impl<S: Connector> Proxy<S> {
 type OneWay<S> = Result<Forwarding<<S as Connector>::Stream>, Failed>;
 
 impl<S: Connector> Proxied<S> {
-    async fn forwarding(self) -> Result<Forwarding<S::Stream>, ConnectError> {
+    async fn forwarding(self, identity: u64) -> Result<Forwarding<S::Stream>, ConnectError> {
         let this = Arc::new(self);
-        let key = Arc::new(this.key());
+        let key = Arc::new(this.key(identity));
         let forwarding = this.clone().with_company(key, PATIENCE).await;
         forwarding.map_err(|failed| this.told(failed))
     }

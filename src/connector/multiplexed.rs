@@ -4,7 +4,8 @@
 //! - A CONNECT that is not answered for a second is sent once more over another connection, and after another second
 //!   over a third. The first answer wins.
 //! - One that the proxy promised not to have processed, or whose connection was lost, is sent again.
-//! - A proxy that chose HTTP/2 and has never answered over it is asked in HTTP/1.1.
+//! - A proxy that chose HTTP/2 and has never answered over it is asked in HTTP/1.1, and so is one whose authentication
+//!   takes several rounds on one connection.
 
 use std::{
     future::poll_fn,
@@ -25,7 +26,7 @@ use super::{
     tunnel::{self, Tunnel},
 };
 use crate::{
-    auth::Ticket,
+    auth::Authentication,
     config::ProxyServer,
     error::{Failure, Stage, find},
     http2::{Key, Lease, PATIENCE, Permit, Turn, Use, Wish, handshake},
@@ -47,7 +48,7 @@ struct DeadEnd {
     failed: Failed,
     is_over_http2: bool,
     /// The credentials that were sent.
-    ticket: Option<Ticket>,
+    authentication: Option<Authentication>,
 }
 
 impl From<Failed> for DeadEnd {
@@ -55,7 +56,7 @@ impl From<Failed> for DeadEnd {
         Self {
             failed,
             is_over_http2: false,
-            ticket: None,
+            authentication: None,
         }
     }
 }
@@ -71,10 +72,10 @@ enum Next {
 
 /// Returns the properties that tunnels through this proxy must share to use one connection.
 #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
-pub(crate) fn key(shared: &Shared, proxy: &ProxyServer) -> Key {
+pub(crate) fn key(shared: &Shared, proxy: &ProxyServer, identity: u64) -> Key {
     Key {
         proxy: proxy.clone(),
-        identity: shared.account(proxy).identity(),
+        identity,
         #[cfg(feature = "tls")]
         tls: shared.config.tls().filter(|_| proxy.is_tls()).cloned(),
     }
@@ -90,20 +91,26 @@ type Opened<S> = Tunnel<Io<<S as Connector>::Stream>>;
 impl<S: Connector> Proxied<S> {
     /// Opens a tunnel, over HTTP/2 if the proxy speaks it.
     pub(super) async fn shared_tunnel(self: &Arc<Self>) -> Result<Opened<S>, Failed> {
-        let key = Arc::new(self.key());
         let mut tries = 0;
-        let mut ticket = self.ticket().await?;
+        let mut authentication = self.authentication().await?;
         loop {
+            let key = Arc::new(self.key(authentication.identity()));
             let mut dead_end = match self.usable(&key, Use::Tunnel).await? {
                 Usable::Http1(io) => return self.flight_over_http1(io).await,
-                Usable::Stream(lease) => match self.race(&key, lease, &ticket, MOST_WAYS).await {
+                Usable::Stream(lease) => match self.race(&key, lease, &authentication, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
                     Err(dead_end) => dead_end,
                 },
             };
-            if let Some(mut better) = dead_end.ticket.take() {
-                if self.exchange(&mut better, &dead_end.failed.1).await? {
-                    ticket = better;
+            if dead_end.is_continued() {
+                return match self.offer() {
+                    Offer::Both => self.back_to_http1(&key, dead_end.failed).await,
+                    _ => Err(dead_end.failed),
+                };
+            }
+            if let Some(mut refused) = dead_end.authentication.take() {
+                if self.exchange(&mut refused, &dead_end.failed.1).await? {
+                    authentication = refused;
                     continue;
                 }
             }
@@ -116,8 +123,8 @@ impl<S: Connector> Proxied<S> {
         }
     }
 
-    pub(super) fn key(&self) -> Key {
-        key(&self.shared, &self.proxy)
+    pub(super) fn key(&self, identity: u64) -> Key {
+        key(&self.shared, &self.proxy, identity)
     }
 
     /// Returns a stream of a connection that is open or becomes so, or a connection in HTTP/1.1.
@@ -197,11 +204,11 @@ impl<S: Connector> Proxied<S> {
         self: &Arc<Self>,
         key: &Arc<Key>,
         lease: Lease,
-        ticket: &Ticket,
+        authentication: &Authentication,
         ways: u8,
     ) -> Result<Opened<S>, DeadEnd> {
         let watch = lease.watch();
-        let mut first = pin!(self.over_http2(lease, ticket.clone()));
+        let mut first = pin!(self.over_http2(lease, authentication.clone()));
         if ways <= 1 {
             return first.await;
         }
@@ -209,7 +216,7 @@ impl<S: Connector> Proxied<S> {
             return result;
         }
         watch.is_late();
-        let mut second = pin!(self.another_way(key, watch.id(), ticket, ways - 1));
+        let mut second = pin!(self.another_way(key, watch.id(), authentication, ways - 1));
         let (mut of_first, mut of_second) = (None, None);
         poll_fn(|cx| {
             if of_first.is_none() {
@@ -245,11 +252,11 @@ impl<S: Connector> Proxied<S> {
         self: &Arc<Self>,
         key: &Arc<Key>,
         except: u64,
-        ticket: &Ticket,
+        authentication: &Authentication,
         ways: u8,
     ) -> Result<Opened<S>, DeadEnd> {
         match self.usable(key, Use::AnotherWay(except)).await? {
-            Usable::Stream(lease) => self.further_race(key, lease, ticket, ways).await,
+            Usable::Stream(lease) => self.further_race(key, lease, authentication, ways).await,
             Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
         }
     }
@@ -259,20 +266,19 @@ impl<S: Connector> Proxied<S> {
         self: &'a Arc<Self>,
         key: &'a Arc<Key>,
         lease: Lease,
-        ticket: &'a Ticket,
+        authentication: &'a Authentication,
         ways: u8,
     ) -> Race<'a, S> {
-        Box::pin(self.race(key, lease, ticket, ways))
+        Box::pin(self.race(key, lease, authentication, ways))
     }
 
-    async fn over_http2(&self, lease: Lease, mut ticket: Ticket) -> Result<Opened<S>, DeadEnd> {
-        let account = self.account();
+    async fn over_http2(&self, lease: Lease, mut authentication: Authentication) -> Result<Opened<S>, DeadEnd> {
         let phase = trace::Phase::connect(&self.authority);
-        let request = self.request(&account, &mut ticket);
+        let request = self.request(&mut authentication);
         let opened = tunnel::open_over_http2(lease, self.first.clone(), &request, self.deadline).await;
         match phase.end(opened) {
             Ok(Tunnel { io, response, early }) => {
-                account.accepted(&ticket);
+                authentication.accepted();
                 Ok(Tunnel {
                     io: Io::Http2(Box::new(io)),
                     response,
@@ -282,7 +288,7 @@ impl<S: Connector> Proxied<S> {
             Err(failure) => Err(DeadEnd {
                 failed: (Stage::Tunnel, failure),
                 is_over_http2: true,
-                ticket: Some(ticket),
+                authentication: Some(authentication),
             }),
         }
     }
@@ -354,6 +360,15 @@ impl<S: Connector> Proxied<S> {
 }
 
 impl DeadEnd {
+    /// Returns true if the proxy wants the exchange of credentials continued on the same connection. Over HTTP/2, the
+    /// next CONNECT is another stream, which others may overtake.
+    fn is_continued(&self) -> bool {
+        match (&self.authentication, &self.failed.1) {
+            (Some(refused), Failure::Refused { challenges, .. }) => refused.is_continued(challenges),
+            _ => false,
+        }
+    }
+
     /// Returns true if the proxy has answered, or there is no time left for an answer.
     fn is_answer(&self) -> bool {
         matches!(self.failed.1, Failure::Refused { .. } | Failure::Timeout(_))

@@ -159,6 +159,19 @@ impl Lease {
         })
     }
 
+    /// Keeps the hold for another request, after the response has been read to its end. `None` if the connection can
+    /// have no other.
+    pub(in crate::client) async fn kept(mut self) -> Option<Self> {
+        let connection = self.connection.as_mut()?;
+        let is_ready = timeout(REST_OF_REQUEST, connection.ready_or_ended()).await;
+        if is_ready != Ok(true) {
+            return None;
+        }
+        self.progress = Progress::Unused;
+        self.may_be_stale = true;
+        Some(self)
+    }
+
     /// Ends the hold after the response has been read to its end.
     pub(in crate::client) fn finish(mut self) {
         self.progress = Progress::Finished;
