@@ -63,8 +63,10 @@ pub(crate) enum Answered {
     Nothing,
     /// The credentials do not answer any scheme that the proxy offers.
     NotPossible,
-    /// The proxy refused what was sent.
-    Refused,
+    /// The proxy refused the user name and password.
+    Password,
+    /// The proxy refused another value.
+    Value,
 }
 
 impl Answer {
@@ -228,7 +230,8 @@ impl Authentication {
         match (&self.sent, &self.answer) {
             (Sent::Nothing, Answer::Nothing) => Answered::Nothing,
             (Sent::Nothing, _) => Answered::NotPossible,
-            _ => Answered::Refused,
+            (Sent::Basic(_) | Sent::Digest(..), _) => Answered::Password,
+            (Sent::Value(_), _) => Answered::Value,
         }
     }
 
