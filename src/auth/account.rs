@@ -22,8 +22,9 @@ use super::{
     provider::{Authorization, BoxError, CredentialsRequest, Kind, Provider, ProxyAddress},
 };
 
-/// The number of the next identity. No two accounts have the same, so that no connection is for two of them.
-static NEXT_IDENTITY: AtomicU64 = AtomicU64::new(1);
+/// The number of the next identity or exchange. No two accounts have the same identity, so that no connection is for
+/// two of them.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The credentials for one proxy.
 pub(crate) struct Account {
@@ -57,7 +58,7 @@ impl Account {
 
     /// Creates an account that a provider answers for.
     pub(crate) fn provided(provider: Provider, proxy: ProxyAddress) -> Self {
-        Self::new(Some((provider, proxy)), Answer::Unknown, next_identity())
+        Self::new(Some((provider, proxy)), Answer::Unknown, next_number())
     }
 
     fn new(provider: Option<(Provider, ProxyAddress)>, answer: Answer, identity: u64) -> Self {
@@ -154,6 +155,7 @@ impl Account {
             proxy: proxy.clone(),
             challenges: challenges.to_vec(),
             round: asking.tries.into(),
+            exchange: *asking.exchange.get_or_insert_with(next_number),
         };
         loop {
             let mut answered = pin!(self.answered.notified());
@@ -201,6 +203,11 @@ impl Account {
         let mut state = self.lock();
         state.answers += 1;
         match answer {
+            // It has nothing better for this request, and may have for the next one.
+            Ok(answer) if asking.is_once() && matches!(answer.kind, Kind::Nothing) => {
+                asking.answer = Answer::Nothing;
+                Ok(())
+            }
             Ok(answer) => {
                 let once = state.set(answer);
                 asking.renew(state.authentication());
@@ -221,8 +228,8 @@ impl Account {
     }
 }
 
-fn next_identity() -> u64 {
-    NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed)
+fn next_number() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The turn of a request to ask the provider.
@@ -273,7 +280,7 @@ impl State {
         };
         // The first answer stands for whom requests had in mind all the time.
         if !is_same_person && self.answer != Answer::Unknown {
-            self.identity = next_identity();
+            self.identity = next_number();
         }
         // The same password keeps its nonce.
         if !is_same {

@@ -26,6 +26,8 @@ pub(crate) struct Authentication {
     pub(super) changes: u64,
     /// The number of answers that were refused, or are to be continued.
     pub(super) tries: u8,
+    /// The number of the exchange with the provider, if it was asked for this request.
+    pub(super) exchange: Option<u64>,
     /// True if the provider was asked for something else than what was refused.
     has_asked: bool,
     /// A nonce for this request alone, of the challenge to it. Nobody can use it out of turn. It is for all once the
@@ -90,6 +92,7 @@ impl Authentication {
             answers,
             changes,
             tries: 0,
+            exchange: None,
             has_asked: false,
             own: None,
             sent: Sent::Nothing,
@@ -201,6 +204,7 @@ impl Authentication {
     pub(super) fn renew(&mut self, newer: Self) {
         *self = Self {
             tries: self.tries,
+            exchange: self.exchange,
             has_asked: self.has_asked,
             ..newer
         };

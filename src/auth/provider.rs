@@ -16,6 +16,7 @@ pub struct CredentialsRequest {
     pub(super) proxy: ProxyAddress,
     pub(super) challenges: Vec<Challenge>,
     pub(super) round: u32,
+    pub(super) exchange: u64,
 }
 
 /// The address of a proxy.
@@ -55,6 +56,12 @@ impl CredentialsRequest {
     #[must_use]
     pub fn round(&self) -> u32 {
         self.round
+    }
+
+    /// Returns a number that is the same in all rounds for one request or tunnel, and in no others.
+    #[must_use]
+    pub fn exchange(&self) -> u64 {
+        self.exchange
     }
 }
 
