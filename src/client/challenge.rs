@@ -56,6 +56,9 @@ pub(super) async fn refused(
     let exchange = account.exchange(&mut asking.authentication, &challenges, schemes);
     let has_better = in_time(settings, &proxy, waited, exchange).await?;
     let mut again = if has_better { spare.again() } else { None };
+    if has_better && again.is_none() {
+        asking.authentication.publish();
+    }
     if again.is_none() && settings.auth_errors == Some(false) {
         return Ok(After::Response(response.map(ClientBody::finished)));
     }
