@@ -106,8 +106,9 @@ impl<S: Connector> Proxied<S> {
     async fn steps(self: &Arc<Self>) -> Result<ProxyStream<S::Stream>, Failed> {
         let tunnel = match (&self.route, self.offer()) {
             (Route::Tunnel(_), Offer::Http1) => {
+                let authentication = self.authentication().await?;
                 let io = self.dial(Offer::Http1).await?.io;
-                self.tunnel_over_http1(io).await?
+                self.tunnel_over_http1(io, authentication).await?
             }
             #[cfg(feature = "http2")]
             (Route::Tunnel(_), _) => self.shared_tunnel().await?,
@@ -182,11 +183,14 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Opens a tunnel on a connection of its own, or on another one after a challenge.
-    pub(super) async fn tunnel_over_http1(&self, mut io: Io<S::Stream>) -> Result<Tunnel<Io<S::Stream>>, Failed>
+    pub(super) async fn tunnel_over_http1(
+        &self,
+        mut io: Io<S::Stream>,
+        mut authentication: Authentication,
+    ) -> Result<Tunnel<Io<S::Stream>>, Failed>
     where
         S::Stream: Read + Write + Unpin,
     {
-        let mut authentication = self.authentication().await?;
         let mut is_kept = false;
         loop {
             let phase = trace::Phase::connect(&self.authority);
