@@ -13,6 +13,7 @@ use super::{
     request_body::RequestBody,
 };
 use crate::{
+    auth::Authentication,
     config::ProxyServer,
     connector::deadline::Deadline,
     error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, Stage},
@@ -50,17 +51,17 @@ pub(super) async fn refused(
     settings: &Shared,
     waited: &mut Duration,
 ) -> Result<After, ClientError> {
-    let (proxy, schemes) = (asking.proxy().clone(), settings.schemes);
-    let (account, challenges) = (settings.account(&proxy), challenges(response.headers()));
+    let (proxy, challenges) = (asking.proxy().clone(), challenges(response.headers()));
     let is_bound = asking.authentication.is_continued(&challenges);
-    let exchange = account.exchange(&mut asking.authentication, &challenges, schemes);
-    let has_better = in_time(settings, &proxy, waited, exchange).await?;
-    let mut again = if has_better { spare.again() } else { None };
-    if has_better && again.is_none() {
-        asking.authentication.publish();
-    }
-    if again.is_none() && settings.auth_errors == Some(false) {
-        return Ok(After::Response(response.map(ClientBody::finished)));
+    let account = settings.account(&proxy);
+    let exchange = account.exchange(&asking.authentication, &challenges, settings.schemes);
+    let better = in_time(settings, &proxy, waited, exchange).await?;
+    let mut again = better.as_ref().and_then(|_| spare.again());
+    if again.is_none() {
+        better.iter().for_each(Authentication::publish);
+        if settings.auth_errors == Some(false) {
+            return Ok(After::Response(response.map(ClientBody::finished)));
+        }
     }
     let (parts, body) = response.into_parts();
     let until = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
@@ -69,9 +70,12 @@ pub(super) async fn refused(
     if is_bound && lease.is_none() {
         again = None;
     }
-    match again {
-        Some(again) => Ok(After::Again(again, lease.map(Hold::Pooled))),
-        None => Err(ClientError::new(Failure::Refused(asking.error(parts, &body)))),
+    match (again, better) {
+        (Some(again), Some(better)) => {
+            asking.authentication = better;
+            Ok(After::Again(again, lease.map(Hold::Pooled)))
+        }
+        _ => Err(ClientError::new(Failure::Refused(asking.error(parts, &body)))),
     }
 }
 

@@ -95,7 +95,7 @@ impl<S: Connector> Proxied<S> {
         let mut authentication = self.authentication().await?;
         loop {
             let key = Arc::new(self.key(authentication.identity()));
-            let mut dead_end = match self.usable(&key, Use::Tunnel).await? {
+            let dead_end = match self.usable(&key, Use::Tunnel).await? {
                 Usable::Http1(io) => return self.flight_over_http1(io, authentication).await,
                 Usable::Stream(lease) => match self.race(&key, lease, &authentication, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
@@ -108,9 +108,9 @@ impl<S: Connector> Proxied<S> {
                     _ => Err(dead_end.failed),
                 };
             }
-            if let Some(mut refused) = dead_end.authentication.take() {
-                if self.exchange(&mut refused, &dead_end.failed.1).await? {
-                    authentication = refused;
+            if let Some(refused) = &dead_end.authentication {
+                if let Some(better) = self.exchange(refused, &dead_end.failed.1).await? {
+                    authentication = better;
                     continue;
                 }
             }

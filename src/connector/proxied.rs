@@ -204,8 +204,11 @@ impl<S: Connector> Proxied<S> {
             };
             // The proxy may have closed it with its refusal.
             let was_closed = is_kept && matches!(refused.failure, Failure::Io(_)) && !authentication.is_once();
-            if !was_closed && !self.exchange(&mut authentication, &refused.failure).await? {
-                return Err((Stage::Tunnel, refused.failure));
+            if !was_closed {
+                authentication = match self.exchange(&authentication, &refused.failure).await? {
+                    Some(better) => better,
+                    None => return Err((Stage::Tunnel, refused.failure)),
+                };
             }
             (io, is_kept) = match refused.connection {
                 Some(io) => (io, true),
@@ -226,17 +229,21 @@ impl<S: Connector> Proxied<S> {
         authentication.map_err(|failure| (Stage::Credentials, failure))
     }
 
-    /// Exchanges an authentication that the proxy refused for a better one. Returns false if there is none, or the
-    /// refusal is not about credentials.
-    pub(super) async fn exchange(&self, refused: &mut Authentication, failure: &Failure) -> Result<bool, Failed> {
+    /// Exchanges an authentication that the proxy refused for a better one. `None` if there is none, or the refusal is
+    /// not about credentials.
+    pub(super) async fn exchange(
+        &self,
+        refused: &Authentication,
+        failure: &Failure,
+    ) -> Result<Option<Authentication>, Failed> {
         let Failure::Refused {
             response, challenges, ..
         } = failure
         else {
-            return Ok(false);
+            return Ok(None);
         };
         if !response.is_auth() {
-            return Ok(false);
+            return Ok(None);
         }
         let account = self.account();
         let exchange = async {
