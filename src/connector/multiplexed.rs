@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     Connector,
-    proxied::{Dialled, Failed, Offer, Proxied},
+    proxied::{Dialled, Failed, Offer, Proxied, is_continued_by},
     stream::Io,
     tunnel::{self, Tunnel},
 };
@@ -96,7 +96,7 @@ impl<S: Connector> Proxied<S> {
         loop {
             let key = Arc::new(self.key(authentication.identity()));
             let mut dead_end = match self.usable(&key, Use::Tunnel).await? {
-                Usable::Http1(io) => return self.flight_over_http1(io).await,
+                Usable::Http1(io) => return self.flight_over_http1(io, authentication).await,
                 Usable::Stream(lease) => match self.race(&key, lease, &authentication, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
                     Err(dead_end) => dead_end,
@@ -257,7 +257,7 @@ impl<S: Connector> Proxied<S> {
     ) -> Result<Opened<S>, DeadEnd> {
         match self.usable(key, Use::AnotherWay(except)).await? {
             Usable::Stream(lease) => self.further_race(key, lease, authentication, ways).await,
-            Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
+            Usable::Http1(io) => Ok(self.flight_over_http1(io, self.authentication().await?).await?),
         }
     }
 
@@ -294,8 +294,8 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Opens a tunnel over HTTP/1.1, and sends what was written before it was open.
-    async fn flight_over_http1(&self, io: Io<S::Stream>) -> Result<Opened<S>, Failed> {
-        let mut tunnel = self.tunnel_over_http1(io).await?;
+    async fn flight_over_http1(&self, io: Io<S::Stream>, authentication: Authentication) -> Result<Opened<S>, Failed> {
+        let mut tunnel = self.tunnel_over_http1(io, authentication).await?;
         if let Some(first) = &self.first {
             let mut sent = 0;
             loop {
@@ -317,7 +317,7 @@ impl<S: Connector> Proxied<S> {
         let Ok(Dialled { io, .. }) = self.dial(Offer::Http1).await else {
             return Err(failed);
         };
-        let result = self.flight_over_http1(io).await;
+        let result = self.flight_over_http1(io, self.authentication().await?).await;
         let is_better = match (&result, &failed.1) {
             (Ok(_), _) => true,
             // In HTTP/2, it had not answered at all.
@@ -363,10 +363,8 @@ impl DeadEnd {
     /// Returns true if the proxy wants the exchange of credentials continued on the same connection. Over HTTP/2, the
     /// next CONNECT is another stream, which others may overtake.
     fn is_continued(&self) -> bool {
-        match (&self.authentication, &self.failed.1) {
-            (Some(refused), Failure::Refused { challenges, .. }) => refused.is_continued(challenges),
-            _ => false,
-        }
+        let refused = self.authentication.as_ref();
+        refused.is_some_and(|refused| is_continued_by(refused, &self.failed.1))
     }
 
     /// Returns true if the proxy has answered, or there is no time left for an answer.

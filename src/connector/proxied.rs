@@ -107,7 +107,7 @@ impl<S: Connector> Proxied<S> {
         let tunnel = match (&self.route, self.offer()) {
             (Route::Tunnel(_), Offer::Http1) => {
                 let io = self.dial(Offer::Http1).await?.io;
-                self.tunnel_over_http1(io).await?
+                self.tunnel_over_http1(io, self.authentication().await?).await?
             }
             #[cfg(feature = "http2")]
             (Route::Tunnel(_), _) => self.shared_tunnel().await?,
@@ -182,12 +182,15 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Opens a tunnel on a connection of its own, or on another one after a challenge.
-    pub(super) async fn tunnel_over_http1(&self, mut io: Io<S::Stream>) -> Result<Tunnel<Io<S::Stream>>, Failed>
+    pub(super) async fn tunnel_over_http1(
+        &self,
+        mut io: Io<S::Stream>,
+        mut authentication: Authentication,
+    ) -> Result<Tunnel<Io<S::Stream>>, Failed>
     where
         S::Stream: Read + Write + Unpin,
     {
-        let mut authentication = self.authentication().await?;
-        let mut is_kept = false;
+        let (mut is_kept, mut is_continued) = (false, false);
         loop {
             let phase = trace::Phase::connect(&self.authority);
             let opened = tunnel::open(io, &self.request(&mut authentication), self.deadline).await;
@@ -199,9 +202,14 @@ impl<S: Connector> Proxied<S> {
                 Err(refused) => refused,
             };
             // The proxy may have closed it with its refusal.
-            let was_closed = is_kept && matches!(refused.failure, Failure::Io(_)) && !authentication.is_once();
-            if !was_closed && !self.exchange(&mut authentication, &refused.failure).await? {
-                return Err((Stage::Tunnel, refused.failure));
+            let was_closed = is_kept && !is_continued && refused.failure.is_closed();
+            if !was_closed {
+                is_continued = is_continued_by(&authentication, &refused.failure);
+                // The next round has no meaning on another connection.
+                let is_over = is_continued && refused.connection.is_none();
+                if is_over || !self.exchange(&mut authentication, &refused.failure).await? {
+                    return Err((Stage::Tunnel, refused.failure));
+                }
             }
             (io, is_kept) = match refused.connection {
                 Some(io) => (io, true),
@@ -250,6 +258,14 @@ impl<S: Connector> Proxied<S> {
             authorization: authentication.authorization(self.shared.schemes, &Method::CONNECT, &self.authority),
             authentication,
         }
+    }
+}
+
+/// Returns true if the proxy wants the exchange of credentials continued on the same connection.
+pub(super) fn is_continued_by(authentication: &Authentication, failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused { challenges, .. } => authentication.is_continued(challenges),
+        _ => false,
     }
 }
 
