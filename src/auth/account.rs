@@ -131,7 +131,8 @@ impl Account {
         let before = refused.changes;
         self.ask(refused, challenges).await?;
         // The same credentials are not sent again, since that could lock an account.
-        Ok(refused.has_credentials() && (refused.is_once() || refused.changes != before))
+        let is_new = refused.is_once() || refused.changes != before;
+        Ok(is_new && refused.suits(challenges, schemes))
     }
 
     /// Exchanges an authentication that the proxy refused, if nobody need be asked for a better one.
@@ -140,7 +141,8 @@ impl Account {
             let state = self.lock();
             if !refused.is_once() && state.changes > refused.changes && !state.answer.is_for_each_request() {
                 refused.renew(state.authentication());
-                return refused.has_credentials();
+                drop(state);
+                return refused.suits(challenges, schemes);
             }
         }
         refused.learn(challenges, schemes)
@@ -275,7 +277,8 @@ impl State {
         let is_same = self.answer == answer;
         let is_same_person = match (&name, &self.name) {
             (Some(new), Some(old)) => new == old,
-            (None, None) => is_same,
+            // Nobody says for whom a value is that serves once.
+            (None, None) => is_same && once.is_none(),
             _ => false,
         };
         // The first answer stands for whom requests had in mind all the time.

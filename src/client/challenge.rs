@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::ProxyServer,
     connector::deadline::Deadline,
-    error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, Stage},
+    error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, MAX_REST, Stage},
     layer::Shared,
     service::{Asking, challenges},
 };
@@ -52,23 +52,34 @@ pub(super) async fn refused(
 ) -> Result<After, ClientError> {
     let (proxy, schemes) = (asking.proxy().clone(), settings.schemes);
     let (account, challenges) = (settings.account(&proxy), challenges(response.headers()));
-    let is_bound = asking.authentication.is_continued(&challenges);
+    // The proxy may send it back.
+    let sent = asking.authentication.clone();
+    let is_bound = sent.is_continued(&challenges);
     let exchange = account.exchange(&mut asking.authentication, &challenges, schemes);
     let has_better = in_time(settings, &proxy, waited, exchange).await?;
     let mut again = if has_better { spare.again() } else { None };
+    if has_better && again.is_none() {
+        // It serves the next request.
+        asking.authentication.publish();
+    }
     if again.is_none() && settings.auth_errors == Some(false) {
         return Ok(After::Response(response.map(ClientBody::finished)));
     }
     let (parts, body) = response.into_parts();
     let until = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
     // A body that is read to its end leaves the connection for the repeat.
-    let (body, lease) = body.first(MAX_BODY, until, is_bound).await;
+    let most = if again.is_some() { MAX_REST } else { MAX_BODY };
+    let (body, lease) = body.first(most, until, is_bound).await;
     if is_bound && lease.is_none() {
         again = None;
     }
     match again {
         Some(again) => Ok(After::Again(again, lease.map(Hold::Pooled))),
-        None => Err(ClientError::new(Failure::Refused(asking.error(parts, &body)))),
+        None => {
+            asking.authentication = sent;
+            let body = &body[..body.len().min(MAX_BODY)];
+            Err(ClientError::new(Failure::Refused(asking.error(parts, body))))
+        }
     }
 }
 
