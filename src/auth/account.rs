@@ -131,8 +131,8 @@ impl Account {
         }
         self.ask(&mut next, challenges).await?;
         // The same credentials are not sent again, since that could lock an account.
-        let is_other = next.is_once() || next.changes != refused.changes;
-        Ok(Some(next).filter(|next| is_other && next.has_credentials()))
+        let is_new = next.is_once() || next.changes != refused.changes;
+        Ok((is_new && next.suits(challenges, schemes)).then_some(next))
     }
 
     /// Exchanges an authentication that the proxy refused, if nobody need be asked for a better one.
@@ -147,7 +147,8 @@ impl Account {
             let state = self.lock();
             if !refused.is_once() && state.changes > refused.changes && !state.answer.is_for_each_request() {
                 next.renew(state.authentication());
-                return Some(next).filter(Authentication::has_credentials);
+                drop(state);
+                return next.suits(challenges, schemes).then_some(next);
             }
         }
         next.learn(challenges, schemes).then_some(next)
@@ -282,7 +283,8 @@ impl State {
         let is_same = self.answer == answer;
         let is_same_person = match (&name, &self.name) {
             (Some(new), Some(old)) => new == old,
-            (None, None) => is_same,
+            // Nobody says for whom a value is that serves once.
+            (None, None) => is_same && once.is_none(),
             _ => false,
         };
         // The first answer stands for whom requests had in mind all the time.

@@ -53,7 +53,7 @@ pub(super) enum Answer {
 enum Sent {
     Nothing,
     Basic(HeaderValue),
-    /// True if the nonce had not served before.
+    /// True if the proxy has not accepted the nonce before.
     Digest(HeaderValue, bool),
     Value(HeaderValue),
 }
@@ -118,7 +118,8 @@ impl Authentication {
                 let digest = self.own.clone().or_else(|| password.digest());
                 match digest.filter(|_| schemes.digest) {
                     Some(digest) => match digest.answer(password.credentials(), method, &uri.to_string()) {
-                        Some((value, is_first)) => Sent::Digest(value, is_first),
+                        // One of its own has not been refused, however often it was sent.
+                        Some((value, is_first)) => Sent::Digest(value, is_first || self.own.is_some()),
                         // The nonce has served as often as it can.
                         None => Sent::Nothing,
                     },
@@ -170,10 +171,6 @@ impl Authentication {
         matches!(self.answer, Answer::Once(Some(_)))
     }
 
-    pub(super) fn has_credentials(&self) -> bool {
-        !matches!(self.answer, Answer::Unknown | Answer::Nothing | Answer::Once(None))
-    }
-
     /// Returns true if the proxy wants the exchange continued on the same connection (RFC 4559 5).
     pub(crate) fn is_continued(&self, challenges: &[Challenge]) -> bool {
         let sent = self.sent().filter(|_| self.is_once());
@@ -198,6 +195,15 @@ impl Authentication {
     /// Returns true if the provider may be asked again for this request.
     pub(super) fn may_ask(&mut self, challenges: &[Challenge]) -> bool {
         self.is_continued(challenges) || !std::mem::replace(&mut self.has_asked, true)
+    }
+
+    /// Prepares a new answer for the challenges that the last one met. Returns false if it does not answer them.
+    pub(super) fn suits(&mut self, challenges: &[Challenge], schemes: Schemes) -> bool {
+        match &self.answer {
+            Answer::Unknown | Answer::Nothing | Answer::Once(None) => false,
+            Answer::Value(_) | Answer::Once(Some(_)) => true,
+            Answer::Password(_) => self.learn(challenges, schemes),
+        }
     }
 
     /// Takes a newer answer.

@@ -117,6 +117,9 @@ impl Authorization {
     ///
     /// If the proxy answers CONNECT with a further challenge of the same scheme and leaves the connection open, the
     /// provider is asked for the next round, whose answer goes out on the same connection.
+    ///
+    /// Without an [`identity`](Self::identity), each value stands for somebody else, and each request opens a connection
+    /// of its own.
     #[must_use]
     pub fn once(value: HeaderValue) -> Self {
         Self::new(Kind::Once(secret(&value)))

@@ -16,7 +16,7 @@ use crate::{
     auth::Authentication,
     config::ProxyServer,
     connector::deadline::Deadline,
-    error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, Stage},
+    error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, MAX_REST, Stage},
     layer::Shared,
     service::{Asking, challenges},
 };
@@ -66,7 +66,8 @@ pub(super) async fn refused(
     let (parts, body) = response.into_parts();
     let until = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
     // A body that is read to its end leaves the connection for the repeat.
-    let (body, lease) = body.first(MAX_BODY, until, is_bound).await;
+    let most = if again.is_some() { MAX_REST } else { MAX_BODY };
+    let (body, lease) = body.first(most, until, is_bound).await;
     if is_bound && lease.is_none() {
         again = None;
     }
@@ -75,7 +76,10 @@ pub(super) async fn refused(
             asking.authentication = better;
             Ok(After::Again(again, lease.map(Hold::Pooled)))
         }
-        _ => Err(ClientError::new(Failure::Refused(asking.error(parts, &body)))),
+        _ => {
+            let body = &body[..body.len().min(MAX_BODY)];
+            Err(ClientError::new(Failure::Refused(asking.error(parts, body))))
+        }
     }
 }
 

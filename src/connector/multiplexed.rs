@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     Connector,
-    proxied::{Dialled, Failed, Offer, Proxied},
+    proxied::{Dialled, Failed, Offer, Proxied, is_continued_by},
     stream::Io,
     tunnel::{self, Tunnel},
 };
@@ -369,10 +369,8 @@ impl DeadEnd {
     /// Returns true if the proxy wants the exchange of credentials continued on the same connection. Over HTTP/2, the
     /// next CONNECT is another stream, which others may overtake.
     fn is_continued(&self) -> bool {
-        match (&self.authentication, &self.failed.1) {
-            (Some(refused), Failure::Refused { challenges, .. }) => refused.is_continued(challenges),
-            _ => false,
-        }
+        let refused = self.authentication.as_ref();
+        refused.is_some_and(|refused| is_continued_by(refused, &self.failed.1))
     }
 
     /// Returns true if the proxy has answered, or there is no time left for an answer.

@@ -191,7 +191,7 @@ impl<S: Connector> Proxied<S> {
     where
         S::Stream: Read + Write + Unpin,
     {
-        let mut is_kept = false;
+        let (mut is_kept, mut is_continued) = (false, false);
         loop {
             let phase = trace::Phase::connect(&self.authority);
             let opened = tunnel::open(io, &self.request(&mut authentication), self.deadline).await;
@@ -203,9 +203,16 @@ impl<S: Connector> Proxied<S> {
                 Err(refused) => refused,
             };
             // The proxy may have closed it with its refusal.
-            let was_closed = is_kept && matches!(refused.failure, Failure::Io(_)) && !authentication.is_once();
+            let was_closed = is_kept && !is_continued && refused.failure.is_closed();
             if !was_closed {
-                authentication = match self.exchange(&authentication, &refused.failure).await? {
+                is_continued = is_continued_by(&authentication, &refused.failure);
+                // The next round has no meaning on another connection.
+                let is_over = is_continued && refused.connection.is_none();
+                let exchanged = match is_over {
+                    true => None,
+                    false => self.exchange(&authentication, &refused.failure).await?,
+                };
+                authentication = match exchanged {
                     Some(better) => better,
                     None => return Err((Stage::Tunnel, refused.failure)),
                 };
@@ -261,6 +268,14 @@ impl<S: Connector> Proxied<S> {
             authorization: authentication.authorization(self.shared.schemes, &Method::CONNECT, &self.authority),
             authentication,
         }
+    }
+}
+
+/// Returns true if the proxy wants the exchange of credentials continued on the same connection.
+pub(super) fn is_continued_by(authentication: &Authentication, failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused { challenges, .. } => authentication.is_continued(challenges),
+        _ => false,
     }
 }
 
