@@ -13,7 +13,8 @@ use crate::{
     no_proxy::{Bypass, Exemption, is_loopback},
     purpose::{ProxyUse, PurposeError, PurposePolicy},
     route::{Decision, Destination, Reason, Route},
-    target::{Scheme, Target, TargetError},
+    scheme::Scheme,
+    target::{Target, TargetError},
     trace,
 };
 

@@ -161,6 +161,7 @@ pub mod purpose;
 mod redact;
 mod request_target;
 pub mod route;
+mod scheme;
 pub mod service;
 pub mod settings;
 mod target;
@@ -183,5 +184,6 @@ pub use self::{
     no_proxy::{Bypass, NoProxy},
     purpose::PurposePolicy,
     route::{Decision, Route},
-    target::{Scheme, Target, TargetError},
+    scheme::Scheme,
+    target::{Target, TargetError},
 };

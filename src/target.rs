@@ -14,8 +14,9 @@ use std::{
 use http::{Uri, uri};
 use idna::AsciiDenyList;
 
-use crate::host::{
-    Host, HostPort, Seen, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+use crate::{
+    host::{Host, HostPort, Seen, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets},
+    scheme::Scheme,
 };
 
 /// The scheme, host and port of a request.
@@ -65,56 +66,6 @@ impl Eq for Written {}
 
 impl Hash for Written {
     fn hash<H: Hasher>(&self, _: &mut H) {}
-}
-
-/// A target's scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-    /// `ws`: WebSocket in clear.
-    Ws,
-    /// `wss`: WebSocket over TLS.
-    Wss,
-    /// Any other scheme (`postgres`, `tcp`). Only the proxy of `ALL_PROXY` is for its targets, and always by a tunnel.
-    Other,
-}
-
-impl Scheme {
-    fn new(name: &str) -> Self {
-        match name {
-            "http" => Self::Http,
-            "https" => Self::Https,
-            _ => [Self::Http, Self::Https, Self::Ws, Self::Wss]
-                .into_iter()
-                .find(|scheme| scheme.as_str().eq_ignore_ascii_case(name))
-                .unwrap_or(Self::Other),
-        }
-    }
-
-    /// Returns the name in lower case; `other` for [`Scheme::Other`].
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-            Self::Other => "other",
-        }
-    }
-
-    /// Returns the port of a URI that names none (RFC 9110 4.2).
-    pub(crate) const fn default_port(self) -> Option<u16> {
-        match self {
-            Self::Http | Self::Ws => Some(80),
-            Self::Https | Self::Wss => Some(443),
-            Self::Other => None,
-        }
-    }
 }
 
 impl<'a> Target<'a> {
@@ -180,7 +131,7 @@ impl<'a> Target<'a> {
 
     /// Returns true if the target speaks TLS: `https` and `wss`.
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self.scheme(), Scheme::Https | Scheme::Wss)
+        self.scheme.is_tls()
     }
 
     /// Returns the scheme.
@@ -204,8 +155,8 @@ impl<'a> Target<'a> {
         self.ip
     }
 
-    /// Returns the port: the one in the URI, which may be 0, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
-    /// other schemes.
+    /// Returns the port: the one in the URI, which may be 0, else 80 for `http` and `ws` and 443 for `https` and `wss`.
+    /// `None` only for other schemes.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port

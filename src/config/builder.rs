@@ -9,7 +9,7 @@ use crate::{
     error::{ConfigError, Problem, SettingName, UnusableProxy},
     host::split_scheme,
     no_proxy::{Bypass, NoProxy},
-    target::Scheme,
+    scheme::Scheme,
 };
 
 use super::{

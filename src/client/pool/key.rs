@@ -18,7 +18,8 @@ use crate::{
     host::{Host, HostPort},
     layer::Shared,
     route::Route,
-    target::{Scheme, Target, TargetError},
+    scheme::Scheme,
+    target::{Target, TargetError},
     tls::TlsConfig,
     trace::Peer,
 };
@@ -241,7 +242,7 @@ impl Origin {
     }
 
     pub(in crate::client) fn is_tls(&self) -> bool {
-        matches!(self.scheme, Scheme::Https | Scheme::Wss)
+        self.scheme.is_tls()
     }
 }
 
