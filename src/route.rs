@@ -53,7 +53,7 @@ use http::Uri;
 
 use crate::{
     config::{ProxyServer, SettingName},
-    error::UnusableProxy,
+    error::UnusableProxyError,
     no_proxy::Entry,
     scheme::Scheme,
 };
@@ -77,7 +77,7 @@ pub enum Route {
     /// No connection is made, because the setting that should name the target's proxy cannot be used. Only
     /// `ALL_PROXY` has this effect, for targets of other schemes than `http`, `https`, `ws` and `wss`, and only if it
     /// applies to no others: a wrong setting is otherwise an error when it is read.
-    Unusable(UnusableProxy),
+    Unusable(UnusableProxyError),
 }
 
 #[cfg(feature = "client")]

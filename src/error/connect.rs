@@ -6,7 +6,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 #[cfg(feature = "tls")]
 use super::CertificateError;
-use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxy};
+use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxyError};
 use crate::auth::Challenge;
 
 /// A connection that could not be made.
@@ -64,8 +64,8 @@ pub enum ConnectErrorKind {
     /// The setting that should name the target's proxy cannot be used; see
     /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
     UnusableProxy,
-    /// The route is a proxy that forwards requests of HTTP/1, and does not pass on the upgrade that the request asks
-    /// for, or HTTP/2 (gRPC, for instance) or TLS that the client wrote. Nothing was sent; see
+    /// The route is to forward, and a proxy forwards only requests of HTTP/1. The request asks for an upgrade, or the
+    /// client wrote HTTP/2 (gRPC, for instance) or TLS. Nothing was sent; see
     /// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
     NeedsTunnel,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
@@ -111,7 +111,7 @@ pub enum ConnectErrorKind {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
-    UnusableProxy(UnusableProxy),
+    UnusableProxy(UnusableProxyError),
     /// An upgrade on a forward route.
     NeedsTunnel,
     Denied(DeniedError),
@@ -129,7 +129,7 @@ pub(crate) enum Failure {
     InvalidHead(InvalidHead),
     /// HTTP came through the tunnel in answer to TLS.
     NotTls,
-    /// The client wrote something other than TLS to a target that TLS is to hide it from.
+    /// The client wrote something other than TLS to an `https` or `wss` target.
     Cleartext,
     /// The client wrote this protocol on a forward route.
     NotHttp1(&'static str),
@@ -184,7 +184,7 @@ impl ConnectError {
         Self::new(Stage::Target, Failure::Target(error))
     }
 
-    pub(crate) fn unusable(error: UnusableProxy) -> Self {
+    pub(crate) fn unusable(error: UnusableProxyError) -> Self {
         Self::new(Stage::Target, Failure::UnusableProxy(error))
     }
 

@@ -32,7 +32,7 @@ mod denied;
 mod no_proxy_entry;
 mod refusal;
 mod setting_name;
-mod unusable;
+mod unusable_proxy;
 
 #[cfg(feature = "tls")]
 pub use self::certificate::CertificateError;
@@ -49,7 +49,7 @@ pub use self::{
     denied::DeniedError,
     no_proxy_entry::EntryError,
     setting_name::SettingName,
-    unusable::UnusableProxy,
+    unusable_proxy::UnusableProxyError,
 };
 pub(crate) use self::{
     config::Problem,
