@@ -12,7 +12,7 @@ use http::{
     uri::{self, Authority, PathAndQuery},
 };
 
-use super::line::Share;
+use super::waiters::Share;
 use crate::{
     client::server_name::TlsServerName,
     host::{Host, HostPort},

@@ -19,14 +19,13 @@ use tokio::{
 
 use super::{
     Pool,
-    attempts::PATIENCE,
     connection::{Connection, Sender},
     key::Key,
 };
 use crate::{
     client::{error::Processed, request_body::RequestBody},
     error::{BoxError, find},
-    http2::is_unprocessed,
+    http2::{PATIENCE, is_unprocessed},
 };
 
 /// The time that the rest of a request gets after the end of an early response, before its connection is closed.
