@@ -20,11 +20,11 @@ use crate::{
         Case, EntryBlanks, EntryPort, Ipv4Host, Ipv6Entry, LeadingDots, Networks, Reading, Rules, Star, StarDot,
         TrailingDot,
     },
-    host::{Seen, WrittenPort, ipv6_text},
+    host::{Seen, WrittenPort, ipv6_text, strip_brackets},
 };
 
-/// Reads one entry in all ways of the dialect, and passes its rules to `emit`. `whole_list` is true if the list contains
-/// nothing else, not even blanks or commas.
+/// Reads one entry in all ways of the dialect, and passes its rules to `emit`. `whole_list` is true if the list
+/// contains nothing else, not even blanks or commas.
 ///
 /// # Errors
 ///
@@ -304,8 +304,7 @@ impl Reader<'_> {
             (Ipv6Entry::Text, text) => (text, false),
             (Ipv6Entry::TextOrBeforeDigits, text) => (text, true),
             (Ipv6Entry::TextInBrackets, text) => {
-                let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-                let inner = inner.ok_or_else(|| self.why_not_a_name(entry))?;
+                let inner = strip_brackets(&text).ok_or_else(|| self.why_not_a_name(entry))?;
                 (Cow::Owned(inner.to_owned()), false)
             }
             (Ipv6Entry::UsualText, text) => {
