@@ -156,9 +156,9 @@ pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {
 
 /// The kinds of bytes in a string, found in one pass.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Seen(u8);
+pub(crate) struct ByteKinds(u8);
 
-impl Seen {
+impl ByteKinds {
     const LOWER: u8 = 1;
     pub(crate) const UPPER: u8 = 2;
     pub(crate) const DIGIT: u8 = 4;
@@ -321,7 +321,7 @@ pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     if end == 0 {
         return Err("the host name is empty");
     }
-    let (mut seen, mut empty_label, mut after_dot) = (Seen::default(), false, true);
+    let (mut seen, mut empty_label, mut after_dot) = (ByteKinds::default(), false, true);
     for b in name[..end].bytes() {
         seen.add(b);
         empty_label |= after_dot & (b == b'.');
@@ -333,11 +333,11 @@ pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     if empty_label || after_dot {
         return Err("the name has an empty label");
     }
-    if !seen.is_within(Seen::DNS_NAME) {
+    if !seen.is_within(ByteKinds::DNS_NAME) {
         return Err("the name contains a character that is not allowed in a host name");
     }
     Ok(match name {
-        _ if seen.has(Seen::UPPER) => Cow::Owned(name[..end].to_ascii_lowercase()),
+        _ if seen.has(ByteKinds::UPPER) => Cow::Owned(name[..end].to_ascii_lowercase()),
         Cow::Borrowed(name) => Cow::Borrowed(&name[..end]),
         Cow::Owned(mut name) => {
             name.truncate(end);

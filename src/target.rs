@@ -15,7 +15,9 @@ use http::{Uri, uri};
 use idna::AsciiDenyList;
 
 use crate::{
-    host::{Host, HostPort, Seen, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets},
+    host::{
+        ByteKinds, Host, HostPort, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+    },
     scheme::Scheme,
 };
 
@@ -70,11 +72,11 @@ impl Hash for Written {
 
 impl<'a> Target<'a> {
     fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<WrittenPort>) -> Result<Self, TargetError> {
-        let seen = Seen::in_text(&host);
+        let seen = ByteKinds::in_text(&host);
         let number = port.map(|port| port.number);
         let mut target = match strip_brackets(&host) {
             Some(_) => Self::in_brackets(scheme, host, number, seen),
-            None if seen.is_within(Seen::REG_NAME) => Self::of_reg_name(scheme, host, number, seen),
+            None if seen.is_within(ByteKinds::REG_NAME) => Self::of_reg_name(scheme, host, number, seen),
             None => Err(TargetError::new(
                 "the host contains a character that is not allowed in a host",
             )),
@@ -84,13 +86,18 @@ impl<'a> Target<'a> {
     }
 
     /// Creates a target from an IPv6 address in brackets.
-    fn in_brackets(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+    fn in_brackets(
+        scheme: Scheme,
+        host: Cow<'a, str>,
+        port: Option<u16>,
+        seen: ByteKinds,
+    ) -> Result<Self, TargetError> {
         let inner = &host[1..host.len() - 1];
         // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
         let address = inner.split('%').next().unwrap_or_default();
         let zone = address.len() < inner.len();
         let ip = parse_ipv6(address).map_err(TargetError::new)?;
-        let upper_case = seen.has(Seen::UPPER) && address.bytes().any(|b| b.is_ascii_uppercase());
+        let upper_case = seen.has(ByteKinds::UPPER) && address.bytes().any(|b| b.is_ascii_uppercase());
         let host = match host {
             _ if upper_case => Cow::Owned(address.to_ascii_lowercase()),
             Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
@@ -107,15 +114,20 @@ impl<'a> Target<'a> {
     }
 
     /// Creates a target from a host that has nothing but the characters of a `reg-name`.
-    fn of_reg_name(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+    fn of_reg_name(
+        scheme: Scheme,
+        host: Cow<'a, str>,
+        port: Option<u16>,
+        seen: ByteKinds,
+    ) -> Result<Self, TargetError> {
         if host.is_empty() || host == "." {
             return Err(TargetError::NO_HOST);
         }
-        let ip = match seen.has(Seen::DIGIT) {
+        let ip = match seen.has(ByteKinds::DIGIT) {
             true => parse_ipv4(&host).map(IpAddr::V4),
             false => None,
         };
-        let upper_case = seen.has(Seen::UPPER);
+        let upper_case = seen.has(ByteKinds::UPPER);
         Ok(Self {
             scheme,
             ip,
@@ -339,8 +351,8 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
             .ok_or(TargetError::new("no scheme (expected an absolute URI)"))?;
         let authority = uri.authority().ok_or(TargetError::NO_HOST)?;
         let (scheme, authority) = (Scheme::new(scheme), authority.as_str());
-        let seen = Seen::in_text(authority);
-        if seen.is_within(Seen::REG_NAME) {
+        let seen = ByteKinds::in_text(authority);
+        if seen.is_within(ByteKinds::REG_NAME) {
             // Without user information, brackets or port, the authority is the host.
             return Self::of_reg_name(scheme, Cow::Borrowed(authority), None, seen);
         }

@@ -20,7 +20,7 @@ use crate::{
         Case, EntryBlanks, EntryPort, Ipv4Host, Ipv6Entry, LeadingDots, Networks, Reading, Rules, Star, StarDot,
         TrailingDot,
     },
-    host::{Seen, WrittenPort, ipv6_text, strip_brackets},
+    host::{ByteKinds, WrittenPort, ipv6_text, strip_brackets},
 };
 
 /// Reads one entry in all ways of the dialect, and passes its rules to `emit`. `whole_list` is true if the list
@@ -223,7 +223,7 @@ impl Reader<'_> {
         if name.len() > 253 {
             return Err("the name is longer than DNS allows");
         }
-        if !Seen::in_text(&name).is_within(Seen::REG_NAME) {
+        if !ByteKinds::in_text(&name).is_within(ByteKinds::REG_NAME) {
             return Err(self.why_not_a_name(entry));
         }
         let has_star = name.contains('*');
