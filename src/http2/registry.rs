@@ -161,9 +161,9 @@ impl Connections {
         let mut entries = self.0.lock();
         for (key, entry) in entries.iter_mut() {
             let open = std::mem::take(&mut entry.open).into_iter();
-            let (kept, gone): (Vec<_>, Vec<_>) = open.partition(|open| keeps(key, open.is_named));
+            let (kept, removed): (Vec<_>, Vec<_>) = open.partition(|open| keeps(key, open.is_named));
             entry.open = kept;
-            over.extend(gone);
+            over.extend(removed);
         }
         let old = self.0.rule().replace(Arc::new(keeps));
         drop(entries);

@@ -204,7 +204,7 @@ impl Drop for Lease {
             }
             (Sender::Http1(_), Progress::Finished) => self.check_in_later(connection),
             (Sender::Http2(_) | Sender::Spent, progress) => {
-                // The peer may be gone without the connection's end having been heard of.
+                // The peer may be dead, although the connection has not ended yet.
                 let is_silent = match progress {
                     Progress::Sent(Some(sent)) => connection.link.silent_since(sent) >= PATIENCE,
                     _ => false,
