@@ -162,6 +162,7 @@ mod redact;
 mod request_target;
 pub mod route;
 mod scheme;
+mod secret;
 pub mod service;
 pub mod settings;
 mod target;

@@ -200,6 +200,8 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
                 if own.is_some_and(|own| own != *authorization) {
                     tell_dropped(request, &route, "the proxy's address sets other credentials");
                 }
+            } else if let Some(own) = request.headers_mut().get_mut(header::PROXY_AUTHORIZATION) {
+                own.set_sensitive(true);
             }
         }
         Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => {

@@ -9,13 +9,14 @@ use super::Warning;
 use crate::{
     dialect::{AllProxy, Cgi, Names, Rules, Spelling, Unset},
     error::{ConfigError, Problem, SettingName},
+    secret::{SecretOs, SecretText},
 };
 
 /// The proxy variables, as they were found.
 #[derive(Clone, Default)]
 pub(super) struct Vars {
     /// The variables with one of the four names, in any spelling, in the order of the environment.
-    found: Vec<(String, OsString)>,
+    found: Vec<(String, SecretOs)>,
     /// True if `REQUEST_METHOD` has a value that is not blank; `None` if it is not set.
     request_method: Option<bool>,
 }
@@ -29,12 +30,12 @@ pub(super) const NO: &str = "no_proxy";
 /// A variable that is set: its name, as spelled, and its value.
 pub(super) struct Variable {
     pub(super) name: SettingName,
-    pub(super) value: String,
+    pub(super) value: SecretText,
 }
 
 /// Returns the process environment.
-pub(crate) fn process_vars() -> std::env::VarsOs {
-    std::env::vars_os()
+pub(crate) fn process_vars() -> impl Iterator<Item = (OsString, SecretOs)> {
+    std::env::vars_os().map(|(name, value)| (name, value.into()))
 }
 
 impl Vars {
@@ -56,7 +57,7 @@ impl Vars {
                 .any(|known| known.eq_ignore_ascii_case(name));
             // If a name occurs twice, the first value is used, as by `getenv`.
             if known && !this.found.iter().any(|(other, _)| other == name) {
-                this.found.push((name.to_owned(), value.to_owned()));
+                this.found.push((name.to_owned(), value.to_owned().into()));
             }
         }
         this
@@ -97,7 +98,7 @@ impl Vars {
             let (name, _) = found.find(|(name, value)| name.eq_ignore_ascii_case(NO) && is_blank(value))?;
             Some(Variable {
                 name: SettingName::variable(name.clone()),
-                value: String::new(),
+                value: SecretText::default(),
             })
         }))
     }
@@ -112,6 +113,7 @@ impl Vars {
     ) -> Vec<Candidate<'_>> {
         let mut spellings = Vec::new();
         for (place, (name, value)) in (0..).zip(&self.found) {
+            let value: &OsStr = value;
             if !name.eq_ignore_ascii_case(wanted) || is_unset(value) {
                 continue;
             }
@@ -176,7 +178,7 @@ impl Vars {
 }
 
 /// The rank of a spelling, the variable's name and its value.
-type Candidate<'v> = (usize, &'v String, &'v OsString);
+type Candidate<'v> = (usize, &'v String, &'v OsStr);
 
 /// Returns the first of the spellings.
 fn chosen(spellings: &[Candidate<'_>], warnings: &mut Vec<Warning>) -> Result<Option<Variable>, ConfigError> {
@@ -194,7 +196,7 @@ fn chosen(spellings: &[Candidate<'_>], warnings: &mut Vec<Warning>) -> Result<Op
     match value.to_str() {
         Some(value) => Ok(Some(Variable {
             name,
-            value: value.to_owned(),
+            value: value.to_owned().into(),
         })),
         None => Err(ConfigError::new(Problem::NotUnicode).in_setting(&name)),
     }

@@ -135,7 +135,8 @@ impl ProxyServer {
     /// Returns the address with the user name and the **password**, percent-encoded, for a library that takes a proxy's
     /// URL in place of a connector.
     ///
-    /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log.
+    /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log. This crate
+    /// wipes passwords from memory; this one is the caller's.
     /// [`FromStr`](#impl-FromStr-for-ProxyServer) reads the same server from it.
     ///
     /// ```
@@ -158,9 +159,12 @@ impl ProxyServer {
     /// connector, and with it all of its rules: see `aws_s3.rs` and `kube.rs` there.
     #[must_use]
     pub fn url_with_password(&self) -> String {
+        let (scheme, authority) = (self.0.scheme.as_str(), self.authority().to_string());
         let userinfo = self.credentials().map(Credentials::to_userinfo);
-        let (userinfo, at) = userinfo.as_deref().map_or(("", ""), |userinfo| (userinfo, "@"));
-        format!("{}://{userinfo}{at}{}", self.0.scheme.as_str(), self.authority())
+        let (userinfo, at) = userinfo.as_ref().map_or(("", ""), |userinfo| (userinfo, "@"));
+        // At its full length: nothing of it stays behind while it grows.
+        let parts = [scheme, "://", userinfo, at, &authority];
+        parts.concat()
     }
 
     fn authority(&self) -> HostPort<'_> {

@@ -33,6 +33,8 @@ mod tests;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use zeroize::Zeroizing;
+
 #[cfg(not(feature = "serde"))]
 use self::index::Index;
 pub(crate) use self::seen::{is_loopback, seen_by};
@@ -94,7 +96,8 @@ struct List {
     dialect: Dialect,
     rules: &'static Rules,
     /// The list, followed by the normal form of each name that is written in another form.
-    text: String,
+    /// A misplaced address may be in it, with its password.
+    text: Zeroizing<String>,
     /// The span of each counted entry in `text`, so that a match can be shown.
     entries: Vec<Span>,
     rejected: Vec<EntryError>,
@@ -112,7 +115,7 @@ impl NoProxy {
         let entries: Vec<_> = entry::split(read, rules).collect();
         let (mut rejected, mut malformed) = (Vec::new(), Vec::new());
         let positions = entries.iter().zip(1..);
-        let mut text = list.to_owned();
+        let mut text = Zeroizing::new(list.to_owned());
         let index = match rules.readings {
             [] => {
                 let parsed = positions.filter_map(|(span, position)| {
