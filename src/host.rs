@@ -308,14 +308,27 @@ fn ipv4_part(part: &str) -> Option<u64> {
     }
 }
 
+/// Returns a name with A-labels in place of Unicode, in lower case.
+pub(crate) fn to_ascii(name: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    idna::domain_to_ascii_cow(name, AsciiDenyList::URL).map_err(|_| "not a valid internationalized domain name (IDNA)")
+}
+
+/// Returns the host of a URL as it is sent: percent-decoded, with A-labels in place of Unicode.
+pub(crate) fn url_host(host: &str) -> Result<String, &'static str> {
+    if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
+        return Ok(host.to_owned());
+    }
+    let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
+    to_ascii(&decoded).map(Cow::into_owned)
+}
+
 /// Normalises a DNS name that an operator wrote: A-labels, lower case, no trailing dot.
 ///
 /// A target's host is accepted as a client accepts it. A name in a setting, however, must be one that can exist.
 pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     let name = match text.is_ascii() {
         true => Cow::Borrowed(text),
-        false => idna::domain_to_ascii_cow(text.as_bytes(), AsciiDenyList::URL)
-            .map_err(|_| "not a valid internationalized domain name (IDNA)")?,
+        false => to_ascii(text.as_bytes())?,
     };
     let end = name.len() - usize::from(name.ends_with('.'));
     if end == 0 {

@@ -12,11 +12,11 @@ use std::{
 };
 
 use http::{Uri, uri};
-use idna::AsciiDenyList;
 
 use crate::{
     host::{
         ByteKinds, Host, HostPort, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+        url_host,
     },
     scheme::Scheme,
 };
@@ -194,7 +194,7 @@ impl<'a> Target<'a> {
         let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
         let host = match is_bare_ipv6 {
             true => format!("[{host}]"),
-            false => ascii_host(host)?,
+            false => url_host(host).map_err(TargetError::new)?,
         };
         if port == 0 {
             return Err(TargetError::new("the port is 0"));
@@ -370,19 +370,9 @@ impl FromStr for Target<'static> {
         let scheme = scheme.ok_or(TargetError::new("no scheme (expected an absolute URL)"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
-        Self::new(Scheme::new(scheme), Cow::Owned(ascii_host(host)?), port)
+        let host = url_host(host).map_err(TargetError::new)?;
+        Self::new(Scheme::new(scheme), Cow::Owned(host), port)
     }
-}
-
-/// Returns the host with A-labels in place of Unicode.
-fn ascii_host(host: &str) -> Result<String, TargetError> {
-    if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
-        return Ok(host.to_owned());
-    }
-    let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
-    let ascii = idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL);
-    let ascii = ascii.map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?;
-    Ok(ascii.into_owned())
 }
 
 /// A URI that does not identify a target, or not the one that a request's route was chosen for.

@@ -6,7 +6,6 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use idna::AsciiDenyList;
 use ipnet::IpNet;
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
         Case, EntryBlanks, EntryPort, Ipv4Host, Ipv6Entry, LeadingDots, Networks, Reading, Rules, Star, StarDot,
         TrailingDot,
     },
-    host::{ByteKinds, WrittenPort, ipv6_text, strip_brackets},
+    host::{ByteKinds, WrittenPort, ipv6_text, strip_brackets, to_ascii},
 };
 
 /// Reads one entry in all ways of the dialect, and passes its rules to `emit`. `whole_list` is true if the list
@@ -286,9 +285,7 @@ impl Reader<'_> {
         match self.reading.idna {
             _ if name.is_ascii() => Ok(Cow::Owned(name)),
             false => Err("in this dialect a Unicode name is compared as written and matches nothing"),
-            true => idna::domain_to_ascii_cow(name.as_bytes(), AsciiDenyList::URL)
-                .map(|name| Cow::Owned(name.into_owned()))
-                .map_err(|_| "not a valid internationalized domain name (IDNA)"),
+            true => to_ascii(name.as_bytes()).map(|name| Cow::Owned(name.into_owned())),
         }
     }
 
