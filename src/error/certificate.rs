@@ -2,7 +2,7 @@
 
 use std::{env, error::Error as StdError, ffi::OsStr, fmt, sync::Arc};
 
-use super::connect::find;
+use super::chain::find;
 use crate::redact::Escaped;
 
 /// The environment variables that name roots to use in place of the operating system's, if it keeps its roots in files.

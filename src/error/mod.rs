@@ -25,6 +25,7 @@
 
 #[cfg(feature = "tls")]
 mod certificate;
+mod chain;
 mod config;
 mod connect;
 mod connect_response;
@@ -39,9 +40,9 @@ pub use self::certificate::CertificateError;
 #[cfg(feature = "tls")]
 pub(crate) use self::certificate::{Fault, Trust};
 #[cfg(feature = "http2")]
-pub(crate) use self::connect::find;
+pub(crate) use self::chain::find;
 #[cfg(feature = "client")]
-pub(crate) use self::connect::write_chain;
+pub(crate) use self::chain::write_chain;
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},
