@@ -167,8 +167,8 @@ impl<C> ClientBuilder<C> {
 
     /// Sets HTTP/2 for all requests: with prior knowledge where there is no TLS (RFC 9113 3.3), as gRPC uses it, and as
     /// the only offer in TLS. A request that would be forwarded goes through a tunnel instead, as with
-    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because CONNECT and forwarding are
-    /// HTTP/1.1. An `Upgrade` request still uses HTTP/1.1. Off by default.
+    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because a proxy that forwards chooses the
+    /// version for the target itself. An `Upgrade` request still uses HTTP/1.1. Off by default.
     pub fn http2_only(mut self, only: bool) -> Self {
         self.http2.is_only = only;
         self

@@ -158,8 +158,8 @@ impl ProxyConfigBuilder {
     }
 
     /// Sets whether `http` targets are reached through a CONNECT tunnel instead of by forwarding; false by default.
-    /// Cleartext HTTP/2, which gRPC uses for `http://` endpoints, needs a tunnel: a proxy forwards HTTP/1 requests
-    /// only.
+    /// Cleartext HTTP/2, which gRPC uses for `http://` endpoints, needs a tunnel, because a proxy that forwards chooses
+    /// the version of HTTP for the target itself.
     pub fn always_tunnel(mut self, always: bool) -> Self {
         self.always_tunnel = always;
         self
