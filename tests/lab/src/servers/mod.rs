@@ -11,7 +11,7 @@
 //! | [tinyproxy](RealProxy::tinyproxy) | yes | no | the system's (`localhost`) | page |
 //! | [mitmproxy](RealProxy::mitmproxy) | yes | yes, one port | [`Setup::hosts`], the system's | page |
 //!
-//! [`Nginx`] is not a proxy but an origin.
+//! [`Nginx`] is not a proxy but an origin, and [`Kdc`] issues the tickets by which Squid knows users of Kerberos.
 //!
 //! IP literals work through all of them, IPv6 included. Each server's own file has the details of its configuration.
 //!
@@ -26,6 +26,7 @@
 
 mod apache;
 mod error;
+mod kdc;
 mod mitmproxy;
 mod nginx;
 mod process;
@@ -33,6 +34,7 @@ mod squid;
 mod tinyproxy;
 
 pub use error::StartError;
+pub use kdc::{Kdc, Realm};
 pub use nginx::Nginx;
 
 use process::Running;
@@ -58,6 +60,8 @@ pub struct Setup {
     pub hosts: Vec<(String, IpAddr)>,
     /// Roots, as PEM, by which an intercepting proxy verifies origins.
     pub origin_ca_pem: Option<String>,
+    /// The realm whose users Squid knows by Negotiate, besides the only user, and its service there: `HTTP/proxy.test`.
+    pub kerberos: Option<(Realm, String)>,
 }
 
 impl Setup {
@@ -74,6 +78,7 @@ impl Setup {
                 .map(|name| (name.to_owned(), loopback))
                 .into(),
             origin_ca_pem: None,
+            kerberos: None,
         }
     }
 
@@ -93,6 +98,7 @@ impl fmt::Debug for Setup {
             .field("tls", &self.tls)
             .field("deny", &self.deny)
             .field("hosts", &self.hosts)
+            .field("kerberos", &self.kerberos)
             .finish_non_exhaustive()
     }
 }
@@ -134,7 +140,7 @@ pub struct RealProxy {
 }
 
 impl RealProxy {
-    /// Starts Squid: Basic, plain port, TLS port if [`Setup::tls`] is given.
+    /// Starts Squid: Basic, plain port, TLS port if [`Setup::tls`] is given, Negotiate if [`Setup::kerberos`] is.
     ///
     /// # Errors
     ///
