@@ -9,14 +9,17 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
+use tower_service::Service;
 
 #[cfg(feature = "http2")]
 use crate::http2::{Connections, Http2Settings, ProxyVersion};
 #[cfg(feature = "client")]
 use crate::purpose::PurposePolicy;
 use crate::{
-    config::{ProxyConfig, SettingName},
-    error::ConfigError,
+    accounts::{AccountOf, Accounts},
+    auth::{AuthScheme, Authorization, CredentialsRequest, Provider, Schemes},
+    config::{ProxyConfig, ProxyServer, SettingName},
+    error::{BoxError, ConfigError},
     no_proxy::Bypass,
     trace,
 };
@@ -106,6 +109,9 @@ pub(crate) struct Shared {
     /// `None` for the default, which differs: see [`ProxyLayer::with_auth_errors`].
     pub(crate) auth_errors: Option<bool>,
     pub(crate) request_target_form: bool,
+    pub(crate) schemes: Schemes,
+    /// `None` if the credentials are those of the proxies' addresses.
+    pub(crate) accounts: Option<Arc<Accounts>>,
     #[cfg(feature = "http2")]
     pub(crate) proxy_version: ProxyVersion,
     #[cfg(feature = "http2")]
@@ -137,6 +143,8 @@ impl ProxyLayer {
                 route_extension: true,
                 auth_errors: None,
                 request_target_form: false,
+                schemes: Schemes::default(),
+                accounts: None,
                 #[cfg(feature = "http2")]
                 proxy_version: ProxyVersion::default(),
                 #[cfg(feature = "http2")]
@@ -177,6 +185,40 @@ impl ProxyLayer {
         }
         Arc::make_mut(&mut self.shared).connect_headers.append(name, value);
         Ok(self)
+    }
+
+    /// Sets a provider of credentials, in place of those in the proxies' addresses. It is asked for each proxy when its
+    /// credentials are needed, and again when the proxy has refused them; see [`auth`](crate::auth).
+    ///
+    /// Its answer holds for all requests to that proxy, of all clones of this layer. Many requests that need it at a
+    /// time make one call, which has to come back within the
+    /// [`connect_timeout`](Self::with_connect_timeout). A provider that fails or hangs is an error
+    /// ([`Stage::Credentials`](crate::error::Stage::Credentials)).
+    ///
+    /// A tunnel waits for it, and so does a request of a `Client`. The layer around another HTTP client cannot wait: the
+    /// first requests that it forwards get the proxy's 407, while the provider is asked.
+    #[must_use]
+    pub fn with_credentials<S>(mut self, provider: S) -> Self
+    where
+        S: Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        Arc::make_mut(&mut self.shared).accounts = Some(Arc::new(Accounts::new(Provider::new(provider))));
+        self
+    }
+
+    /// Sets the schemes in which user names and passwords may be sent: Basic and Digest by default.
+    ///
+    /// Basic is sent unasked, and is the password itself: on a connection to an `http://` proxy, anyone on the way can
+    /// read it. With [`Digest`](AuthScheme::Digest) alone it never leaves. The first request to a proxy then carries no
+    /// credentials, and is sent again after the proxy's challenge.
+    #[must_use]
+    pub fn with_auth_schemes(mut self, schemes: impl IntoIterator<Item = AuthScheme>) -> Self {
+        Arc::make_mut(&mut self.shared).schemes = schemes.into_iter().collect();
+        self
     }
 
     /// Sets the version of HTTP that is spoken to proxies; by default, an `https://` proxy chooses it in TLS.
@@ -292,6 +334,16 @@ impl ProxyLayer {
     #[must_use]
     pub fn config(&self) -> &ProxyConfig {
         &self.shared.config
+    }
+}
+
+impl Shared {
+    /// Returns the account of a proxy.
+    pub(crate) fn account<'p>(&self, proxy: &'p ProxyServer) -> AccountOf<'p> {
+        match &self.accounts {
+            None => AccountOf::Address(proxy.account()),
+            Some(accounts) => AccountOf::Provider(accounts.of(proxy)),
+        }
     }
 }
 

@@ -138,6 +138,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod accounts;
 pub mod auth;
 mod cidr;
 #[cfg(feature = "client")]

@@ -34,15 +34,20 @@ use std::{
     fmt,
     future::{Ready, ready},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header, response};
 use pin_project_lite::pin_project;
+use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use crate::{
+    accounts::AccountOf,
+    auth::{Challenge, Ticket, parse_challenges},
     config::ProxyServer,
     decide::Subject,
     error::{BoxError, ConnectError, ResponseParts, Stage, redact, refusal},
@@ -73,7 +78,7 @@ where
         let shared = &self.shared;
         match prepare_for(shared, &mut request) {
             Ok(route) => {
-                let asking = Asking::new(shared.auth_errors.unwrap_or(false), &route, request.uri());
+                let asking = authenticate(shared, &mut request, &route);
                 let told = shared.route_extension.then_some(route);
                 if let Some(route) = &told {
                     request.extensions_mut().insert(route.clone());
@@ -87,8 +92,10 @@ where
 
 /// A forwarded request, whose proxy may ask for credentials.
 pub(crate) struct Asking {
+    shared: Arc<Shared>,
     proxy: ProxyServer,
     uri: Uri,
+    ticket: Ticket,
 }
 
 /// Leaves out the URI, whose query may be secret.
@@ -101,20 +108,73 @@ impl fmt::Debug for Asking {
 }
 
 impl Asking {
-    /// Returns `None` if the request is not forwarded, or 407 is no error.
-    pub(crate) fn new(are_errors: bool, route: &Route, uri: &Uri) -> Option<Self> {
-        match route {
-            Route::Forward(proxy) if are_errors => Some(Self {
-                proxy: proxy.clone(),
-                uri: uri.clone(),
-            }),
-            _ => None,
+    pub(crate) fn new(shared: &Arc<Shared>, proxy: &ProxyServer, uri: &Uri, ticket: Ticket) -> Self {
+        Self {
+            shared: shared.clone(),
+            proxy: proxy.clone(),
+            uri: uri.clone(),
+            ticket,
+        }
+    }
+
+    pub(crate) fn account(&self) -> AccountOf<'_> {
+        self.shared.account(&self.proxy)
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn proxy(&self) -> &ProxyServer {
+        &self.proxy
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
+
+    /// Writes the credentials into a request that is about to be sent. A field of the caller's own stays if there are
+    /// none.
+    pub(crate) fn authenticate<B>(&mut self, request: &mut Request<B>) {
+        let (method, uri, schemes) = (request.method().clone(), request.uri().clone(), self.shared.schemes);
+        let value = self
+            .shared
+            .account(&self.proxy)
+            .authorization(&mut self.ticket, schemes, &method, &uri);
+        let Some(value) = value else { return };
+        let own = request.headers_mut().insert(header::PROXY_AUTHORIZATION, value);
+        if own.is_some_and(|own| Some(&own) != request.headers().get(header::PROXY_AUTHORIZATION)) {
+            let route = Route::Forward(self.proxy.clone());
+            tell_dropped(request, &route, "the proxy's address sets other credentials");
         }
     }
 
     /// Returns true if this is the proxy's answer: an origin has no reason to send it (RFC 9110 15.5.8).
     pub(crate) fn is_refused<B>(&self, response: &Response<B>) -> bool {
         response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    }
+
+    /// Notes that the proxy has taken the credentials.
+    pub(crate) fn accepted(&self) {
+        self.account().accepted(&self.ticket);
+    }
+
+    /// Learns from a refusal for the next requests.
+    fn learn(self, challenges: Vec<Challenge>) {
+        let Self {
+            shared,
+            proxy,
+            mut ticket,
+            ..
+        } = self;
+        match shared.account(&proxy) {
+            AccountOf::Address(account) => account.learn(&ticket, &challenges, shared.schemes),
+            AccountOf::Provider(account) => {
+                let (limit, schemes) = (shared.connect_timeout, shared.schemes);
+                in_background(limit, async move {
+                    let _ = account.exchange(&mut ticket, &challenges, schemes).await;
+                });
+                false
+            }
+        };
     }
 
     /// Returns the refusal as an error, with the first bytes of its body.
@@ -136,14 +196,52 @@ impl Asking {
             body: Bytes::new(),
             is_reused: false,
         };
-        redact(&mut head, self.proxy.auth());
-        let mut error = ConnectError::new(Stage::Forward, refusal(head, body, self.proxy.auth())).through(&self.proxy);
+        let account = self.account();
+        redact(&mut head, &account);
+        let failure = refusal(head, body, &account, account.answered(&self.ticket));
+        let mut error = ConnectError::new(Stage::Forward, failure).through(&self.proxy);
         if let Ok(target) = Target::try_from(&self.uri) {
             error = error.to(HostPort(target.host(), target.port()));
         }
         trace::connect_failed(&error);
         error
     }
+}
+
+/// Returns the challenges of a proxy that refused to forward a request.
+pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    parse_challenges(headers.get_all(header::PROXY_AUTHENTICATE))
+}
+
+/// Runs a question to a provider that nobody can wait for. Without a runtime, it is not asked.
+fn in_background(limit: Option<Duration>, question: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async move {
+            match limit {
+                Some(limit) => drop(timeout(limit, question).await),
+                None => question.await,
+            }
+        });
+    }
+}
+
+/// Writes the credentials into a request, if it is forwarded and they are known.
+fn authenticate<B>(shared: &Arc<Shared>, request: &mut Request<B>, route: &Route) -> Option<Asking> {
+    let Route::Forward(proxy) = route else { return None };
+    let account = shared.account(proxy);
+    let ticket = account.ticket_now().unwrap_or_else(|| {
+        if let AccountOf::Provider(account) = &account {
+            let account = account.clone();
+            in_background(shared.connect_timeout, async move {
+                let _ = account.ticket().await;
+            });
+        }
+        Ticket::default()
+    });
+    let mut asking = Asking::new(shared, proxy, request.uri(), ticket);
+    asking.authenticate(request);
+    let is_of_use = shared.auth_errors == Some(true) || account.may_be_challenged();
+    is_of_use.then_some(asking)
 }
 
 /// Chooses the route of a request, and prepares the request for it.
@@ -190,16 +288,9 @@ pub(crate) fn prepare<B, E: From<TargetError>>(
     let target = Target::try_from(request.uri())?;
     let route = choose(request, &target)?;
     match &route {
-        Route::Forward(proxy) => {
+        Route::Forward(_) => {
             if let Some(uri) = normalised(request.uri(), &target)? {
                 *request.uri_mut() = uri;
-            }
-            if let Some(authorization) = proxy.auth().authorization() {
-                let headers = request.headers_mut();
-                let own = headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
-                if own.is_some_and(|own| own != *authorization) {
-                    tell_dropped(request, &route, "the proxy's address sets other credentials");
-                }
             }
         }
         Route::Direct | Route::Tunnel(_) | Route::Unusable(_) => {
@@ -283,8 +374,18 @@ where
         match self.project().state.project() {
             StateProj::Running { inner, route, asking } => {
                 let mut response = ready!(inner.poll(cx)).map_err(Into::into)?;
-                if let Some(asking) = asking.take().filter(|asking| asking.is_refused(&response)) {
-                    return Poll::Ready(Err(asking.error(response.into_parts().0, &[]).into()));
+                if let Some(asking) = asking.take() {
+                    match asking.is_refused(&response) {
+                        true if asking.shared.auth_errors == Some(true) => {
+                            let (parts, _) = response.into_parts();
+                            let challenges = challenges(&parts.headers);
+                            let error = asking.error(parts, &[]);
+                            asking.learn(challenges);
+                            return Poll::Ready(Err(error.into()));
+                        }
+                        true => asking.learn(challenges(response.headers())),
+                        false => asking.accepted(),
+                    }
                 }
                 if let Some(route) = route.take() {
                     response.extensions_mut().insert(route);

@@ -22,6 +22,16 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Creates credentials of a user name and a password.
+    ///
+    /// # Errors
+    ///
+    /// The user name has a colon, or one of the two has a control character: Basic authentication cannot carry them
+    /// (RFC 7617).
+    pub fn new(user: &str, password: &str) -> Result<Self, CredentialsError> {
+        Self::checked(user.into(), Some(password.into())).map_err(CredentialsError)
+    }
+
     /// Percent-decodes both parts of `user[:password]`.
     pub(crate) fn parse(userinfo: &str) -> Result<Self, &'static str> {
         let (user, password) = match userinfo.split_once(':') {
@@ -30,6 +40,10 @@ impl Credentials {
         };
         let user: Vec<u8> = percent_decode_str(user).collect();
         let password: Option<Vec<u8>> = password.map(|password| percent_decode_str(password).collect());
+        Self::checked(user, password)
+    }
+
+    fn checked(user: Vec<u8>, password: Option<Vec<u8>>) -> Result<Self, &'static str> {
         if user.contains(&b':') {
             return Err("the user name contains a `:`, which Basic authentication cannot carry (RFC 7617)");
         }
@@ -64,18 +78,41 @@ impl Credentials {
         (&self.user, self.password.as_deref().unwrap_or_default())
     }
 
+    /// Returns the user name and the password as text. `None` if they are not Unicode, which Digest is written in.
+    pub(super) fn as_str(&self) -> Option<(&str, &str)> {
+        let (user, password) = self.pair();
+        Some((std::str::from_utf8(user).ok()?, std::str::from_utf8(password).ok()?))
+    }
+
     /// Returns `Basic base64(user:password)`, marked sensitive.
     pub(super) fn to_basic(&self) -> HeaderValue {
         let (user, password) = self.pair();
         let token = BASE64_STANDARD.encode([user, password].join(&b':'));
-        let mut header = match HeaderValue::try_from(format!("Basic {token}")) {
-            Ok(header) => header,
-            Err(_) => unreachable!("base64 is visible ASCII"),
-        };
-        header.set_sensitive(true);
-        header
+        match secret_value(format!("Basic {token}").into_bytes()) {
+            Some(value) => value,
+            None => unreachable!("base64 is visible ASCII"),
+        }
     }
 }
+
+/// Returns a value that no library may show.
+pub(super) fn secret_value(bytes: Vec<u8>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(bytes).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A user name or password that cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialsError(&'static str);
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for CredentialsError {}
 
 /// Credentials are equal if a proxy cannot tell them apart.
 impl PartialEq for Credentials {

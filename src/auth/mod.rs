@@ -1,24 +1,51 @@
-//! Credentials and authentication challenges.
+//! Credentials, authentication challenges, and those who answer them.
 //!
-//! Only Basic authentication is supported. A proxy's [`Credentials`] come from its address and go to that proxy only.
-//! The `Proxy-Authorization` value is made when it is sent, on each CONNECT and on each forwarded request.
+//! The user name and password of a proxy's address go to that proxy only: as Basic at once, and as Digest if the proxy
+//! asks for that. Of several challenges, the strongest is answered.
+//! [`ProxyLayer::with_auth_schemes`](crate::ProxyLayer::with_auth_schemes) restricts the schemes.
 //!
-//! A proxy that requires other credentials answers with [`Challenge`]s. [`ConnectError::challenges`] returns those of a
-//! refused CONNECT:
+//! A credentials provider answers for everything else: passwords that change, tokens (Bearer), Negotiate. It is a tower
+//! service that gets a [`CredentialsRequest`] and returns an [`Authorization`]; see
+//! [`ProxyLayer::with_credentials`](crate::ProxyLayer::with_credentials).
 //!
 //! ```
-//! # use tower_outbound_proxy::ConnectError;
-//! fn wants_kerberos(error: &ConnectError) -> bool {
-//!     error.challenges().iter().any(|challenge| challenge.scheme().eq_ignore_ascii_case("Negotiate"))
-//! }
+//! # use std::time::Duration;
+//! # use http::HeaderValue;
+//! # use tower::{BoxError, service_fn};
+//! # use tower_outbound_proxy::{ProxyLayer, auth::{Authorization, CredentialsRequest}};
+//! # async fn token_for(_: &str) -> Result<HeaderValue, BoxError> { unimplemented!() }
+//! # fn build() -> Result<(), BoxError> {
+//! let provider = service_fn(async |request: CredentialsRequest| {
+//!     let token = token_for(request.proxy()).await?;
+//!     Ok::<_, BoxError>(Authorization::value(token).identity("the service").expires_after(Duration::from_secs(300)))
+//! });
+//! let proxy = ProxyLayer::from_env()?.with_credentials(provider);
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! [`ConnectError::challenges`]: crate::ConnectError::challenges
+//! A proxy whose challenges nobody can answer refuses with an error, whose
+//! [`challenges`](crate::ConnectError::challenges) list what it offers.
 
+mod account;
 mod authenticator;
 mod challenge;
 mod credentials;
+mod digest;
 mod echo;
+mod provider;
+mod scheme;
 
-pub(crate) use self::{authenticator::Authenticator, challenge::parse as parse_challenges};
-pub use self::{challenge::Challenge, credentials::Credentials};
+pub(crate) use self::{
+    account::{Account, Answered, Ticket},
+    authenticator::Authenticator,
+    challenge::parse as parse_challenges,
+    provider::{Provider, ProxyAddress},
+    scheme::Schemes,
+};
+pub use self::{
+    challenge::Challenge,
+    credentials::{Credentials, CredentialsError},
+    provider::{Authorization, CredentialsRequest},
+    scheme::AuthScheme,
+};

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | no byte of the request was sent, on a connection that the peer may have closed | always |
 //! | the server promised not to have processed it: `GOAWAY`, `REFUSED_STREAM` (RFC 9113 8.7) | if its body can be sent again |
+//! | the proxy asks for other credentials, which are there (407) | if its body can be sent again |
 //! | a used connection ended before a byte of the response (RFC 9112 9.3.1) | if its method is idempotent (RFC 9110 9.2.2) and its body can be sent again |
 //!
 //! A body can be sent again if at most one frame of it was taken, as from a body in memory.
@@ -33,8 +34,9 @@ pub(super) struct Spare(Option<Request<RequestBody>>);
 
 impl Spare {
     /// Copies a request that may be repeated on this connection after some of it was sent.
-    pub(super) fn of(request: &Request<RequestBody>, hold: &Hold) -> Self {
-        let is_possible = hold.is_http2() || (hold.may_be_stale() && request.method().is_idempotent());
+    pub(super) fn of(request: &Request<RequestBody>, hold: &Hold, may_be_challenged: bool) -> Self {
+        let is_possible =
+            may_be_challenged || hold.is_http2() || (hold.may_be_stale() && request.method().is_idempotent());
         Self(is_possible.then(|| {
             let mut spare = Request::new(request.body().spare());
             *spare.method_mut() = request.method().clone();
@@ -45,7 +47,7 @@ impl Spare {
         }))
     }
 
-    fn again(self) -> Option<Request<RequestBody>> {
+    pub(super) fn again(self) -> Option<Request<RequestBody>> {
         let (parts, body) = self.0?.into_parts();
         Some(Request::from_parts(parts, body.again()?))
     }

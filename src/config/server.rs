@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
 use http::Uri;
 
 use crate::{
-    auth::{Authenticator, Credentials},
+    auth::{Account, Authenticator, Credentials},
     dialect::{DefaultPort, Dialect},
     error::{ConfigError, Problem},
     host::{
@@ -171,9 +171,9 @@ impl ProxyServer {
         &self.0.dial
     }
 
-    /// Returns the authenticator for requests to this proxy, and to no other.
-    pub(crate) fn auth(&self) -> &Authenticator {
-        &self.0.auth
+    /// Returns the account of the credentials in the address, for requests to this proxy and to no other.
+    pub(crate) fn account(&self) -> &Account {
+        self.0.auth.account()
     }
 
     #[cfg(feature = "tls")]

@@ -23,6 +23,7 @@ use super::{
     tunnel::{self, Tunnel},
 };
 use crate::{
+    auth::Ticket,
     config::ProxyServer,
     error::{Failure, Stage, find},
     http2::{Key, Lease, PATIENCE, Permit, Turn, Watch, Wish, handshake},
@@ -44,11 +45,17 @@ struct DeadEnd {
     failed: Failed,
     /// The connection, if it is over HTTP/2.
     watch: Option<Watch>,
+    /// The credentials that were sent.
+    ticket: Option<Ticket>,
 }
 
 impl From<Failed> for DeadEnd {
     fn from(failed: Failed) -> Self {
-        Self { failed, watch: None }
+        Self {
+            failed,
+            watch: None,
+            ticket: None,
+        }
     }
 }
 
@@ -65,6 +72,7 @@ enum Next {
 pub(crate) fn key(shared: &Shared, proxy: &ProxyServer) -> Key {
     Key {
         proxy: proxy.clone(),
+        identity: shared.account(proxy).identity(),
         #[cfg(feature = "tls")]
         tls: shared.config.tls().filter(|_| proxy.is_tls()).cloned(),
     }
@@ -77,14 +85,21 @@ impl<S: Connector> Proxied<S> {
     pub(super) async fn shared_tunnel(self: &Arc<Self>) -> Result<Opened<S>, Failed> {
         let key = Arc::new(self.key());
         let mut tries = 0;
+        let mut ticket = self.ticket().await?;
         loop {
-            let dead_end = match self.usable(&key, None).await? {
+            let mut dead_end = match self.usable(&key, None).await? {
                 Usable::Http1(io) => return self.flight_over_http1(io).await,
-                Usable::Stream(lease) => match self.race(&key, lease).await {
+                Usable::Stream(lease) => match self.race(&key, lease, &ticket).await {
                     Ok(tunnel) => return Ok(tunnel),
                     Err(dead_end) => dead_end,
                 },
             };
+            if let Some(mut better) = dead_end.ticket.take() {
+                if self.exchange(&mut better, &dead_end.failed.1).await? {
+                    ticket = better;
+                    continue;
+                }
+            }
             tries += 1;
             match self.next(&dead_end) {
                 Next::Again if tries < MOST_TRIES => {}
@@ -170,14 +185,14 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Sends CONNECT on a stream, and on another connection if the answer is late.
-    async fn race(self: &Arc<Self>, key: &Arc<Key>, lease: Lease) -> Result<Opened<S>, DeadEnd> {
+    async fn race(self: &Arc<Self>, key: &Arc<Key>, lease: Lease, ticket: &Ticket) -> Result<Opened<S>, DeadEnd> {
         let watch = lease.watch();
-        let mut first = pin!(self.over_http2(lease));
+        let mut first = pin!(self.over_http2(lease, ticket.clone()));
         if let Ok(result) = timeout(PATIENCE, first.as_mut()).await {
             return result;
         }
         watch.is_late();
-        let mut second = pin!(self.another_way(key, watch.id()));
+        let mut second = pin!(self.another_way(key, watch.id(), ticket));
         let (mut of_first, mut of_second) = (None, None);
         poll_fn(|cx| {
             if of_first.is_none() {
@@ -209,26 +224,31 @@ impl<S: Connector> Proxied<S> {
         .await
     }
 
-    async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64) -> Result<Opened<S>, DeadEnd> {
+    async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64, ticket: &Ticket) -> Result<Opened<S>, DeadEnd> {
         match self.usable(key, Some(except)).await? {
-            Usable::Stream(lease) => self.over_http2(lease).await,
+            Usable::Stream(lease) => self.over_http2(lease, ticket.clone()).await,
             Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
         }
     }
 
-    async fn over_http2(&self, lease: Lease) -> Result<Opened<S>, DeadEnd> {
-        let watch = lease.watch();
+    async fn over_http2(&self, lease: Lease, mut ticket: Ticket) -> Result<Opened<S>, DeadEnd> {
+        let (watch, account) = (lease.watch(), self.account());
         let phase = trace::Phase::connect(&self.authority);
-        let opened = tunnel::open_over_http2(lease, self.first.clone(), &self.request(), self.deadline).await;
+        let request = self.request(&account, &mut ticket);
+        let opened = tunnel::open_over_http2(lease, self.first.clone(), &request, self.deadline).await;
         match phase.end(opened) {
-            Ok(Tunnel { io, response, early }) => Ok(Tunnel {
-                io: Io::Http2(Box::new(io)),
-                response,
-                early,
-            }),
+            Ok(Tunnel { io, response, early }) => {
+                account.accepted(&ticket);
+                Ok(Tunnel {
+                    io: Io::Http2(Box::new(io)),
+                    response,
+                    early,
+                })
+            }
             Err(failure) => Err(DeadEnd {
                 failed: (Stage::Tunnel, failure),
                 watch: Some(watch),
+                ticket: Some(ticket),
             }),
         }
     }

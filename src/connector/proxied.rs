@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::Uri;
+use http::{Method, Uri};
 use hyper::rt::{Read, Write};
 
 #[cfg(feature = "tls")]
@@ -24,6 +24,8 @@ use super::{
 #[cfg(feature = "http2")]
 use crate::http2::{Connections, ProxyVersion};
 use crate::{
+    accounts::AccountOf,
+    auth::{Account, Ticket},
     config::ProxyServer,
     error::{ConnectError, Failure, Stage},
     layer::Shared,
@@ -177,21 +179,73 @@ impl<S: Connector> Proxied<S> {
         })
     }
 
-    /// Opens a tunnel on a connection of its own.
-    pub(super) async fn tunnel_over_http1(&self, io: Io<S::Stream>) -> Result<Tunnel<Io<S::Stream>>, Failed>
+    /// Opens a tunnel on a connection of its own, or on another one after a challenge.
+    pub(super) async fn tunnel_over_http1(&self, mut io: Io<S::Stream>) -> Result<Tunnel<Io<S::Stream>>, Failed>
     where
         S::Stream: Read + Write + Unpin,
     {
-        let phase = trace::Phase::connect(&self.authority);
-        let opened = phase.end(tunnel::open(io, &self.request(), self.deadline).await);
-        opened.map_err(|failure| (Stage::Tunnel, failure))
+        let account = self.account();
+        let mut ticket = self.ticket().await?;
+        loop {
+            let phase = trace::Phase::connect(&self.authority);
+            let opened = tunnel::open(io, &self.request(&account, &mut ticket), self.deadline).await;
+            let refused = match phase.end(opened) {
+                Ok(tunnel) => {
+                    account.accepted(&ticket);
+                    return Ok(tunnel);
+                }
+                Err(refused) => refused,
+            };
+            if !self.exchange(&mut ticket, &refused.failure).await? {
+                return Err((Stage::Tunnel, refused.failure));
+            }
+            io = match refused.connection {
+                Some(io) => io,
+                None => self.dial(Offer::Http1).await?.io,
+            };
+        }
     }
 
-    pub(super) fn request(&self) -> ConnectRequest<'_> {
+    pub(super) fn account(&self) -> AccountOf<'_> {
+        self.shared.account(&self.proxy)
+    }
+
+    /// Returns a ticket for CONNECT, for which a provider may have to be asked.
+    pub(super) async fn ticket(&self) -> Result<Ticket, Failed> {
+        let account = self.account();
+        let ticket = async { account.ticket().await.map_err(Failure::Provider) };
+        let ticket = self.deadline.run(ticket, Failure::Timeout).await;
+        ticket.map_err(|failure| (Stage::Credentials, failure))
+    }
+
+    /// Exchanges a ticket that the proxy refused for a better one. Returns false if there is none, or the refusal is
+    /// not about credentials.
+    pub(super) async fn exchange(&self, ticket: &mut Ticket, failure: &Failure) -> Result<bool, Failed> {
+        let Failure::Refused {
+            response, challenges, ..
+        } = failure
+        else {
+            return Ok(false);
+        };
+        if !response.is_auth() {
+            return Ok(false);
+        }
+        let account = self.account();
+        let exchange = async {
+            let exchanged = account.exchange(ticket, challenges, self.shared.schemes).await;
+            exchanged.map_err(Failure::Provider)
+        };
+        let exchanged = self.deadline.run(exchange, Failure::Timeout).await;
+        exchanged.map_err(|failure| (Stage::Credentials, failure))
+    }
+
+    pub(super) fn request<'r>(&'r self, account: &'r Account, ticket: &mut Ticket) -> ConnectRequest<'r> {
         ConnectRequest {
             authority: &self.authority,
             headers: &self.shared.connect_headers,
-            auth: self.proxy.auth(),
+            authorization: account.authorization(ticket, self.shared.schemes, &Method::CONNECT, &self.authority),
+            answered: account.answered(ticket),
+            account,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 #[cfg(feature = "tls")]
 use super::CertificateError;
 use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxy};
-use crate::auth::Challenge;
+use crate::auth::{Answered, Challenge};
 
 /// A connection that could not be made.
 ///
@@ -40,6 +40,8 @@ struct Inner {
 pub enum Stage {
     /// Reading the target from the URI, and deciding its route. Nothing was dialled.
     Target,
+    /// Asking a credentials provider.
+    Credentials,
     /// Dialling, by the inner connector: the target on a direct route, otherwise the proxy.
     Dial,
     /// The TLS handshake with an `https://` proxy.
@@ -83,6 +85,8 @@ pub enum ConnectErrorKind {
     /// The proxy requires credentials, or rejected those that were sent: status 407, or 401 as Envoy sends.
     /// [`challenges`](ConnectError::challenges) has the schemes that it offers.
     AuthenticationRequired,
+    /// The credentials provider failed.
+    Provider,
     /// The proxy refused the tunnel with another non-2xx status; [`response`](ConnectError::response) has its response.
     Refused,
     /// The response head was longer than 64 KiB.
@@ -124,8 +128,10 @@ pub(crate) enum Failure {
     Refused {
         response: ConnectResponse,
         challenges: Vec<Challenge>,
-        authorized: bool,
+        answered: Answered,
     },
+    /// The credentials provider failed.
+    Provider(BoxError),
     InvalidHead(InvalidHead),
     /// HTTP came through the tunnel in answer to TLS.
     NotTls,
@@ -239,6 +245,7 @@ impl ConnectError {
             Failure::Dial(_) | Failure::HttpOnly(_) => Kind::Dial,
             Failure::Tls(_) => Kind::Tls,
             Failure::Io(_) => Kind::Io,
+            Failure::Provider(_) => Kind::Provider,
             Failure::Refused { response, .. } if response.is_auth() => Kind::AuthenticationRequired,
             Failure::Refused { .. } => Kind::Refused,
             Failure::InvalidHead(InvalidHead::TooLarge) => Kind::HeadTooLarge,
@@ -261,11 +268,17 @@ impl ConnectError {
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         match self.0.stage {
-            Stage::Target | Stage::Dial | Stage::Tls | Stage::Tunnel | Stage::FirstWrite | Stage::Forward => true,
+            Stage::Target
+            | Stage::Credentials
+            | Stage::Dial
+            | Stage::Tls
+            | Stage::Tunnel
+            | Stage::FirstWrite
+            | Stage::Forward => true,
         }
     }
 
-    /// Returns true if the same attempt may succeed later: dialling failed, the connection broke, time ran out, or the
+    /// Returns true if the same attempt may succeed later: dialling or the credentials provider failed, the connection broke, time ran out, or the
     /// proxy answered 408, 425, 429, 500, 502, 503 or 504.
     ///
     /// These failures are not transient: a URI without a host, a setting that cannot be used, an upgrade that cannot be
@@ -287,7 +300,7 @@ impl ConnectError {
             | Failure::Cleartext
             | Failure::NotHttp2
             | Failure::NeedsHttp1 => false,
-            Failure::Timeout(_) | Failure::NoStream { .. } => true,
+            Failure::Timeout(_) | Failure::NoStream { .. } | Failure::Provider(_) => true,
             // A broken connection is transient. A fault that TLS reports is not.
             Failure::Dial(_) | Failure::Io(_) | Failure::Tls(_) => !self.is_tls(),
             Failure::Refused { response, .. } => {
@@ -456,7 +469,7 @@ impl fmt::Debug for ConnectError {
 impl StdError for ConnectError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.failure {
-            Failure::Dial(error) | Failure::HttpOnly(error) => Some(&**error),
+            Failure::Dial(error) | Failure::HttpOnly(error) | Failure::Provider(error) => Some(&**error),
             #[cfg(feature = "tls")]
             Failure::Tls(error) => match self.certificate() {
                 // Its text is a part of this error's.

@@ -69,7 +69,7 @@ impl ConnectResponse {
         &self.0.body
     }
 
-    pub(super) fn is_auth(&self) -> bool {
+    pub(crate) fn is_auth(&self) -> bool {
         matches!(
             self.0.status,
             StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED

@@ -37,6 +37,8 @@ const MANY: usize = 64;
 pub(crate) struct Key {
     /// The proxy's address, and its credentials.
     pub(crate) proxy: ProxyServer,
+    /// For whom a credentials provider answers.
+    pub(crate) identity: u64,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsConfig>,
 }

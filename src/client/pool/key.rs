@@ -36,6 +36,8 @@ pub(in crate::client) struct Key {
     pub(in crate::client) http1_only: bool,
     /// The name for TLS, if it is another than the origin's host.
     pub(in crate::client) server_name: Option<TlsServerName>,
+    /// For whom a credentials provider answers.
+    identity: u64,
     /// The settings that decided the route. Keys with different settings are equal if the route and TLS are the same.
     pub(in crate::client) settings: Arc<Shared>,
     /// The identity's hash. A request looks its key up several times, and the hash of a proxy's address takes time.
@@ -58,6 +60,7 @@ type Identity<'k> = (
     Option<&'k Origin>,
     bool,
     Option<&'k TlsServerName>,
+    u64,
     Option<&'k TlsConfig>,
 );
 
@@ -134,6 +137,10 @@ impl Key {
                 .filter(|_| origin.as_ref().is_some_and(Origin::is_tls))
                 .cloned(),
             origin,
+            identity: match (&settings.accounts, route.proxy()) {
+                (Some(accounts), Some(proxy)) => accounts.of(proxy).identity(),
+                _ => 0,
+            },
             settings: settings.clone(),
             hash: 0,
         };
@@ -152,7 +159,14 @@ impl Key {
 
     fn identity(&self) -> Identity<'_> {
         let (origin, server_name) = (self.origin.as_ref(), self.server_name.as_ref());
-        (&self.route, origin, self.http1_only, server_name, self.proxy_tls())
+        (
+            &self.route,
+            origin,
+            self.http1_only,
+            server_name,
+            self.identity,
+            self.proxy_tls(),
+        )
     }
 
     /// Returns the TLS settings for the proxy, if it speaks TLS.

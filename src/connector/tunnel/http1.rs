@@ -10,7 +10,7 @@ mod head;
 use std::{future::poll_fn, io, mem::MaybeUninit, pin::Pin};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderName, StatusCode, Version, header};
 use hyper::rt::{Read, ReadBuf, Write};
 use tokio::time::timeout_at;
 
@@ -51,14 +51,16 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
         read_head(&mut self.io, &mut self.received).await
     }
 
-    async fn refusal_body(mut self, head: &ResponseParts, deadline: Deadline) -> Bytes {
+    async fn refusal_body(mut self, head: &ResponseParts, deadline: Deadline) -> (Bytes, Option<T>) {
         // Neither has a body (RFC 9112 6.3).
         if matches!(head.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED) {
-            return Bytes::new();
+            return (Bytes::new(), None);
         }
         let mut body = Body::new(&head.headers, self.received);
         let _ = timeout_at(deadline.within(BODY_PATIENCE), body::read(&mut self.io, &mut body)).await;
-        body.into_bytes()
+        // Many proxies close the connection with their 407, and say so.
+        let connection = (is_persistent(head) && body.is_at_end()).then_some(self.io);
+        (body.into_bytes(), connection)
     }
 
     fn into_tunnel(self) -> (T, Bytes) {
@@ -69,6 +71,13 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
         };
         (self.io, early)
     }
+}
+
+/// Returns true if the connection goes on after this response (RFC 9112 9.3).
+fn is_persistent(head: &ResponseParts) -> bool {
+    let mut options = head.headers.get_all(header::CONNECTION).iter();
+    let closes = options.any(|value| value.to_str().unwrap_or("close").to_ascii_lowercase().contains("close"));
+    head.version == Version::HTTP_11 && !closes
 }
 
 fn request_head(request: &ConnectRequest<'_>) -> BytesMut {

@@ -85,7 +85,7 @@ impl Exchange for Http2 {
         })
     }
 
-    async fn refusal_body(self, _: &ResponseParts, deadline: Deadline) -> Bytes {
+    async fn refusal_body(self, _: &ResponseParts, deadline: Deadline) -> (Bytes, Option<TunnelStream>) {
         let mut body = BytesMut::new();
         if let Some(Opened { receiving, .. }) = self.opened {
             let reading = async {
@@ -102,7 +102,7 @@ impl Exchange for Http2 {
             let _ = timeout_at(deadline.within(BODY_PATIENCE), reading).await;
         }
         body.truncate(MAX_BODY);
-        body.freeze()
+        (body.freeze(), None)
     }
 
     fn into_tunnel(self) -> (TunnelStream, Bytes) {

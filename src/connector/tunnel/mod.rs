@@ -24,7 +24,7 @@ use super::{optimistic::FirstFlight, tunnel_stream::TunnelStream};
 #[cfg(feature = "http2")]
 use crate::http2::Lease;
 use crate::{
-    auth::Authenticator,
+    auth::{Account, Answered},
     error::{ConnectResponse, Failure, MAX_BODY, ResponseParts, redact, refusal},
 };
 
@@ -33,16 +33,33 @@ pub(super) struct ConnectRequest<'a> {
     /// `host:port`
     pub(super) authority: &'a str,
     pub(super) headers: &'a HeaderMap,
-    pub(super) auth: &'a Authenticator,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) account: &'a Account,
+    pub(super) answered: Answered,
 }
 
-impl<'a> ConnectRequest<'a> {
-    /// Returns the header fields except `Host`, in order. The credentials are fetched here, at the moment they are
-    /// sent.
-    fn fields(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-        let authorization = self.auth.authorization();
+impl ConnectRequest<'_> {
+    /// Returns the header fields except `Host`, in order.
+    fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let authorization = self.authorization.as_ref();
         let authorization = authorization.map(|value| (&header::PROXY_AUTHORIZATION, value));
         authorization.into_iter().chain(self.headers)
+    }
+}
+
+/// A tunnel that the proxy refused.
+pub(super) struct Refused<T> {
+    pub(super) failure: Failure,
+    /// The connection, if it can be used for another request.
+    pub(super) connection: Option<T>,
+}
+
+impl<T> From<Failure> for Refused<T> {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            connection: None,
+        }
     }
 }
 
@@ -55,8 +72,8 @@ trait Exchange {
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure>;
 
     /// Reads the first [`MAX_BODY`] bytes of a refusal's body. The refusal is already known, so the deadline ends only
-    /// the wait for the body.
-    async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> Bytes;
+    /// the wait for the body. Returns the connection too if it can be used for another request.
+    async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> (Bytes, Option<Self::Io>);
 
     /// Returns the tunnel, and the bytes that were already received from it.
     fn into_tunnel(self) -> (Self::Io, Bytes);
@@ -75,7 +92,7 @@ pub(super) async fn open<T>(
     connection: T,
     request: &ConnectRequest<'_>,
     deadline: Deadline,
-) -> Result<Tunnel<T>, Failure>
+) -> Result<Tunnel<T>, Refused<T>>
 where
     T: Read + Write + Unpin,
 {
@@ -90,19 +107,21 @@ pub(super) async fn open_over_http2(
     request: &ConnectRequest<'_>,
     deadline: Deadline,
 ) -> Result<Tunnel<TunnelStream>, Failure> {
-    exchange(http2::Http2::new(lease, first), request, deadline).await
+    let tunnel = exchange(http2::Http2::new(lease, first), request, deadline).await;
+    tunnel.map_err(|refused| refused.failure)
 }
 
 async fn exchange<E: Exchange>(
     mut exchange: E,
     request: &ConnectRequest<'_>,
     deadline: Deadline,
-) -> Result<Tunnel<E::Io>, Failure> {
+) -> Result<Tunnel<E::Io>, Refused<E::Io>> {
     let mut head = deadline.run(exchange.connect(request), timed_out).await?;
-    redact(&mut head, request.auth);
+    redact(&mut head, request.account);
     if !head.status.is_success() {
-        let body = exchange.refusal_body(&head, deadline).await;
-        return Err(refusal(head, &body, request.auth));
+        let (body, connection) = exchange.refusal_body(&head, deadline).await;
+        let failure = refusal(head, &body, request.account, request.answered);
+        return Err(Refused { failure, connection });
     }
     let (io, early) = exchange.into_tunnel();
     let response = ConnectResponse::new(head);

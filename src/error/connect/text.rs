@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::auth::Answered;
+
 use super::{ConnectError, Failure, InvalidHead, Stage};
 
 /// The usual cause of a TLS handshake that fails.
@@ -46,7 +48,7 @@ impl fmt::Display for ConnectError {
             Failure::Refused {
                 response,
                 challenges,
-                authorized,
+                answered,
             } => {
                 let refused = match inner.stage {
                     Stage::Forward => "request",
@@ -61,15 +63,21 @@ impl fmt::Display for ConnectError {
                             rest.iter().try_for_each(|other| write!(f, " or {other}"))?;
                         }
                     }
-                    let has_basic = challenges.iter().any(|one| one.scheme().eq_ignore_ascii_case("basic"));
-                    f.write_str(match authorized {
-                        _ if !challenges.is_empty() && !has_basic => ", and this crate answers Basic only",
-                        true => ", and rejected the configured credentials",
-                        false => ", and no credentials are configured for it (`user:password@` in its address)",
+                    f.write_str(match answered {
+                        Answered::Nothing => {
+                            ", and no credentials are configured for it (`user:password@` in its address, or \
+                             `ProxyLayer::with_credentials`)"
+                        }
+                        Answered::NotPossible => {
+                            ", which the configured user name and password do not answer \
+                             (`ProxyLayer::with_credentials` can, and `with_auth_schemes` says what is allowed)"
+                        }
+                        Answered::Refused => ", and rejected the configured credentials",
                     })?;
                 }
                 Ok(())
             }
+            Failure::Provider(_) => f.write_str("the credentials provider failed"),
             Failure::InvalidHead(invalid) => f.write_str(match invalid {
                 InvalidHead::TooLarge => "the head of the response to CONNECT is longer than 64 KiB",
                 InvalidHead::TooManyFields => "the response to CONNECT has more than 100 header fields",
@@ -108,6 +116,7 @@ impl fmt::Display for ConnectError {
             ),
             Failure::Timeout(after) => {
                 let doing = match inner.stage {
+                    Stage::Credentials => "asking the credentials provider",
                     Stage::Target | Stage::Dial => "connecting to the proxy",
                     Stage::Tls => "the TLS handshake",
                     Stage::Tunnel | Stage::FirstWrite | Stage::Forward => "waiting for the response to CONNECT",

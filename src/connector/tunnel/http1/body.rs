@@ -26,6 +26,8 @@ pub(super) async fn read<T: Read + Unpin>(io: &mut T, body: &mut Body) {
 pub(super) struct Body {
     received: BytesMut,
     wanted: usize,
+    /// The length of the whole body, if its field has it.
+    length: Option<usize>,
     /// `None` for a body that is not chunked.
     chunks: Option<Chunks>,
 }
@@ -41,6 +43,7 @@ impl Body {
             .and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
         Self {
             received,
+            length: length.filter(|_| !is_chunked),
             wanted: length.filter(|_| !is_chunked).unwrap_or(usize::MAX).min(MAX_BODY),
             chunks: is_chunked.then(Chunks::default),
         }
@@ -52,6 +55,15 @@ impl Body {
         };
         chunks.decode(&self.received);
         chunks.ended || chunks.body.len() >= self.wanted || self.received.len() >= MAX_HEAD
+    }
+
+    /// Returns true if the body was read to its end, and nothing after it.
+    pub(super) fn is_at_end(&self) -> bool {
+        match (&self.chunks, self.length) {
+            (None, Some(length)) => self.received.len() == length,
+            (Some(chunks), _) => chunks.is_at_end(&self.received),
+            (None, None) => false,
+        }
     }
 
     /// Returns the bytes that arrived, without their framing.
@@ -74,6 +86,8 @@ struct Chunks {
     body: Vec<u8>,
     /// True after the last chunk, and after bytes that are not a chunk.
     ended: bool,
+    /// True after the last chunk.
+    is_last: bool,
 }
 
 impl Chunks {
@@ -96,9 +110,15 @@ impl Chunks {
                     Ok(httparse::Status::Complete((_, size))) if size > 0 => {
                         self.left = usize::try_from(size).unwrap_or(usize::MAX);
                     }
+                    Ok(httparse::Status::Complete((_, 0))) => (self.ended, self.is_last) = (true, true),
                     _ => self.ended = true,
                 },
             }
         }
+    }
+
+    /// Returns true if the last chunk was read, without trailers, and nothing after it.
+    fn is_at_end(&self, received: &[u8]) -> bool {
+        self.is_last && matches!(&received[self.lines.start()..], b"\r\n" | b"\n")
     }
 }

@@ -1,0 +1,133 @@
+//! [`Digest`]: answers one challenge of Digest authentication (RFC 7616), as often as its nonce is good for.
+//!
+//! `http-auth` computes. This file chooses among challenges, and knows which nonce was refused.
+
+use http::{HeaderValue, Method};
+use http_auth::{
+    ChallengeRef, ParamValue, PasswordParams,
+    digest::{Algorithm, DigestClient, Qop},
+};
+
+use super::{Challenge, Credentials, credentials::secret_value};
+
+/// The answers to one challenge.
+pub(super) struct Digest(DigestClient);
+
+impl Digest {
+    /// Creates the answers to the strongest of these challenges. `None` if there is no Digest challenge that can be
+    /// answered.
+    pub(super) fn strongest(challenges: &[Challenge]) -> Option<Self> {
+        let clients = challenges.iter().filter_map(client);
+        clients.max_by_key(strength).map(Self)
+    }
+
+    /// Returns true if the challenge is about another nonce than these answers, and does not refuse the password:
+    /// the server says so, or the nonce had served before.
+    pub(super) fn is_outdated_by(&self, newer: &Self) -> bool {
+        self.0.nonce() != newer.0.nonce() && (newer.0.stale() || self.0.nonce_count() > 1)
+    }
+
+    /// Returns the value of `Proxy-Authorization` for one request. `None` if the nonce can serve no more.
+    pub(super) fn answer(&mut self, credentials: &Credentials, method: &Method, uri: &str) -> Option<HeaderValue> {
+        let (user, password) = credentials.as_str()?;
+        let response = self.0.respond(&PasswordParams {
+            username: user,
+            password,
+            uri,
+            method: method.as_str(),
+            body: None,
+        });
+        secret_value(response.ok()?.into_bytes())
+    }
+}
+
+fn client(challenge: &Challenge) -> Option<DigestClient> {
+    let escaped: Vec<_> = challenge
+        .params()
+        .map(|(name, value)| (name, value.replace('\\', "\\\\").replace('"', "\\\"")))
+        .collect();
+    let mut reference = ChallengeRef::new(challenge.scheme());
+    for (name, value) in &escaped {
+        reference.params.push((name, ParamValue::try_from_escaped(value).ok()?));
+    }
+    let client = DigestClient::try_from(&reference).ok()?;
+    // Without it, the body would have to be hashed.
+    (client.qop() & Qop::Auth).then_some(client)
+}
+
+/// Returns the strength of the hash. Of two equal challenges, `max_by_key` takes the last one.
+fn strength(client: &DigestClient) -> u8 {
+    match client.algorithm() {
+        Algorithm::Md5 => 0,
+        Algorithm::Sha256 => 1,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenges(field: &str) -> Vec<Challenge> {
+        super::super::parse_challenges([&HeaderValue::from_str(field).unwrap()])
+    }
+
+    fn answer(field: &str, times: usize) -> String {
+        let credentials = Credentials::parse("Mufasa:Circle%20of%20Life").unwrap();
+        let mut digest = Digest::strongest(&challenges(field)).unwrap();
+        let answers = (0..times).map(|_| digest.answer(&credentials, &Method::CONNECT, "a.test:443").unwrap());
+        answers.last().unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_strongest_challenge_is_answered() {
+        let offered = r#"Digest realm="a, \"b\"", nonce="n1", qop="auth", algorithm=MD5, Basic realm="x", Digest realm="c", nonce="n2", qop="auth,auth-int", algorithm=SHA-256, opaque="o""#;
+        let answer = answer(offered, 1);
+        for part in [
+            "Digest username=\"Mufasa\"",
+            "realm=\"c\"",
+            "uri=\"a.test:443\"",
+            "nonce=\"n2\"",
+            "algorithm=SHA-256",
+            "nc=00000001",
+            "qop=auth",
+            "opaque=\"o\"",
+        ] {
+            assert!(answer.contains(part), "{part} in {answer}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_serves_with_a_growing_count() {
+        assert!(answer(r#"Digest realm="a", nonce="n", qop="auth""#, 3).contains("nc=00000003"));
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_no_challenge() {
+        for offered in [
+            "Basic realm=\"a\"",
+            "Digest nonce=\"n\"",
+            r#"Digest realm="a", nonce="n", qop="auth-int""#,
+            r#"Digest realm="a", nonce="n", qop="auth", algorithm=SHA3-512"#,
+        ] {
+            assert!(Digest::strongest(&challenges(offered)).is_none(), "{offered}");
+        }
+    }
+
+    /// A password that was refused is not sent again, since that could lock an account.
+    #[test]
+    fn only_a_nonce_that_is_stale_or_has_served_is_replaced() {
+        let of = |nonce: &str, rest: &str| {
+            let field = format!(r#"Digest realm="a", nonce="{nonce}", qop="auth"{rest}"#);
+            Digest::strongest(&challenges(&field)).unwrap()
+        };
+        let credentials = Credentials::parse("a:b").unwrap();
+        let mut used = of("1", "");
+        used.answer(&credentials, &Method::GET, "/").unwrap();
+        assert!(!used.is_outdated_by(&of("2", "")));
+        assert!(used.is_outdated_by(&of("2", ", stale=true")));
+        assert!(!used.is_outdated_by(&of("1", ", stale=true")), "the same nonce");
+        used.answer(&credentials, &Method::GET, "/").unwrap();
+        assert!(used.is_outdated_by(&of("2", "")));
+    }
+}
