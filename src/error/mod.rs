@@ -38,8 +38,10 @@ mod unusable;
 pub use self::certificate::CertificateError;
 #[cfg(feature = "tls")]
 pub(crate) use self::certificate::{Fault, Trust};
+#[cfg(feature = "http2")]
+pub(crate) use self::connect::find;
 #[cfg(feature = "client")]
-pub(crate) use self::connect::{find, write_chain};
+pub(crate) use self::connect::write_chain;
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},
