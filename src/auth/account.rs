@@ -314,9 +314,12 @@ impl Account {
         provider: &Provider,
         request: CredentialsRequest,
     ) -> Result<Authorization, BoxError> {
+        let is_refused = request.round > 0;
         let answer = provider.ask(request).await;
         let mut state = self.lock();
         match &answer {
+            // It has nothing better for this request, and may have for the next one.
+            Ok(answer) if is_refused && matches!((&answer.kind, &state.answer), (Kind::Nothing, Answer::Once)) => {}
             Ok(answer) => state.set(answer),
             Err(error) => {
                 state.generation += 1;
@@ -328,9 +331,10 @@ impl Account {
 
     /// Takes an answer of the provider for a ticket.
     fn take(&self, ticket: &mut Ticket, answer: Authorization) {
-        if let Kind::Once(value) = answer.kind {
-            ticket.once = Some(value);
-        }
+        ticket.once = match answer.kind {
+            Kind::Once(value) => Some(value),
+            _ => None,
+        };
         ticket.generation = self.lock().generation;
     }
 

@@ -33,9 +33,13 @@ mod challenge;
 mod credentials;
 mod digest;
 mod echo;
+#[cfg(all(unix, feature = "negotiate"))]
+mod negotiate;
 mod provider;
 mod scheme;
 
+#[cfg(all(unix, feature = "negotiate"))]
+pub use self::negotiate::{Negotiate, NegotiateError, NegotiateFuture};
 pub(crate) use self::{
     account::{Account, Answered, Ticket},
     authenticator::Authenticator,

@@ -5,13 +5,15 @@
 //! cases for each of them, and [`secrets`] the one test that looks for leaked secrets. The client is always the stack
 //! in the crate's documentation: `ProxyLayer` around hyper-util's client, around `ProxyLayer::https_connector_with`.
 //!
-//! [`nginx`] is the one real origin, and its client is a `Client`.
+//! [`nginx`] is the one real origin, and its client is a `Client`. `negotiate` has a real KDC.
 //!
 //! The tests are ignored because the servers have to be installed. `cargo test --test promises -- --ignored` runs them,
 //! and fails if a server is missing.
 
 mod cases;
 mod lab;
+#[cfg(feature = "negotiate")]
+mod negotiate;
 mod nginx;
 mod secrets;
 mod server;
