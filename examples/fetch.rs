@@ -8,11 +8,15 @@
 //!       --cacert FILE      trust these roots (PEM) in targets, too
 //!       --insecure         do not verify targets' certificates (testing only)
 //!       --proxy-cacert FILE, --proxy-insecure    the same for an https:// proxy
+//!       --proxy-http2      speak HTTP/2 alone to the proxy, to an http:// proxy with prior knowledge
+//!       --proxy-http1.1    speak HTTP/1.1 alone to the proxy; by default, an https:// proxy chooses
 //!   -o FILE                write the body to a file
 //!       --timeout SECONDS  for each URL, all in all
-//!   -v                     route, proxy status and response status on standard error
+//!   -v                     route, the proxy's version of HTTP and status, and response status on standard error
 //!       --trace            all log events on standard error
 //! ```
+//!
+//! Several URLs share connections: those to origins, and over HTTP/2 those to the proxy.
 //!
 //! Exits with 0 for any response below 400, and with 22 for others. Exits with 2 if the command line cannot be used, 5
 //! if a proxy setting cannot be used, 7 if a connection failed, 28 if it took too long, 56 if the proxy refused or
@@ -31,12 +35,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Extensions, Request, Uri, Version, header};
 use http_body_util::{BodyExt, Empty};
-use tower::{BoxError, ServiceExt, timeout::error::Elapsed};
+use tower::{BoxError, timeout::error::Elapsed};
 use tower_outbound_proxy::{
-    Client, ClientError, ConfigError, ConnectError, Dialect, NoProxy, ProxyConfig, ProxyLayer, Target, TlsConfig,
-    connector::ConnectResponse, error::Stage,
+    Client, ClientError, ConfigError, ConnectError, Dialect, NoProxy, ProxyConfig, ProxyLayer, Route, Target,
+    TlsConfig,
+    connector::{ConnectResponse, ProxyConnection, ProxyVersion},
+    error::Stage,
 };
 
 use causes::{chain, is_certificate, text};
@@ -60,6 +66,7 @@ struct Options {
     dialect: Dialect,
     target: Trust,
     proxy_server: Trust,
+    proxy_version: ProxyVersion,
     output: Option<String>,
     timeout: Option<Duration>,
     verbose: bool,
@@ -108,6 +115,8 @@ impl Options {
                 "--insecure" => options.target.insecure = true,
                 "--proxy-cacert" => options.proxy_server.roots = Some(read(&value()?)?),
                 "--proxy-insecure" => options.proxy_server.insecure = true,
+                "--proxy-http2" => options.proxy_version = ProxyVersion::Http2,
+                "--proxy-http1.1" => options.proxy_version = ProxyVersion::Http1,
                 "-o" => options.output = Some(value()?),
                 "--timeout" => options.timeout = Some(seconds(&value()?)?),
                 "-v" => options.verbose = true,
@@ -173,11 +182,13 @@ async fn run(options: Options) -> u8 {
     for warning in config.warnings() {
         eprintln!("fetch: warning: {warning}");
     }
-    // A response of the proxy is printed as any other.
-    let layer = ProxyLayer::new(config).with_auth_errors(false);
+    let client = match client(config, &options) {
+        Ok(client) => client,
+        Err(error) => return fail(error.as_ref()),
+    };
     let mut code = 0;
     for url in &options.urls {
-        let result = fetch(url, &layer, &options, &mut output).await;
+        let result = fetch(url, &client, &options, &mut output).await;
         let this = result.unwrap_or_else(|error| {
             let refusal = ConnectError::find(error.as_ref()).and_then(ConnectError::response);
             if let Some(refusal) = refusal.filter(|_| options.verbose) {
@@ -200,17 +211,28 @@ fn output(file: Option<&str>) -> io::Result<Box<dyn Write>> {
     })
 }
 
-async fn fetch(url: &Uri, layer: &ProxyLayer, options: &Options, output: &mut dyn Write) -> Result<u8, BoxError> {
-    if options.verbose {
-        let target = Target::try_from(url)?;
-        let decision = layer.config().decide(&target);
-        eprintln!("* {target}: {}\n* because {}", decision.route(), decision.reason());
-    }
-    let mut builder = Client::builder().layer(layer.clone());
+fn client(config: ProxyConfig, options: &Options) -> Result<Client<Empty<Bytes>>, BoxError> {
+    // A response of the proxy is printed as any other.
+    let layer = ProxyLayer::new(config).with_auth_errors(false);
+    let mut builder = Client::builder().layer(layer.with_proxy_version(options.proxy_version));
     if options.target.roots.is_some() || options.target.insecure {
         builder = builder.target_tls(options.target.tls().map_err(|error| error.to_string())?);
     }
-    let client: Client<Empty<Bytes>> = builder.build()?;
+    Ok(builder.build()?)
+}
+
+async fn fetch(
+    url: &Uri,
+    client: &Client<Empty<Bytes>>,
+    options: &Options,
+    output: &mut dyn Write,
+) -> Result<u8, BoxError> {
+    if options.verbose {
+        let target = Target::try_from(url)?;
+        let config = client.config();
+        let decision = config.decide(&target);
+        eprintln!("* {target}: {}\n* because {}", decision.route(), decision.reason());
+    }
     let exchange = exchange(url, client, options, output);
     match options.timeout {
         Some(limit) => tokio::time::timeout(limit, exchange)
@@ -222,7 +244,7 @@ async fn fetch(url: &Uri, layer: &ProxyLayer, options: &Options, output: &mut dy
 
 async fn exchange(
     url: &Uri,
-    client: Client<Empty<Bytes>>,
+    client: &Client<Empty<Bytes>>,
     options: &Options,
     output: &mut dyn Write,
 ) -> Result<u8, BoxError> {
@@ -230,13 +252,11 @@ async fn exchange(
         .header(header::USER_AGENT, concat!("fetch/", env!("CARGO_PKG_VERSION")))
         .header(header::ACCEPT, "*/*")
         .body(Empty::new())?;
-    let response = client.oneshot(request).await?;
+    let response = client.send(request).await?;
     let status = response.status();
     if options.verbose {
-        if let Some(tunnel) = response.extensions().get::<ConnectResponse>() {
-            eprintln!("* the proxy opened the tunnel: {tunnel}");
-        }
-        eprintln!("* response: {:?} {status}", response.version());
+        eprint!("{}", way(response.extensions(), response.version()));
+        eprintln!("* response: {} {status}", version(response.version()));
     }
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
@@ -246,6 +266,33 @@ async fn exchange(
     }
     output.flush()?;
     Ok(if status.as_u16() < 400 { 0 } else { 22 })
+}
+
+/// Describes the connection to the proxy, if there is one.
+fn way(extensions: &Extensions, of_response: Version) -> String {
+    let proxy = extensions.get().and_then(Route::proxy);
+    let Some(proxy) = proxy else { return String::new() };
+    let tunnel: Option<&ConnectResponse> = extensions.get();
+    let connection: Option<&ProxyConnection> = extensions.get();
+    let (spoken, is_reused) = match (tunnel, connection) {
+        (Some(tunnel), _) => (tunnel.version(), tunnel.is_connection_reused()),
+        (None, Some(connection)) => (connection.version(), connection.is_reused()),
+        (None, None) => (of_response, false),
+    };
+    let reused = if is_reused { ", connection reused" } else { "" };
+    let way = format!("* proxy {proxy}: {}{reused}\n", version(spoken));
+    match tunnel {
+        Some(tunnel) => format!("{way}* the proxy opened the tunnel: {tunnel}\n"),
+        None => way,
+    }
+}
+
+/// Returns the name of a version, as curl writes it.
+fn version(version: Version) -> String {
+    match version {
+        Version::HTTP_2 => "HTTP/2".to_owned(),
+        version => format!("{version:?}"),
+    }
 }
 
 /// Prints the error and its causes, and returns the exit code.

@@ -8,6 +8,7 @@ use http::Extensions;
 use crate::config::Found;
 use crate::{
     config::{PROXY_FOR, ProxyConfig, ProxyServer, Setting, SettingName},
+    dialect::{AllProxy, WebSocket},
     error::UnusableProxy,
     no_proxy::{Bypass, Exemption, is_loopback},
     purpose::{ProxyUse, PurposeError, PurposePolicy},
@@ -185,9 +186,11 @@ impl ProxyConfig {
     /// Returns the proxy that is set for a scheme.
     fn setting(&self, scheme: Scheme) -> Option<Set<'_>> {
         let setting = match scheme {
-            Scheme::Http | Scheme::Ws => self.http.as_ref(),
-            Scheme::Https | Scheme::Wss => self.https.as_ref(),
-            Scheme::Other => match self.all.as_ref()? {
+            Scheme::Http => self.http.as_ref(),
+            Scheme::Https => self.https.as_ref(),
+            Scheme::Ws if self.websocket_is_like_http() => self.http.as_ref(),
+            Scheme::Wss if self.websocket_is_like_http() => self.https.as_ref(),
+            Scheme::Ws | Scheme::Wss | Scheme::Other => match self.all.as_ref()? {
                 Ok(setting) => Some(setting),
                 Err(error) => {
                     return Some(Set {
@@ -203,9 +206,15 @@ impl ProxyConfig {
     /// Returns the reason of a direct connection where no proxy is set for a scheme.
     fn unset(&self, scheme: Scheme) -> Reason<'_> {
         match scheme {
-            Scheme::Other if !self.dialect.rules().all_proxy => Reason::Scheme,
+            Scheme::Http | Scheme::Https => Reason::Unset { scheme },
+            Scheme::Ws | Scheme::Wss if self.websocket_is_like_http() => Reason::Unset { scheme },
+            _ if self.dialect.rules().all_proxy != AllProxy::EveryScheme => Reason::Scheme,
             scheme => Reason::Unset { scheme },
         }
+    }
+
+    fn websocket_is_like_http(&self) -> bool {
+        self.dialect.rules().websocket == WebSocket::LikeHttp
     }
 
     /// Returns the route to a target through the proxy that is set for its scheme.
@@ -257,7 +266,7 @@ impl ProxyConfig {
                 entry,
             }),
             Some(Exemption::Predicate) => Some(Reason::Predicate),
-            None => (self.loopback_direct && is_loopback(target, self.dialect)).then_some(Reason::Loopback),
+            None => (self.loopback_direct && is_loopback(target, self.dialect.rules())).then_some(Reason::Loopback),
         }
     }
 

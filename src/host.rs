@@ -65,8 +65,36 @@ pub(crate) fn split_scheme(text: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// A port as it is written in a URL, where it can be 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrittenPort {
+    pub(crate) number: u16,
+    /// The number of digits, zeros before the number included.
+    pub(crate) digits: u8,
+}
+
+impl WrittenPort {
+    /// Creates a port that is written without zeros before it.
+    pub(crate) fn plain(number: u16) -> Self {
+        Self {
+            number,
+            digits: number.checked_ilog10().map_or(1, |log| log as u8 + 1),
+        }
+    }
+
+    /// Parses a port: a decimal number up to 65535, digits only.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        Ok(Self {
+            number: number.ok_or("the port is not a number up to 65535")?,
+            digits: u8::try_from(text.len()).unwrap_or(u8::MAX),
+        })
+    }
+}
+
 /// Splits a URI's authority into its host, with brackets, and its port. User information is dropped.
-pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<WrittenPort>), &'static str> {
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
     let end = match split_brackets(host_port) {
         Some(Ok((_, rest))) => host_port.len() - rest.len(),
@@ -77,7 +105,7 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), &'
     let port = match rest.strip_prefix(':') {
         // An empty port is no port (RFC 3986 3.2.3).
         Some("") => None,
-        Some(port) => Some(parse_port(port)?),
+        Some(port) => Some(WrittenPort::parse(port)?),
         None if rest.is_empty() => None,
         None => return Err("only a port can follow the closing bracket"),
     };
@@ -113,9 +141,10 @@ pub(crate) const QUOTED: &str = "there are quotation marks around the value (rem
 /// some readers of `.env` and unit files do not. No host has one.
 #[inline]
 pub(crate) fn is_quoted(text: &str) -> bool {
-    const MARKS: [char; 6] = ['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
-    text.starts_with(MARKS) || text.ends_with(MARKS)
+    text.starts_with(QUOTATION_MARKS) || text.ends_with(QUOTATION_MARKS)
 }
+
+pub(crate) const QUOTATION_MARKS: [char; 6] = ['"', '\'', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
 
 /// Parses a port: a decimal number from 1 to 65535, digits only.
 #[inline]
@@ -222,6 +251,47 @@ pub(crate) fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
         address = ((u64::from(address) << shift) | value) as u32;
     }
     Some(address.into())
+}
+
+/// The text of an IPv4 address in its usual spelling, without allocation.
+pub(crate) struct Ipv4Text {
+    bytes: [u8; 15],
+    len: usize,
+}
+
+impl Ipv4Text {
+    pub(crate) fn new(ip: Ipv4Addr) -> Self {
+        let mut this = Self { bytes: [0; 15], len: 0 };
+        for (at, byte) in ip.octets().into_iter().enumerate() {
+            if at > 0 {
+                this.push(b'.');
+            }
+            for (unit, digit) in [(100, byte / 100), (10, byte / 10 % 10), (1, byte % 10)] {
+                if byte >= unit || unit == 1 {
+                    this.push(b'0' + digit);
+                }
+            }
+        }
+        this
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+/// Returns the text of an IPv6 address as the WHATWG's URL standard writes it: no part of it is an IPv4 address.
+pub(crate) fn ipv6_text(ip: Ipv6Addr) -> String {
+    match ip.segments() {
+        // The standard library writes the last two of these as an IPv4 address.
+        [0, 0, 0, 0, 0, 0xffff, a, b] => format!("::ffff:{a:x}:{b:x}"),
+        _ => ip.to_string(),
+    }
 }
 
 fn ipv4_part(part: &str) -> Option<u64> {

@@ -27,7 +27,8 @@
 //!
 //! A [`ProxyConfig`] holds the operator's settings, read once. [`ProxyConfig::route`] returns the [`Route`] to a
 //! [`Target`]. [`ProxyConfig::decide`] also returns the reason: the variable, the `NO_PROXY` entry or the built-in
-//! rule. The page [`settings`] defines the meaning of each setting.
+//! rule. The page [`settings`] defines the meaning of each setting, and a [`Check`](check::Check) reports what other
+//! programs make of it.
 //!
 //! ```
 //! # use tower_outbound_proxy::ProxyConfig;
@@ -111,6 +112,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `http2` | yes | HTTP/2 to proxies that choose it: tunnels share one connection (see [`connector`]) |
 //! | `ring` | yes | TLS to `https://` proxies, with the `ring` provider |
 //! | `aws-lc-rs` | | TLS to `https://` proxies, with the `aws-lc-rs` provider (preferred if both are enabled) |
 //! | `tls` | | TLS with a provider that the application installs as the process's default |
@@ -132,6 +134,7 @@
 //! | [`config`], [`no_proxy`], [`tls`], [`auth`] | settings, read into values |
 //! | [`route`], [`purpose`] | routes, and the reasons for them |
 //! | [`service`], [`connector`] | the two halves of the layer |
+//! | [`check`] | settings that other programs read differently, and what is wrong in them |
 //! | [`guard`] | policies for the addresses of direct connections |
 //! | `client` | an HTTP client with a pool keyed by route |
 //! | [`error`] | errors |
@@ -140,6 +143,7 @@
 
 mod accounts;
 pub mod auth;
+pub mod check;
 mod cidr;
 #[cfg(feature = "client")]
 pub mod client;
@@ -158,6 +162,7 @@ pub mod purpose;
 mod redact;
 mod request_target;
 pub mod route;
+mod secret;
 pub mod service;
 pub mod settings;
 mod target;

@@ -31,6 +31,9 @@ impl RequestTarget {
     pub(crate) fn new<B>(request: &Request<B>) -> Result<Self, TargetError> {
         let uri = request.uri();
         let target = Target::try_from(uri)?;
+        if target.port() == Some(0) {
+            return Err(TargetError::PORT_ZERO);
+        }
         if uri.path() == "*" && request.method() != Method::OPTIONS {
             return Err(STAR);
         }
@@ -68,6 +71,8 @@ impl RequestTarget {
         // Beside `:authority`, the field is an error to some servers even if it is equal (RFC 9113 8.3.1).
         request.headers_mut().remove(header::HOST);
         *request.uri_mut() = match &self.host {
+            // A proxy asks the host that it is told of, which over HTTP/1.1 is that of the URI (RFC 9112 3.2.2).
+            _ if matches!(route, Route::Forward(_)) => self.uri.clone(),
             Some(host) => with_authority(&self.uri, host.as_str())?,
             None => self.uri.clone(),
         };

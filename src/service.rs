@@ -47,7 +47,7 @@ use tower_service::Service;
 
 use crate::{
     accounts::AccountOf,
-    auth::{Challenge, Ticket, parse_challenges},
+    auth::{Authentication, Challenge, parse_challenges},
     config::ProxyServer,
     decide::Subject,
     error::{BoxError, ConnectError, ResponseParts, Stage, redact, refusal},
@@ -95,7 +95,7 @@ pub(crate) struct Asking {
     shared: Arc<Shared>,
     proxy: ProxyServer,
     uri: Uri,
-    ticket: Ticket,
+    pub(crate) authentication: Authentication,
 }
 
 /// Leaves out the URI, whose query may be secret.
@@ -108,17 +108,18 @@ impl fmt::Debug for Asking {
 }
 
 impl Asking {
-    pub(crate) fn new(shared: &Arc<Shared>, proxy: &ProxyServer, uri: &Uri, ticket: Ticket) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, proxy: &ProxyServer, uri: &Uri, authentication: Authentication) -> Self {
         Self {
             shared: shared.clone(),
             proxy: proxy.clone(),
             uri: uri.clone(),
-            ticket,
+            authentication,
         }
     }
 
-    pub(crate) fn account(&self) -> AccountOf<'_> {
-        self.shared.account(&self.proxy)
+    #[cfg(feature = "client")]
+    pub(crate) fn may_be_challenged(&self) -> bool {
+        self.authentication.may_be_challenged()
     }
 
     #[cfg(feature = "client")]
@@ -126,20 +127,16 @@ impl Asking {
         &self.proxy
     }
 
-    #[cfg(feature = "client")]
-    pub(crate) fn ticket(&mut self) -> &mut Ticket {
-        &mut self.ticket
-    }
-
     /// Writes the credentials into a request that is about to be sent. A field of the caller's own stays if there are
     /// none.
     pub(crate) fn authenticate<B>(&mut self, request: &mut Request<B>) {
         let (method, uri, schemes) = (request.method().clone(), request.uri().clone(), self.shared.schemes);
-        let value = self
-            .shared
-            .account(&self.proxy)
-            .authorization(&mut self.ticket, schemes, &method, &uri);
-        let Some(value) = value else { return };
+        let Some(value) = self.authentication.authorization(schemes, &method, &uri) else {
+            if let Some(own) = request.headers_mut().get_mut(header::PROXY_AUTHORIZATION) {
+                own.set_sensitive(true);
+            }
+            return;
+        };
         let own = request.headers_mut().insert(header::PROXY_AUTHORIZATION, value);
         if own.is_some_and(|own| Some(&own) != request.headers().get(header::PROXY_AUTHORIZATION)) {
             let route = Route::Forward(self.proxy.clone());
@@ -152,29 +149,27 @@ impl Asking {
         response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
     }
 
-    /// Notes that the proxy has taken the credentials.
-    pub(crate) fn accepted(&self) {
-        self.account().accepted(&self.ticket);
-    }
-
     /// Learns from a refusal for the next requests.
     fn learn(self, challenges: Vec<Challenge>) {
         let Self {
             shared,
             proxy,
-            mut ticket,
+            mut authentication,
             ..
         } = self;
         match shared.account(&proxy) {
-            AccountOf::Address(account) => account.learn(&ticket, &challenges, shared.schemes),
+            AccountOf::Address(account) => {
+                account.learn(&mut authentication, &challenges, shared.schemes);
+                authentication.publish();
+            }
             AccountOf::Provider(account) => {
                 let (limit, schemes) = (shared.connect_timeout, shared.schemes);
                 in_background(limit, async move {
-                    let _ = account.exchange(&mut ticket, &challenges, schemes).await;
+                    let _ = account.exchange(&mut authentication, &challenges, schemes).await;
+                    authentication.publish();
                 });
-                false
             }
-        };
+        }
     }
 
     /// Returns the refusal as an error, with the first bytes of its body.
@@ -196,9 +191,8 @@ impl Asking {
             body: Bytes::new(),
             is_reused: false,
         };
-        let account = self.account();
-        redact(&mut head, &account);
-        let failure = refusal(head, body, &account, account.answered(&self.ticket));
+        redact(&mut head, &self.authentication);
+        let failure = refusal(head, body, &self.authentication);
         let mut error = ConnectError::new(Stage::Forward, failure).through(&self.proxy);
         if let Ok(target) = Target::try_from(&self.uri) {
             error = error.to(HostPort(target.host(), target.port()));
@@ -229,18 +223,18 @@ fn in_background(limit: Option<Duration>, question: impl Future<Output = ()> + S
 fn authenticate<B>(shared: &Arc<Shared>, request: &mut Request<B>, route: &Route) -> Option<Asking> {
     let Route::Forward(proxy) = route else { return None };
     let account = shared.account(proxy);
-    let ticket = account.ticket_now().unwrap_or_else(|| {
+    let authentication = account.authentication_now().unwrap_or_else(|| {
         if let AccountOf::Provider(account) = &account {
             let account = account.clone();
             in_background(shared.connect_timeout, async move {
-                let _ = account.ticket().await;
+                let _ = account.authentication().await;
             });
         }
-        Ticket::default()
+        account.unasked()
     });
-    let mut asking = Asking::new(shared, proxy, request.uri(), ticket);
+    let mut asking = Asking::new(shared, proxy, request.uri(), authentication);
     asking.authenticate(request);
-    let is_of_use = shared.auth_errors == Some(true) || account.may_be_challenged();
+    let is_of_use = shared.auth_errors == Some(true) || asking.authentication.may_be_challenged();
     is_of_use.then_some(asking)
 }
 
@@ -384,7 +378,7 @@ where
                             return Poll::Ready(Err(error.into()));
                         }
                         true => asking.learn(challenges(response.headers())),
-                        false => asking.accepted(),
+                        false => asking.authentication.accepted(),
                     }
                 }
                 if let Some(route) = route.take() {

@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv4Addr},
     str::FromStr,
 };
@@ -13,7 +14,9 @@ use std::{
 use http::{Uri, uri};
 use idna::AsciiDenyList;
 
-use crate::host::{Host, HostPort, Seen, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets};
+use crate::host::{
+    Host, HostPort, Seen, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+};
 
 /// The scheme, host and port of a request.
 ///
@@ -40,6 +43,28 @@ pub struct Target<'a> {
     ip: Option<IpAddr>,
     port: Option<u16>,
     upper_case: bool,
+    written: Written,
+}
+
+/// The spelling of a target, as far as only dialects see it. Targets that differ in nothing else are equal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    /// The number of digits of the port in the URI; 0 if it has none.
+    port_digits: u8,
+    /// True if the host is an IPv6 address with a zone id.
+    zone: bool,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
+
+impl Hash for Written {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// A target's scheme.
@@ -93,40 +118,53 @@ impl Scheme {
 }
 
 impl<'a> Target<'a> {
-    fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>) -> Result<Self, TargetError> {
+    fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<WrittenPort>) -> Result<Self, TargetError> {
         let seen = Seen::in_text(&host);
-        Self::with_seen(scheme, host, port, seen)
+        let number = port.map(|port| port.number);
+        let mut target = match strip_brackets(&host) {
+            Some(_) => Self::in_brackets(scheme, host, number, seen),
+            None if seen.is_within(Seen::REG_NAME) => Self::of_reg_name(scheme, host, number, seen),
+            None => Err(TargetError::new(
+                "the host contains a character that is not allowed in a host",
+            )),
+        }?;
+        target.written.port_digits = port.map_or(0, |port| port.digits);
+        Ok(target)
     }
 
-    fn with_seen(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
-        let (host, ip) = match strip_brackets(&host) {
-            Some(inner) => {
-                // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
-                let address = inner.split('%').next().unwrap_or_default();
-                let ip = parse_ipv6(address).map_err(TargetError::new)?;
-                let host = match host {
-                    Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
-                    Cow::Owned(_) => Cow::Owned(address.to_owned()),
-                };
-                (host, Some(IpAddr::V6(ip)))
-            }
-            None => {
-                if !seen.is_within(Seen::REG_NAME) {
-                    return Err(TargetError::new(
-                        "the host contains a character that is not allowed in a host",
-                    ));
-                }
-                let ip = match seen.has(Seen::DIGIT) {
-                    true => parse_ipv4(&host).map(IpAddr::V4),
-                    false => None,
-                };
-                (host, ip)
-            }
+    /// Creates a target from an IPv6 address in brackets.
+    fn in_brackets(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+        let inner = &host[1..host.len() - 1];
+        // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
+        let address = inner.split('%').next().unwrap_or_default();
+        let zone = address.len() < inner.len();
+        let ip = parse_ipv6(address).map_err(TargetError::new)?;
+        let upper_case = seen.has(Seen::UPPER) && address.bytes().any(|b| b.is_ascii_uppercase());
+        let host = match host {
+            _ if upper_case => Cow::Owned(address.to_ascii_lowercase()),
+            Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
+            Cow::Owned(_) => Cow::Owned(address.to_owned()),
         };
+        Ok(Self {
+            scheme,
+            host,
+            ip: Some(ip.into()),
+            port: port.or(scheme.default_port()),
+            upper_case,
+            written: Written { port_digits: 0, zone },
+        })
+    }
+
+    /// Creates a target from a host that has nothing but the characters of a `reg-name`.
+    fn of_reg_name(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
         if host.is_empty() || host == "." {
             return Err(TargetError::NO_HOST);
         }
-        let upper_case = seen.has(Seen::UPPER) && host.bytes().any(|b| b.is_ascii_uppercase());
+        let ip = match seen.has(Seen::DIGIT) {
+            true => parse_ipv4(&host).map(IpAddr::V4),
+            false => None,
+        };
+        let upper_case = seen.has(Seen::UPPER);
         Ok(Self {
             scheme,
             ip,
@@ -136,6 +174,7 @@ impl<'a> Target<'a> {
                 false => host,
             },
             upper_case,
+            written: Written::default(),
         })
     }
 
@@ -165,7 +204,7 @@ impl<'a> Target<'a> {
         self.ip
     }
 
-    /// Returns the port: the one in the URI, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
+    /// Returns the port: the one in the URI, which may be 0, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
     /// other schemes.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
@@ -179,6 +218,10 @@ impl<'a> Target<'a> {
             host: Cow::Owned(ip.to_string()),
             ip: Some(ip),
             upper_case: false,
+            written: Written {
+                zone: false,
+                ..self.written
+            },
             ..*self
         }
     }
@@ -193,7 +236,7 @@ impl<'a> Target<'a> {
         if port == 0 {
             return Err(TargetError::new("the port is 0"));
         }
-        let target = Target::new(Scheme::Other, Cow::Owned(host), Some(port));
+        let target = Target::new(Scheme::Other, Cow::Owned(host), Some(WrittenPort::plain(port)));
         target.map_err(|error| match is_bare_ipv6 {
             true => TargetError::new("the host contains a `:` and is not an IPv6 address"),
             false => error,
@@ -229,7 +272,7 @@ impl<'a> Target<'a> {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let host_port = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
         match split_authority(host_port) {
-            Ok((host, port)) if port.is_none() || port == self.scheme.default_port() => host,
+            Ok((host, port)) if port.is_none_or(|port| Some(port.number) == self.scheme.default_port()) => host,
             _ => host_port,
         }
     }
@@ -239,6 +282,10 @@ impl<'a> Target<'a> {
         Target {
             host: Cow::Borrowed(&self.host),
             port: Some(port),
+            written: Written {
+                port_digits: WrittenPort::plain(port).digits,
+                ..self.written
+            },
             ..*self
         }
     }
@@ -269,6 +316,20 @@ impl<'a> Target<'a> {
     /// Returns the host in lower case but otherwise as written, for dialects that normalise less.
     pub(crate) fn written(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the port as it was written, if it was.
+    pub(crate) fn written_port(&self) -> Option<WrittenPort> {
+        let number = self.port.filter(|_| self.written.port_digits > 0)?;
+        Some(WrittenPort {
+            number,
+            digits: self.written.port_digits,
+        })
+    }
+
+    /// Returns true if the host was an IPv6 address with a zone id.
+    pub(crate) fn had_zone(&self) -> bool {
+        self.written.zone
     }
 
     /// Returns true if the host was written with upper-case letters.
@@ -330,7 +391,7 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
         let seen = Seen::in_text(authority);
         if seen.is_within(Seen::REG_NAME) {
             // Without user information, brackets or port, the authority is the host.
-            return Self::with_seen(scheme, Cow::Borrowed(authority), None, seen);
+            return Self::of_reg_name(scheme, Cow::Borrowed(authority), None, seen);
         }
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
         Self::new(scheme, Cow::Borrowed(host), port)
@@ -373,6 +434,8 @@ pub struct TargetError {
 
 impl TargetError {
     pub(crate) const NO_HOST: Self = Self::new("no host");
+    /// Other programs decide about it, but nobody can connect to it.
+    pub(crate) const PORT_ZERO: Self = Self::new("port 0 cannot be connected to");
     pub(crate) const HOST_NOT_IN_URI: Self = Self::new("the host is not valid in a URI");
     pub(crate) const OF_ANOTHER_ROUTE: Self = Self::new(
         "the destination in the request's extensions is another target (was the request redirected? a layer that decides \
@@ -418,6 +481,8 @@ mod tests {
             ("http://１２７.1", "127.0.0.1:80"),
             ("http://under_score.test", "under_score.test:80"),
             ("ftp://example.com", "example.com"),
+            ("http://host:0", "host:0"),
+            ("http://host:080", "host:80"),
         ] {
             assert_eq!(host(url), expected, "{url}");
         }
@@ -433,7 +498,6 @@ mod tests {
             "http://:80",
             "http://.",
             "http://user@",
-            "http://host:0",
             "http://host:65536",
             "http://host:+80",
             "http://host:http",

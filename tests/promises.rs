@@ -10,5 +10,7 @@ mod common;
 mod config;
 mod guard;
 mod layer;
+mod leaks;
+mod published;
 #[cfg(unix)]
 mod real_proxies;

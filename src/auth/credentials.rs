@@ -5,20 +5,23 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{Engine, encoded_len, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
 
 /// Every byte but the unreserved characters of a URI (RFC 3986, section 2.3).
 const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A user name and a password.
 ///
-/// `Display` and `Debug` never show the password.
+/// `Display` and `Debug` never show the password. Both are wiped from memory when they are dropped.
 #[derive(Clone)]
 pub struct Credentials {
-    user: Vec<u8>,
-    pub(super) password: Option<Vec<u8>>,
+    user: Secret,
+    pub(super) password: Option<Secret>,
 }
 
 impl Credentials {
@@ -38,24 +41,30 @@ impl Credentials {
             Some((user, password)) => (user, Some(password)),
             None => (userinfo, None),
         };
-        let user: Vec<u8> = percent_decode_str(user).collect();
-        let password: Option<Vec<u8>> = password.map(|password| percent_decode_str(password).collect());
-        Self::checked(user, password)
+        let decode = |text: &str| Secret::collect(text.len(), percent_decode_str(text));
+        Self::checked(decode(user), password.map(decode))
     }
 
-    fn checked(user: Vec<u8>, password: Option<Vec<u8>>) -> Result<Self, &'static str> {
+    fn checked(user: Secret, password: Option<Secret>) -> Result<Self, &'static str> {
         if user.contains(&b':') {
             return Err("the user name contains a `:`, which Basic authentication cannot carry (RFC 7617)");
         }
-        if user.iter().chain(password.iter().flatten()).any(u8::is_ascii_control) {
+        if user
+            .iter()
+            .chain(password.as_deref().unwrap_or_default())
+            .any(u8::is_ascii_control)
+        {
             return Err("the user name or password contains a control character (RFC 7617)");
         }
         Ok(Self { user, password })
     }
 
     /// Returns `user[:password]`, with the password. [`parse`](Self::parse) reads the same credentials from it.
-    pub(crate) fn to_userinfo(&self) -> String {
-        let mut userinfo = percent_encode(&self.user, NOT_UNRESERVED).to_string();
+    pub(crate) fn to_userinfo(&self) -> Zeroizing<String> {
+        let (user, password) = self.pair();
+        // An encoded byte has three characters.
+        let mut userinfo = Zeroizing::new(String::with_capacity(3 * (user.len() + password.len()) + 1));
+        userinfo.extend(percent_encode(user, NOT_UNRESERVED));
         if let Some(password) = &self.password {
             userinfo.push(':');
             userinfo.extend(percent_encode(password, NOT_UNRESERVED));
@@ -87,19 +96,25 @@ impl Credentials {
     /// Returns `Basic base64(user:password)`, marked sensitive.
     pub(super) fn to_basic(&self) -> HeaderValue {
         let (user, password) = self.pair();
-        let token = BASE64_STANDARD.encode([user, password].join(&b':'));
-        match secret_value(format!("Basic {token}").into_bytes()) {
+        let pair = Secret::from([user, password].join(&b':'));
+        let mut value = b"Basic ".to_vec();
+        let scheme = value.len();
+        // At its full length, while there is no secret in it.
+        value.resize(scheme + encoded_len(pair.len(), true).unwrap_or_default(), 0);
+        match BASE64_STANDARD.encode_slice(&pair, &mut value[scheme..]) {
+            Ok(_) => {}
+            Err(_) => unreachable!("the token has this length"),
+        }
+        match secret_value(value) {
             Some(value) => value,
             None => unreachable!("base64 is visible ASCII"),
         }
     }
 }
 
-/// Returns a value that no library may show.
+/// Returns a value that no library may show, and that is wiped when it is dropped.
 pub(super) fn secret_value(bytes: Vec<u8>) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(bytes).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    Secret::from(bytes).into_header_value()
 }
 
 /// A user name or password that cannot be sent.

@@ -28,6 +28,7 @@
 //! [`challenges`](crate::ConnectError::challenges) list what it offers.
 
 mod account;
+mod authentication;
 mod authenticator;
 mod challenge;
 mod credentials;
@@ -35,13 +36,15 @@ mod digest;
 mod echo;
 #[cfg(all(unix, feature = "negotiate"))]
 mod negotiate;
+mod password;
 mod provider;
 mod scheme;
 
 #[cfg(all(unix, feature = "negotiate"))]
 pub use self::negotiate::{Negotiate, NegotiateError, NegotiateFuture};
 pub(crate) use self::{
-    account::{Account, Answered, Ticket},
+    account::Account,
+    authentication::{Answered, Authentication},
     authenticator::Authenticator,
     challenge::parse as parse_challenges,
     provider::{Provider, ProxyAddress},

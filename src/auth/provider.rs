@@ -5,7 +5,7 @@ use std::{fmt, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 use http::HeaderValue;
 use tower_service::Service;
 
-use super::{Challenge, Credentials};
+use super::{Challenge, Credentials, credentials::secret_value};
 
 /// The error of a provider of any type.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -16,6 +16,7 @@ pub struct CredentialsRequest {
     pub(super) proxy: ProxyAddress,
     pub(super) challenges: Vec<Challenge>,
     pub(super) round: u32,
+    pub(super) exchange: u64,
 }
 
 /// The address of a proxy.
@@ -55,6 +56,12 @@ impl CredentialsRequest {
     #[must_use]
     pub fn round(&self) -> u32 {
         self.round
+    }
+
+    /// Returns a number that is the same in all rounds for one request or tunnel, and in no others.
+    #[must_use]
+    pub fn exchange(&self) -> u64 {
+        self.exchange
     }
 }
 
@@ -102,7 +109,7 @@ impl Authorization {
     /// Sends this value of `Proxy-Authorization`: `Bearer …`, for instance.
     #[must_use]
     pub fn value(value: HeaderValue) -> Self {
-        Self::new(Kind::Value(value))
+        Self::new(Kind::Value(secret(&value)))
     }
 
     /// Sends this value with one request, or for one tunnel. The provider is asked again for the next one: tokens of
@@ -112,7 +119,7 @@ impl Authorization {
     /// provider is asked for the next round, whose answer goes out on the same connection.
     #[must_use]
     pub fn once(value: HeaderValue) -> Self {
-        Self::new(Kind::Once(value))
+        Self::new(Kind::Once(secret(&value)))
     }
 
     /// Sets the time after which the provider is asked again.
@@ -129,6 +136,14 @@ impl Authorization {
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());
         self
+    }
+}
+
+/// Returns a copy that is wiped when it is dropped, and that no library shows.
+fn secret(value: &HeaderValue) -> HeaderValue {
+    match secret_value(value.as_bytes().to_vec()) {
+        Some(value) => value,
+        None => unreachable!("it was a value before"),
     }
 }
 

@@ -33,17 +33,32 @@ enum Source {
 
 impl ClientBody {
     pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        let mut source = Source::Pooled { incoming, lease };
-        source.finish_at_end();
-        Self(source)
+        Self(Source::Pooled { incoming, lease }).finished()
+    }
+
+    /// A body whose connection may be kept, even if the body is empty.
+    pub(super) fn unfinished(incoming: Incoming, lease: Lease) -> Self {
+        let lease = Some(lease);
+        Self(Source::Pooled { incoming, lease })
+    }
+
+    /// Returns the connection to the pool, if the body is at its end.
+    pub(super) fn finished(mut self) -> Self {
+        self.0.finish_at_end();
+        self
     }
 
     pub(super) fn shared(body: ForwardedBody) -> Self {
         Self(Source::Shared(body))
     }
 
-    /// Reads the first bytes, as far as they come in time.
-    pub(super) async fn first(mut self, most: usize, until: Instant) -> Bytes {
+    /// Reads the first bytes, as far as they come in time. Returns the hold on the connection too if it is to be kept,
+    /// and can be.
+    pub(super) async fn first(mut self, most: usize, until: Instant, is_kept: bool) -> (Bytes, Option<Lease>) {
+        let lease = match &mut self.0 {
+            Source::Pooled { lease, .. } if is_kept => lease.take(),
+            _ => None,
+        };
         let mut bytes = BytesMut::new();
         let reading = async {
             while bytes.len() < most {
@@ -57,8 +72,12 @@ impl ClientBody {
             }
         };
         let _ = timeout_at(until, reading).await;
+        let lease = match lease.filter(|_| self.is_end_stream()) {
+            Some(lease) => lease.kept().await,
+            None => None,
+        };
         bytes.truncate(most);
-        bytes.freeze()
+        (bytes.freeze(), lease)
     }
 }
 

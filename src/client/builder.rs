@@ -127,7 +127,9 @@ impl<C> ClientBuilder<C> {
 
     /// Sets the maximum number of connections for one key, in use or idle; no limit by default, and at least one.
     /// Further requests wait in order, each for as long as the layer's
-    /// [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) allows.
+    /// [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) allows. Connections to a proxy over HTTP/2, and those
+    /// that find out if it speaks HTTP/2, have
+    /// [a limit of their own](crate::connector::Http2Settings::max_connections).
     pub fn max_connections_per_key(mut self, most: usize) -> Self {
         self.limits.max_per_key = Some(most.max(1));
         self

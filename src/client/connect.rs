@@ -188,7 +188,7 @@ impl<C: ClientConnector> Connect for Stack<C> {
         if !may_speak_http2(&key.settings, proxy) {
             return Streams::None;
         }
-        match self.connections.stream(&shared_key(&key.settings, proxy)) {
+        match self.connections.stream(&shared_key(&key.settings, proxy, key.identity)) {
             Some(lease) => Streams::Free(lease),
             None => Streams::ToWaitFor,
         }
@@ -201,7 +201,7 @@ impl<C: ClientConnector> Connect for Stack<C> {
             let Route::Forward(server) = &key.route else {
                 return Ok(None);
             };
-            let forwarding = proxy.forwarding(server, waited).await;
+            let forwarding = proxy.forwarding(server, key.identity, waited).await;
             match forwarding.map_err(|error| ClientError::new(Failure::Connect(error)))? {
                 Forwarding::Stream(lease) => Ok(Some(lease)),
                 Forwarding::Http1(None) => Ok(None),

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -25,12 +25,9 @@ use super::{
 };
 use crate::{
     error::{BoxError, find},
-    http2::{Lease, Receiving},
+    http2::{Lease, MOST_DATA, OF_HTTP1, Receiving, is_unprocessed, poll_room},
     route::Route,
 };
-
-/// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
-const MOST: usize = 16 * 1024 - 9;
 
 /// A stream for one request.
 pub(super) struct Forward(Lease);
@@ -64,19 +61,22 @@ impl Forward {
         is_described: bool,
     ) -> Result<Response<ClientBody>, SendError> {
         let Self(mut lease) = self;
-        if let Err(error) = lease.ready().await {
-            return Err(SendError {
-                error: lease.error(error).into(),
-                is_faulty: false,
-                processed: Processed::Unsent,
-                unsent: Some(request),
-                is_unanswered: true,
-            });
-        }
+        let sender = match lease.ready().await {
+            Ok(sender) => sender,
+            Err(error) => {
+                return Err(SendError {
+                    error: lease.error(error).into(),
+                    is_faulty: false,
+                    processed: Processed::Unsent,
+                    unsent: Some(request),
+                    is_unanswered: true,
+                });
+            }
+        };
         let (mut head, body) = request.into_parts();
         only_end_to_end(&mut head.headers);
         set_length(&head.method, &mut head.headers, &body);
-        let sent = lease.send(Request::from_parts(head, ()), body.is_end_stream()).await;
+        let sent = lease.send(sender, Request::from_parts(head, ()), body.is_end_stream());
         let (response, sending) = sent.map_err(|error| failed(&lease, error))?;
         let mut upload = match body.is_end_stream() {
             true => None,
@@ -96,7 +96,7 @@ impl Forward {
                 is_unanswered: false,
             },
         })?;
-        lease.answered(false);
+        lease.answered(None);
         if is_described {
             response.extensions_mut().insert(Route::Forward(lease.proxy().clone()));
             response.extensions_mut().insert(lease.connection());
@@ -109,7 +109,7 @@ impl Forward {
 
 /// Returns the error of a stream.
 fn failed(lease: &Lease, error: h2::Error) -> SendError {
-    let is_refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+    let is_refused = is_unprocessed(&error);
     let error = lease.error(error);
     SendError {
         is_faulty: false,
@@ -157,8 +157,10 @@ fn go_on(mut upload: Pin<Box<Upload>>, lease: Arc<Lease>) -> oneshot::Sender<()>
             Poll::Pending => Pin::new(&mut is_over).poll(cx).map(Some),
         });
         if let Some(Ok(())) = ended.await {
-            let _ = timeout(REST_OF_REQUEST, upload).await;
+            let _ = timeout(REST_OF_REQUEST, upload.as_mut()).await;
         }
+        // The stream makes room for another one first.
+        drop(upload);
         drop(lease);
     });
     over
@@ -166,16 +168,10 @@ fn go_on(mut upload: Pin<Box<Upload>>, lease: Arc<Lease>) -> oneshot::Sender<()>
 
 /// Removes the fields that concern one connection, and have no meaning in HTTP/2 (RFC 9113 8.2.2).
 fn only_end_to_end(headers: &mut HeaderMap) {
-    const OF_HTTP1: [HeaderName; 4] = [
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
     OF_HTTP1.iter().for_each(|name| {
         headers.remove(name);
     });
-    if headers.get(header::TE).is_some_and(|value| value != "trailers") {
+    if headers.get_all(header::TE).iter().any(|value| value != "trailers") {
         headers.remove(header::TE);
     }
     if let header::Entry::Occupied(connection) = headers.entry(header::CONNECTION) {
@@ -217,15 +213,11 @@ impl Future for Upload {
                 return Poll::Ready(Ok(()));
             }
             while !this.rest.is_empty() {
-                this.sending.reserve_capacity(this.rest.len().min(MOST));
-                let mut room = this.sending.capacity();
-                if room == 0 {
-                    match ready!(this.sending.poll_capacity(cx)) {
-                        Some(Ok(capacity)) => room = capacity,
-                        Some(Err(_)) | None => return Poll::Ready(Ok(())),
-                    }
-                }
-                let frame = this.rest.split_to(room.min(this.rest.len()).min(MOST));
+                let wanted = this.rest.len().min(MOST_DATA);
+                let Some(Ok(room)) = ready!(poll_room(&mut this.sending, cx, wanted)) else {
+                    return Poll::Ready(Ok(()));
+                };
+                let frame = this.rest.split_to(room);
                 let is_end = this.rest.is_empty() && this.body.is_end_stream();
                 if this.sending.send_data(frame, is_end).is_err() || is_end {
                     return Poll::Ready(Ok(()));
@@ -257,12 +249,19 @@ impl ForwardedBody {
     fn new(response: Response<RecvStream>, upload: Option<oneshot::Sender<()>>, lease: Arc<Lease>) -> Response<Self> {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        response.map(|stream| Self {
-            is_over: stream.is_end_stream(),
-            receiving: lease.receive(stream),
-            left: length,
-            upload,
-            lease,
+        response.map(|stream| {
+            let is_over = stream.is_end_stream();
+            let mut body = Self {
+                receiving: lease.receive(stream),
+                left: length,
+                upload,
+                lease,
+                is_over,
+            };
+            if is_over {
+                body.end();
+            }
+            body
         })
     }
 

@@ -6,6 +6,7 @@ use super::{
     body::ClientBody,
     forward::Forward,
     pool::{Lease, SendError},
+    repeat::Spare,
     request_body::RequestBody,
 };
 
@@ -32,15 +33,22 @@ impl Hold {
         }
     }
 
-    /// Sends the request. The response's extensions describe the connection, if that is wanted.
+    /// Sends the request. The response's extensions describe the connection, if that is wanted. When the response has
+    /// come, the copy of the request is dropped, unless the proxy asks for other credentials: as long as it is there,
+    /// the connection waits for the rest of the request.
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,
+        spare: &mut Spare,
         is_described: bool,
     ) -> Result<Response<ClientBody>, SendError> {
         match self {
             Self::Pooled(mut lease) => {
                 let mut response = lease.send(request).await?;
+                let is_refused = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+                if !is_refused {
+                    spare.forget();
+                }
                 if is_described {
                     lease.describe(response.extensions_mut());
                 }
@@ -49,7 +57,10 @@ impl Hold {
                     lease.upgrade();
                     return Ok(response.map(|body| ClientBody::new(body, None)));
                 }
-                Ok(response.map(|body| ClientBody::new(body, Some(lease))))
+                Ok(response.map(|body| match is_refused {
+                    true => ClientBody::unfinished(body, lease),
+                    false => ClientBody::new(body, Some(lease)),
+                }))
             }
             Self::Shared(forward) => forward.send(request, is_described).await,
         }

@@ -9,9 +9,10 @@ use hyper::{
 use hyper_util::rt::TokioTimer;
 
 use super::{
-    pool::{Link, OpenConnection, STREAMS_UNKNOWN},
+    pool::{Link, OpenConnection},
     request_body::RequestBody,
 };
+use crate::http2::STREAMS_UNKNOWN;
 
 /// The longest response head over HTTP/2: what hyper takes over HTTP/1.1 as well (its default is 16 KiB).
 const MAX_HEAD: u32 = 408 * 1024;

@@ -63,6 +63,7 @@
 
 mod body;
 mod builder;
+mod challenge;
 mod connect;
 mod descriptors;
 mod error;
@@ -87,7 +88,6 @@ use std::{
 
 use http::{Method, Request, Response, Uri, header};
 use http_body::Body;
-use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::{
@@ -100,6 +100,7 @@ pub use self::{
     server_name::TlsServerName,
 };
 use self::{
+    challenge::After,
     error::Failure,
     forward::Forward,
     hold::Hold,
@@ -112,17 +113,14 @@ use self::{
     request_body::RequestBody,
 };
 use crate::{
-    auth::{Challenge, Ticket},
     config::ProxyConfig,
-    config::ProxyServer,
-    connector::deadline::Deadline,
     decide::Subject,
-    error::{BODY_PATIENCE, BoxError, ConfigError, ConnectError, MAX_BODY, Stage},
+    error::{BoxError, ConfigError},
     http2::Connections,
     layer::Shared,
     request_target::RequestTarget,
     route::Route,
-    service::{Asking, challenges, prepare},
+    service::{Asking, prepare},
     target::{Target, TargetError},
     trace::{RequestFigures, RequestSpan},
 };
@@ -250,12 +248,11 @@ impl<B> Client<B> {
     /// Returns the pool's content, and counters since the client was built.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let mut stats = self.inner.pool.stats();
-        self.inner
-            .connections
-            .stats()
-            .into_iter()
-            .for_each(|one| stats.add(one));
+        let (mut stats, connections) = (self.inner.pool.stats(), &self.inner.connections);
+        connections.stats().into_iter().for_each(|one| stats.add(one));
+        let (opened, reused) = connections.totals();
+        stats.opened += opened;
+        stats.reused += reused;
         stats
     }
 }
@@ -384,51 +381,51 @@ impl Inner {
         let server_name = request.extensions().get::<TlsServerName>().cloned();
         let mut waited = Duration::ZERO;
         let mut asking = match &route {
-            Route::Forward(proxy) => {
-                let ticket = ticket(&settings, proxy, &mut waited).await?;
-                Some(Asking::new(&settings, proxy, target.uri(), ticket))
-            }
+            Route::Forward(proxy) => Some(challenge::asking(&settings, proxy, target.uri(), &mut waited).await?),
             _ => None,
         };
         let mut repeats = Repeats::default();
+        let mut kept = None;
         loop {
-            let key = Key::new(&route, target.uri(), protocol, server_name.as_ref(), &settings).map_err(invalid)?;
-            let hold = self.hold(key, target.uri(), &mut waited).await;
-            let hold = hold.map_err(|error| repeats.error(error))?;
+            let hold = match kept.take() {
+                Some(hold) => hold,
+                None => {
+                    let identity = match (&asking, route.proxy()) {
+                        (Some(asking), _) => asking.authentication.identity(),
+                        (None, Some(proxy)) => settings.identity(proxy),
+                        (None, None) => 0,
+                    };
+                    let server_name = server_name.as_ref();
+                    let key = Key::new(&route, target.uri(), protocol, server_name, identity, &settings);
+                    let hold = self.hold(key.map_err(invalid)?, target.uri(), &mut waited).await;
+                    hold.map_err(|error| repeats.error(error))?
+                }
+            };
             figures.dequeued();
             // A repeat is addressed anew.
-            let may_be_challenged = asking
-                .as_ref()
-                .is_some_and(|asking| asking.account().may_be_challenged());
-            let spare = Spare::of(&request, &hold, may_be_challenged);
+            let may_be_challenged = asking.as_ref().is_some_and(Asking::may_be_challenged);
+            let mut spare = Spare::of(&request, &hold, may_be_challenged);
             let addressed = target.address(&mut request, &route, hold.is_http2());
             addressed.map_err(invalid)?;
             if let Some(asking) = &mut asking {
                 asking.authenticate(&mut request);
             }
             let may_be_stale = hold.may_be_stale();
-            match hold.send(request, settings.route_extension).await {
-                Ok(response) => {
-                    let Some(asking) = asking.as_mut().filter(|asking| asking.is_refused(&response)) else {
-                        asking.iter().for_each(Asking::accepted);
-                        return Ok(response);
-                    };
-                    let challenges = challenges(response.headers());
-                    let has_better = exchange(asking, &settings, &challenges, &mut waited).await?;
-                    let again = if has_better { spare.again() } else { None };
-                    if again.is_none() && settings.auth_errors == Some(false) {
-                        return Ok(response);
+            match hold.send(request, &mut spare, settings.route_extension).await {
+                Ok(response) => match asking.as_mut() {
+                    Some(asking) if asking.is_refused(&response) => {
+                        // In a box, so that other requests need no room for it.
+                        let refused = challenge::refused(asking, response, spare, &settings, &mut waited);
+                        match Box::pin(refused).await? {
+                            After::Again(again, hold) => (request, kept) = (again, hold),
+                            After::Response(response) => return Ok(response),
+                        }
                     }
-                    let (parts, body) = response.into_parts();
-                    let patience = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
-                    // In a box, so that other requests need no room for it. A body that is read to its end leaves the
-                    // connection for the repeat.
-                    let body = Box::pin(body.first(MAX_BODY, patience)).await;
-                    match again {
-                        Some(again) => request = again,
-                        None => return Err(ClientError::new(Failure::Refused(asking.error(parts, &body)))),
+                    asking => {
+                        asking.into_iter().for_each(|asking| asking.authentication.accepted());
+                        return Ok(response.map(ClientBody::finished));
                     }
-                }
+                },
                 Err(failed) => request = repeats.next(failed, spare, may_be_stale)?,
             }
         }
@@ -443,49 +440,6 @@ impl Inner {
         }
         self.pool.checkout(key, uri, waited).await.map(Hold::Pooled)
     }
-}
-
-/// Returns a ticket for a forwarded request, for which a provider may have to be asked.
-async fn ticket(settings: &Shared, proxy: &ProxyServer, waited: &mut Duration) -> Result<Ticket, ClientError> {
-    let account = settings.account(proxy);
-    match account.ticket_now() {
-        Some(ticket) => Ok(ticket),
-        None => in_time(settings, proxy, waited, account.ticket()).await,
-    }
-}
-
-/// Exchanges a ticket that the proxy refused for a better one. Returns false if there is none.
-async fn exchange(
-    asking: &mut Asking,
-    settings: &Shared,
-    challenges: &[Challenge],
-    waited: &mut Duration,
-) -> Result<bool, ClientError> {
-    let proxy = asking.proxy().clone();
-    let account = settings.account(&proxy);
-    let exchanged = account.exchange(asking.ticket(), challenges, settings.schemes);
-    in_time(settings, &proxy, waited, exchanged).await
-}
-
-/// Waits for a provider, within the deadline for connecting.
-async fn in_time<T>(
-    settings: &Shared,
-    proxy: &ProxyServer,
-    waited: &mut Duration,
-    question: impl Future<Output = Result<T, BoxError>>,
-) -> Result<T, ClientError> {
-    let start = Instant::now();
-    let limit = settings.connect_timeout.map(|limit| limit.saturating_sub(*waited));
-    let question = async { question.await.map_err(crate::error::Failure::Provider) };
-    let answer = Deadline::after(limit)
-        .run(question, crate::error::Failure::Timeout)
-        .await;
-    *waited += start.elapsed();
-    answer.map_err(|failure| {
-        ClientError::new(Failure::Connect(
-            ConnectError::new(Stage::Credentials, failure).through(proxy),
-        ))
-    })
 }
 
 impl Decided {

@@ -37,10 +37,11 @@ impl Settings {
         });
         // The pool comes first, so that connections opened with the new settings do not count as retired.
         pool.retire(&new);
-        connections.retain(|key| {
-            let names = |settings: &Shared| settings.config.proxies().any(|proxy| *proxy == key.proxy);
-            let is_same_tls = !key.proxy.is_tls() || key.tls.as_ref() == new.config.tls();
-            is_same_tls && (names(&new) || !names(&old))
+        let present = new.clone();
+        connections.retain(move |key, was_named| {
+            let is_named = || present.config.proxies().any(|proxy| *proxy == key.proxy);
+            let is_same_tls = !key.proxy.is_tls() || key.tls.as_ref() == present.config.tls();
+            is_same_tls && (!was_named || is_named())
         });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }

@@ -47,6 +47,11 @@ impl Spare {
         }))
     }
 
+    /// Drops the copy.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
     pub(super) fn again(self) -> Option<Request<RequestBody>> {
         let (parts, body) = self.0?.into_parts();
         Some(Request::from_parts(parts, body.again()?))

@@ -5,14 +5,16 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 use crate::{
-    dialect::{DefaultPort, Dialect},
+    dialect::{AllProxy, DefaultPort, Dialect},
     error::{ConfigError, Problem, SettingName, UnusableProxy},
+    host::split_scheme,
     no_proxy::{Bypass, NoProxy},
+    target::Scheme,
 };
 
 use super::{
     PROXY_FOR, Predicate, ProxyConfig, Rule, Setting, Warning,
-    env::{self, Variable, Vars},
+    env::{self, Vars},
     given::{FileSettings, Given, NoProxySetting, ProxySetting},
     server::ProxyServer,
 };
@@ -180,15 +182,27 @@ impl ProxyConfigBuilder {
     /// a settings file, an unknown key, a value of the wrong type, and an entry or pattern that matches nothing are
     /// also errors.
     pub fn build(self) -> Result<ProxyConfig, ConfigError> {
+        let config = self.read()?;
+        #[cfg(feature = "tls")]
+        let config = config.with_tls()?;
+        Ok(config)
+    }
+
+    /// Reads the settings, and not the operating system's trusted roots.
+    pub(crate) fn read(self) -> Result<ProxyConfig, ConfigError> {
         let mut warnings = Vec::new();
         let file = self.of_file()?;
+        let rules = self.dialect.rules();
         let http = self.proxy(&self.http, "http", env::HTTP, &file, &mut warnings)?;
         let https = self.proxy(&self.https, "https", env::HTTPS, &file, &mut warnings)?;
         // A proxy that is set in code, even to none, does not fall back to `all`.
         let http_falls_back = http.is_none() && self.http.is_none();
         let https_falls_back = https.is_none() && self.https.is_none();
+        let of_variable = self.all.is_none() && file.all.is_none();
+        let all_is_for_others = !of_variable || rules.all_proxy == AllProxy::EveryScheme;
         let all = match self.proxy(&self.all, "all", env::ALL, &file, &mut warnings) {
             Err(error) if http_falls_back || https_falls_back => return Err(error),
+            Err(_) if !all_is_for_others => None,
             // Only targets of other schemes need it, and most programs have none.
             Err(error) => {
                 let error = UnusableProxy::new(&error);
@@ -197,14 +211,20 @@ impl ProxyConfigBuilder {
             }
             Ok(all) => all.map(Ok),
         };
-        let usable = all.as_ref().and_then(|all| all.as_ref().ok());
+        let http = if http_falls_back { usable(&all) } else { http };
+        let https = match rules.http_proxy_for_https {
+            true if https_falls_back => http.clone(),
+            false if https_falls_back => usable(&all),
+            _ => https,
+        };
+        let all = all.filter(|_| all_is_for_others);
         let no_proxy = self.read_no_proxy(&file, &mut warnings)?;
         #[cfg(feature = "serde")]
         let by_domain = self.read_domains(file.by_domain, &mut warnings)?;
         let rules = self.read_rules(&mut warnings)?;
         let config = ProxyConfig {
-            http: if http_falls_back { usable.cloned() } else { http },
-            https: if https_falls_back { usable.cloned() } else { https },
+            http,
+            https,
             all,
             no_proxy,
             bypass: self.bypass,
@@ -226,8 +246,6 @@ impl ProxyConfigBuilder {
         if file.accept_any_certificate {
             return Err(ConfigError::new(Problem::TlsNotBuilt).in_setting(&SettingName::key(super::file::INSECURE)));
         }
-        #[cfg(feature = "tls")]
-        let config = config.with_tls()?;
         Ok(config)
     }
 
@@ -249,16 +267,21 @@ impl ProxyConfigBuilder {
         file: &FileSettings,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
+        let target = match variable {
+            env::HTTP => Some(Scheme::Http),
+            env::HTTPS => Some(Scheme::Https),
+            _ => None,
+        };
         if let Some(given) = given {
-            return self.given(given, SettingName::code(method), warnings);
+            return self.given(given, target, SettingName::code(method), warnings);
         }
         let of_file = file.proxy(variable);
         if let Some(text) = of_file.filter(|_| file.over_env) {
-            return self.parse(text, SettingName::key(variable), warnings).map(Some);
+            return self.parse(text, target, SettingName::key(variable), warnings).map(Some);
         }
-        match (self.vars.get(variable, self.dialect, warnings)?, of_file) {
-            (Some(variable), _) => self.parse(&variable.value, variable.name, warnings).map(Some),
-            (None, Some(text)) => self.parse(text, SettingName::key(variable), warnings).map(Some),
+        match (self.vars.proxy(variable, self.dialect.rules(), warnings)?, of_file) {
+            (Some(variable), _) => self.parse(&variable.value, target, variable.name, warnings).map(Some),
+            (None, Some(text)) => self.parse(text, target, SettingName::key(variable), warnings).map(Some),
             (None, None) => Ok(None),
         }
     }
@@ -266,12 +289,13 @@ impl ProxyConfigBuilder {
     fn given(
         &self,
         given: &ProxySetting,
+        target: Option<Scheme>,
         name: SettingName,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<Setting<ProxyServer>>, ConfigError> {
         match &given.0 {
             Given::Text(blank) if blank.trim().is_empty() => Ok(None),
-            Given::Text(text) => self.parse(text, name, warnings).map(Some),
+            Given::Text(text) => self.parse(text, target, name, warnings).map(Some),
             Given::Read(server) => Ok(Some(Setting {
                 name,
                 value: server.clone(),
@@ -279,14 +303,21 @@ impl ProxyConfigBuilder {
         }
     }
 
+    /// Parses a proxy's address. `target` is the scheme of the targets that it is for, if they have one in common.
     fn parse(
         &self,
         text: &str,
+        target: Option<Scheme>,
         name: SettingName,
         warnings: &mut Vec<Warning>,
     ) -> Result<Setting<ProxyServer>, ConfigError> {
-        let default_port = self.default_port.unwrap_or(self.dialect.rules().default_port);
+        let rules = self.dialect.rules();
+        let default_port = |scheme| self.default_port.unwrap_or(rules.default_port).of(scheme, target);
         let proxy = match name.is_in_settings_file() {
+            _ if rules.scheme_required && split_scheme(text.trim()).0.is_none() => {
+                let reason = "in this dialect a proxy's address must begin with `http://` or `https://`";
+                Err(ConfigError::text(reason).with_value(text.trim()))
+            }
             true => ProxyServer::parse_in_file(text, default_port),
             false => ProxyServer::parse(text, default_port),
         };
@@ -310,7 +341,7 @@ impl ProxyConfigBuilder {
             }
         } else if let Some(of_file) = file.over_env.then(|| self.no_proxy_of(file)).flatten() {
             of_file?
-        } else if let Some(variable) = self.no_proxy_variable(warnings)? {
+        } else if let Some(variable) = self.vars.no_proxy(self.dialect.rules(), warnings)? {
             Setting {
                 name: variable.name,
                 value: NoProxy::lenient(&variable.value, self.dialect),
@@ -323,13 +354,8 @@ impl ProxyConfigBuilder {
                 value: NoProxy::lenient("", self.dialect),
             }
         };
-        warn_of_rejected(&setting.value, &setting.name, warnings);
+        warn_of_entries(&setting.value, &setting.name, warnings);
         Ok(setting)
-    }
-
-    fn no_proxy_variable(&self, warnings: &mut Vec<Warning>) -> Result<Option<Variable>, ConfigError> {
-        let variable = self.vars.get(env::NO, self.dialect, warnings)?;
-        Ok(variable.or_else(|| self.vars.empty_no_proxy()))
     }
 
     fn no_proxy_of(&self, file: &FileSettings) -> Option<Result<Setting<NoProxy>, ConfigError>> {
@@ -349,7 +375,7 @@ impl ProxyConfigBuilder {
     fn read_domains(&self, domains: Vec<FileDomains>, warnings: &mut Vec<Warning>) -> Result<ByDomain, ConfigError> {
         let read = |domains: FileDomains| {
             Ok(DomainProxy {
-                proxy: self.parse(&domains.url, domains.name, warnings)?.value,
+                proxy: self.parse(&domains.url, None, domains.name, warnings)?.value,
                 include: domains.include,
                 exclude: domains.exclude,
             })
@@ -367,11 +393,11 @@ impl ProxyConfigBuilder {
                 When::Predicate(predicate) => predicate.clone(),
                 When::Listed(given) => {
                     let list = given.read(self.dialect, &PROXY_FOR)?;
-                    warn_of_rejected(&list, &PROXY_FOR, warnings);
+                    warn_of_entries(&list, &PROXY_FOR, warnings);
                     Predicate(Arc::new(list))
                 }
             };
-            let proxy = self.given(proxy, PROXY_FOR.clone(), warnings)?;
+            let proxy = self.given(proxy, None, PROXY_FOR.clone(), warnings)?;
             let proxy = proxy.map(|setting| setting.value);
             Ok(Rule { when, proxy })
         };
@@ -387,8 +413,14 @@ fn accept_any_certificate() -> Result<TlsConfig, ConfigError> {
         .map_err(|error| error.in_setting(&SettingName::key(super::file::INSECURE)))
 }
 
-fn warn_of_rejected(list: &NoProxy, setting: &SettingName, warnings: &mut Vec<Warning>) {
-    warnings.extend(list.rejected().iter().map(|error| Warning::Entry {
+fn usable(proxy: &Option<Result<Setting<ProxyServer>, UnusableProxy>>) -> Option<Setting<ProxyServer>> {
+    proxy.as_ref().and_then(|proxy| proxy.as_ref().ok()).cloned()
+}
+
+fn warn_of_entries(list: &NoProxy, setting: &SettingName, warnings: &mut Vec<Warning>) {
+    let mut reported: Vec<_> = list.rejected().iter().chain(list.malformed()).collect();
+    reported.sort_by_key(|error| error.position());
+    warnings.extend(reported.into_iter().map(|error| Warning::Entry {
         setting: setting.as_str().to_owned(),
         error: error.clone(),
     }));

@@ -143,8 +143,9 @@ impl Patterns {
 
     /// Returns the most specific pattern that matches.
     fn find(&self, target: &Target<'_>) -> Option<Match> {
-        let host = seen_by(target, Dialect::Standard);
-        let rank = self.index.find(&self.names, host, target.port())?;
+        let host = seen_by(target, Dialect::Standard.rules());
+        // No pattern has a port.
+        let rank = self.index.find(&self.names, host, None)?;
         Some(self.ranked[rank as usize])
     }
 }
@@ -155,7 +156,7 @@ fn parse(pattern: &str) -> Result<(Rule<'static>, usize), &'static str> {
         return Err("the pattern is empty");
     }
     if pattern == "*" {
-        return Ok((Rule::All, 0));
+        return Ok((Rule::ALL, 0));
     }
     if is_quoted(pattern) {
         return Err(QUOTED);

@@ -9,6 +9,7 @@ use crate::{
     dialect::Dialect,
     error::{ConfigError, EntryError, SettingName},
     no_proxy::NoProxy,
+    secret::SecretText,
 };
 
 /// A proxy's address: a string, or a [`ProxyServer`]. An empty or blank string means no proxy.
@@ -21,7 +22,7 @@ pub struct NoProxySetting(pub(super) Given<NoProxy>);
 
 #[derive(Clone)]
 pub(super) enum Given<T> {
-    Text(String),
+    Text(SecretText),
     Read(T),
 }
 
@@ -30,11 +31,11 @@ pub(super) enum Given<T> {
 pub(super) struct FileSettings {
     /// True if the file overrides the environment, false if the environment overrides the file.
     pub(super) over_env: bool,
-    pub(super) http: Option<String>,
-    pub(super) https: Option<String>,
-    pub(super) all: Option<String>,
+    pub(super) http: Option<SecretText>,
+    pub(super) https: Option<SecretText>,
+    pub(super) all: Option<SecretText>,
     /// The list and its key.
-    pub(super) no_proxy: Option<(&'static str, Result<String, EntryError>)>,
+    pub(super) no_proxy: Option<(&'static str, Result<SecretText, EntryError>)>,
     #[cfg(feature = "serde")]
     pub(super) by_domain: Vec<FileDomains>,
     #[cfg(feature = "serde")]
@@ -46,7 +47,7 @@ pub(super) struct FileSettings {
 pub(super) struct FileDomains {
     /// The setting name of its `url`.
     pub(super) name: SettingName,
-    pub(super) url: String,
+    pub(super) url: SecretText,
     pub(super) include: Patterns,
     pub(super) exclude: Patterns,
 }
@@ -72,7 +73,7 @@ impl From<&str> for ProxySetting {
 
 impl From<String> for ProxySetting {
     fn from(address: String) -> Self {
-        Self(Given::Text(address))
+        Self(Given::Text(address.into()))
     }
 }
 
@@ -90,7 +91,7 @@ impl From<&str> for NoProxySetting {
 
 impl From<String> for NoProxySetting {
     fn from(list: String) -> Self {
-        Self(Given::Text(list))
+        Self(Given::Text(list.into()))
     }
 }
 

@@ -31,6 +31,7 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 use self::by_domain::ByDomain;
 #[cfg(feature = "serde")]
 pub(crate) use self::by_domain::Found;
+pub(crate) use self::env::process_vars;
 #[cfg(feature = "serde")]
 pub use self::file::{Precedence, ProxySettings};
 pub use self::{
@@ -193,7 +194,7 @@ impl ProxyConfig {
     }
 
     /// Returns every proxy that the settings name.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "http2")]
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &ProxyServer> {
         let settings = [self.http(), self.https(), self.all()].into_iter().flatten();
         let proxies = settings.chain(self.rules.iter().filter_map(|rule| rule.proxy.as_ref()));

@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::{
     auth::{Account, Authenticator, Credentials},
-    dialect::{DefaultPort, Dialect},
+    dialect::Dialect,
     error::{ConfigError, Problem},
     host::{
         Host, HostPort, QUOTED, dns_name, ends_in_a_number, is_quoted, parse_ipv4, parse_ipv6, parse_port,
@@ -22,7 +22,7 @@ use crate::{
 /// | scheme | `http` or `https` (TLS to the proxy), in any case; `http` if there is none |
 /// | user, password | percent-decoded; split at the last `@` and the first `:` |
 /// | host | DNS name (Unicode becomes its A-label), IPv4, `[IPv6]` |
-/// | port | 1 to 65535; 1080 if there is none (see [`DefaultPort`]) |
+/// | port | 1 to 65535; 1080 if there is none (see [`DefaultPort`](super::DefaultPort)) |
 ///
 /// `Display` and `Debug` show the user name, never the password, which only
 /// [`url_with_password`](Self::url_with_password) discloses:
@@ -52,8 +52,8 @@ struct Server {
 }
 
 impl ProxyServer {
-    /// Parses an address. `default_port` applies if the address has no port.
-    pub(crate) fn parse(raw: &str, default_port: DefaultPort) -> Result<Self, ConfigError> {
+    /// Parses an address. `default_port` returns the port of a proxy with a scheme whose address has none.
+    pub(crate) fn parse(raw: &str, default_port: impl Fn(Scheme) -> u16) -> Result<Self, ConfigError> {
         parse(raw.trim(), default_port)
             .map(|server| Self(Arc::new(server)))
             .map_err(|error| error.with_value(raw.trim()))
@@ -61,7 +61,7 @@ impl ProxyServer {
 
     /// Parses an address in a settings file. The password `***` is an error: written settings have it in place of a
     /// password.
-    pub(crate) fn parse_in_file(raw: &str, default_port: DefaultPort) -> Result<Self, ConfigError> {
+    pub(crate) fn parse_in_file(raw: &str, default_port: impl Fn(Scheme) -> u16) -> Result<Self, ConfigError> {
         let (_, rest) = split_scheme(raw.trim());
         match rest.rsplit_once('@') {
             Some((userinfo, _))
@@ -135,7 +135,8 @@ impl ProxyServer {
     /// Returns the address with the user name and the **password**, percent-encoded, for a library that takes a proxy's
     /// URL in place of a connector.
     ///
-    /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log.
+    /// Nothing else in this crate discloses a password. The URL is for that library alone, and for no log. This crate
+    /// wipes passwords from memory; this one is the caller's.
     /// [`FromStr`](#impl-FromStr-for-ProxyServer) reads the same server from it.
     ///
     /// ```
@@ -158,9 +159,12 @@ impl ProxyServer {
     /// connector, and with it all of its rules: see `aws_s3.rs` and `kube.rs` there.
     #[must_use]
     pub fn url_with_password(&self) -> String {
+        let (scheme, authority) = (self.0.scheme.as_str(), self.authority().to_string());
         let userinfo = self.credentials().map(Credentials::to_userinfo);
-        let (userinfo, at) = userinfo.as_deref().map_or(("", ""), |userinfo| (userinfo, "@"));
-        format!("{}://{userinfo}{at}{}", self.0.scheme.as_str(), self.authority())
+        let (userinfo, at) = userinfo.as_ref().map_or(("", ""), |userinfo| (userinfo, "@"));
+        // At its full length: nothing of it stays behind while it grows.
+        let parts = [scheme, "://", userinfo, at, &authority];
+        parts.concat()
     }
 
     fn authority(&self) -> HostPort<'_> {
@@ -187,7 +191,8 @@ impl FromStr for ProxyServer {
     type Err = ConfigError;
 
     fn from_str(raw: &str) -> Result<Self, ConfigError> {
-        Self::parse(raw, Dialect::Standard.rules().default_port)
+        let default_port = Dialect::Standard.rules().default_port;
+        Self::parse(raw, |scheme| default_port.of(scheme, None))
     }
 }
 
@@ -208,7 +213,7 @@ impl fmt::Debug for ProxyServer {
     }
 }
 
-fn parse(raw: &str, default_port: DefaultPort) -> Result<Server, ConfigError> {
+fn parse(raw: &str, default_port: impl Fn(Scheme) -> u16) -> Result<Server, ConfigError> {
     if is_quoted(raw) {
         return Err(ConfigError::text(QUOTED));
     }
@@ -229,7 +234,7 @@ fn parse(raw: &str, default_port: DefaultPort) -> Result<Server, ConfigError> {
     };
     let credentials = userinfo.map(parse_userinfo).transpose().map_err(ConfigError::text)?;
     let (host, port) = parse_address(address).map_err(ConfigError::text)?;
-    let port = port.unwrap_or_else(|| default_port.of(scheme));
+    let port = port.unwrap_or_else(|| default_port(scheme));
     let dial = Uri::try_from(format!("http://{host}:{port}/"))
         .map_err(|_| ConfigError::text("the address is not valid in a URI"))?;
     Ok(Server {

@@ -12,7 +12,7 @@ use crate::error::{EntryError, UnusableProxy};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// An entry of the `NO_PROXY` list matches nothing.
+    /// An entry of the `NO_PROXY` list matches nothing, or is malformed and matches targets in its dialect alone.
     #[non_exhaustive]
     Entry {
         /// The variable's name, as spelled.
@@ -31,6 +31,12 @@ pub enum Warning {
     /// The variable is ignored in a CGI script, where a client's `Proxy:` header becomes `HTTP_PROXY` (CVE-2016-5385).
     #[non_exhaustive]
     IgnoredInCgi {
+        /// The variable's name, as spelled.
+        ignored: String,
+    },
+    /// The variable is ignored in a CGI script, where the dialect uses no proxy.
+    #[non_exhaustive]
+    NothingReadInCgi {
         /// The variable's name, as spelled.
         ignored: String,
     },
@@ -75,8 +81,12 @@ impl fmt::Display for Warning {
                  (CVE-2016-5385); use http_proxy"
             ),
             Self::NotReadInDialect { ignored } => {
-                write!(f, "{ignored} is not read in this dialect: use http_proxy")
+                write!(f, "{ignored} is not read in this dialect: use {}", ignored.to_ascii_lowercase())
             }
+            Self::NothingReadInCgi { ignored } => write!(
+                f,
+                "{ignored} is not read because REQUEST_METHOD is set: in this dialect no proxy is used in CGI"
+            ),
             Self::UnlikelyProxy { setting, value, proxy } => write!(
                 f,
                 "{setting}=`{value}` is read as the proxy {proxy}: if no proxy is meant, unset {setting}; otherwise write \

@@ -1,19 +1,28 @@
 //! Connections on which a `Client` forwards requests, to proxies that may speak HTTP/2.
 //!
-//! The requests share the connection of the tunnels through the same proxy.
+//! The requests share the connection of the tunnels through the same proxy. An attempt to connect that takes longer
+//! than a second gets company.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::timeout;
 
 use super::{
     Connector, ProxyStream,
     deadline::Deadline,
     multiplexed::Usable,
-    proxied::{Dialer, Proxied},
+    proxied::{Dialer, Failed, Proxied},
 };
 use crate::{
     config::ProxyServer,
     error::ConnectError,
-    http2::{Lease, Turn},
+    http2::{Key, Lease, PATIENCE, Turn, Use},
     layer::Proxy,
     route::Route,
 };
@@ -31,6 +40,7 @@ impl<S: Connector> Proxy<S> {
     pub(crate) async fn forwarding(
         &mut self,
         proxy: &ProxyServer,
+        identity: u64,
         waited: Duration,
     ) -> Result<Forwarding<S::Stream>, ConnectError> {
         poll_fn(|cx| self.inner.poll_ready(cx))
@@ -50,23 +60,48 @@ impl<S: Connector> Proxy<S> {
             first: None,
             route: Route::Forward(proxy.clone()),
         };
-        proxied.forwarding().await
+        proxied.forwarding(identity).await
     }
 }
 
+/// The result of one way to connect.
+type OneWay<S> = Result<Forwarding<<S as Connector>::Stream>, Failed>;
+
 impl<S: Connector> Proxied<S> {
-    async fn forwarding(self) -> Result<Forwarding<S::Stream>, ConnectError> {
+    async fn forwarding(self, identity: u64) -> Result<Forwarding<S::Stream>, ConnectError> {
         let this = Arc::new(self);
-        let key = Arc::new(this.key());
-        let forwarding = async {
-            match this.turn(&key, None).await? {
-                Turn::Http1 { .. } => Ok(Forwarding::Http1(None)),
-                turn => Ok(match this.take(&key, turn).await? {
-                    Usable::Stream(lease) => Forwarding::Stream(lease),
-                    Usable::Http1(io) => Forwarding::Http1(Some(ProxyStream::forward(io, this.route.clone()))),
-                }),
+        let key = Arc::new(this.key(identity));
+        let forwarding = this.clone().with_company(key, PATIENCE).await;
+        forwarding.map_err(|failed| this.told(failed))
+    }
+
+    /// Connects, and goes another way beside if that takes longer than the patience, which doubles.
+    fn with_company(
+        self: Arc<Self>,
+        key: Arc<Key>,
+        patience: Duration,
+    ) -> Pin<Box<dyn Future<Output = OneWay<S>> + Send>> {
+        Box::pin(async move {
+            let mut first = pin!(self.one_way(&key));
+            if let Ok(result) = timeout(patience, first.as_mut()).await {
+                return result;
             }
-        };
-        forwarding.await.map_err(|failed| this.told(failed))
+            let mut second = self.clone().with_company(key.clone(), 2 * patience);
+            poll_fn(|cx| match first.as_mut().poll(cx) {
+                Poll::Pending => second.as_mut().poll(cx),
+                ready => ready,
+            })
+            .await
+        })
+    }
+
+    async fn one_way(self: &Arc<Self>, key: &Arc<Key>) -> OneWay<S> {
+        Ok(match self.turn(key, Use::Forward).await? {
+            Turn::Http1 { .. } => Forwarding::Http1(None),
+            turn => match self.take(key, turn).await? {
+                Usable::Stream(lease) => Forwarding::Stream(lease),
+                Usable::Http1(io) => Forwarding::Http1(Some(ProxyStream::forward(io, self.route.clone()))),
+            },
+        })
     }
 }

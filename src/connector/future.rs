@@ -15,7 +15,11 @@ use std::{
 use http::Uri;
 use pin_project_lite::pin_project;
 
-use super::{ProxyStream, first_bytes::Awaited, optimistic::FirstFlight, stream::Opening};
+use super::{
+    ProxyStream,
+    first_bytes::Awaited,
+    optimistic::{Connecting, FirstFlight, Opening},
+};
 use crate::{
     error::{BoxError, ConnectError},
     route::Route,
@@ -35,7 +39,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, T> {
         Direct { #[pin] dial: F, uri: Uri, awaited: Awaited },
-        Proxied { connection: Option<Opening<T>>, route: Route, awaited: Awaited, first: Option<Arc<FirstFlight>> },
+        Proxied { connection: Option<Connecting<T>>, route: Route, awaited: Awaited, first: Option<Arc<FirstFlight>> },
         Failed { #[pin] error: Ready<ConnectError> },
     }
 }
@@ -50,7 +54,7 @@ impl<F, T> ConnectFuture<F, T> {
     /// Creates the future of a proxied connection. Once the first flight is wanted, the stream is returned that waits
     /// for the connection.
     pub(super) fn proxied(
-        connection: Opening<T>,
+        connection: Connecting<T>,
         route: Route,
         awaited: Awaited,
         first: Option<Arc<FirstFlight>>,
@@ -103,7 +107,7 @@ where
                 let stream = match (pending.as_mut().poll(cx), first) {
                     (Poll::Ready(connected), _) => connected?,
                     (Poll::Pending, Some(first)) if first.is_wanted() => {
-                        ProxyStream::opening(pending, route.clone(), first.clone())
+                        ProxyStream::opening(Opening::new(pending, first.clone()), route.clone())
                     }
                     (Poll::Pending, _) => {
                         *connection = Some(pending);

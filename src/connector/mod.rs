@@ -160,6 +160,9 @@ impl<S: Connector> Proxy<S> {
         uri: Uri,
         route: Route,
     ) -> Result<ConnectFuture<S::Future, S::Stream>, ConnectError> {
+        if target.port() == Some(0) {
+            return Err(ConnectError::target(TargetError::PORT_ZERO));
+        }
         let route = decide::safe(route, target);
         let awaited = Awaited::of(target, &route, TypeId::of::<S::Stream>() == TypeId::of::<Tcp>());
         let proxy = match &route {
@@ -194,10 +197,13 @@ impl<S: Connector> Proxy<S> {
     }
 
     /// Returns true if the first bytes in a tunnel to this target may be sent more than once, and before the response.
+    #[cfg(feature = "http2")]
     fn is_optimistic(&self, target: &Target<'_>) -> bool {
-        #[cfg(feature = "http2")]
-        return target.is_tls() && self.shared.http2.is_optimistic;
-        #[cfg(not(feature = "http2"))]
-        return false;
+        target.is_tls() && self.shared.http2.is_optimistic
+    }
+
+    #[cfg(not(feature = "http2"))]
+    fn is_optimistic(&self, _: &Target<'_>) -> bool {
+        false
     }
 }

@@ -1,12 +1,15 @@
 //! Tunnels over HTTP/2, on connections that many of them share.
 //!
 //! - Requests that come together share one handshake, which goes on if the one that began it is given up.
-//! - A CONNECT that is not answered for a second is sent once more over another connection, and the first answer wins.
+//! - A CONNECT that is not answered for a second is sent once more over another connection, and after another second
+//!   over a third. The first answer wins.
 //! - One that the proxy promised not to have processed, or whose connection was lost, is sent again.
-//! - A proxy that chose HTTP/2 and has never answered over it is asked in HTTP/1.1.
+//! - A proxy that chose HTTP/2 and has never answered over it is asked in HTTP/1.1, and so is one whose authentication
+//!   takes several rounds on one connection.
 
 use std::{
     future::poll_fn,
+    io::ErrorKind,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -23,10 +26,10 @@ use super::{
     tunnel::{self, Tunnel},
 };
 use crate::{
-    auth::Ticket,
+    auth::Authentication,
     config::ProxyServer,
     error::{Failure, Stage, find},
-    http2::{Key, Lease, PATIENCE, Permit, Turn, Watch, Wish, handshake},
+    http2::{Key, Lease, PATIENCE, Permit, Turn, Use, Wish, handshake},
     layer::Shared,
     trace,
 };
@@ -43,18 +46,17 @@ pub(super) enum Usable<T> {
 /// A way that led to no tunnel.
 struct DeadEnd {
     failed: Failed,
-    /// The connection, if it is over HTTP/2.
-    watch: Option<Watch>,
+    is_over_http2: bool,
     /// The credentials that were sent.
-    ticket: Option<Ticket>,
+    authentication: Option<Authentication>,
 }
 
 impl From<Failed> for DeadEnd {
     fn from(failed: Failed) -> Self {
         Self {
             failed,
-            watch: None,
-            ticket: None,
+            is_over_http2: false,
+            authentication: None,
         }
     }
 }
@@ -69,39 +71,51 @@ enum Next {
 }
 
 /// Returns the properties that tunnels through this proxy must share to use one connection.
-pub(crate) fn key(shared: &Shared, proxy: &ProxyServer) -> Key {
+#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+pub(crate) fn key(shared: &Shared, proxy: &ProxyServer, identity: u64) -> Key {
     Key {
         proxy: proxy.clone(),
-        identity: shared.account(proxy).identity(),
+        identity,
         #[cfg(feature = "tls")]
         tls: shared.config.tls().filter(|_| proxy.is_tls()).cloned(),
     }
 }
+
+/// The most connections on which one CONNECT waits at a time.
+const MOST_WAYS: u8 = 3;
+
+type Race<'a, S> = Pin<Box<dyn Future<Output = Result<Opened<S>, DeadEnd>> + Send + 'a>>;
 
 type Opened<S> = Tunnel<Io<<S as Connector>::Stream>>;
 
 impl<S: Connector> Proxied<S> {
     /// Opens a tunnel, over HTTP/2 if the proxy speaks it.
     pub(super) async fn shared_tunnel(self: &Arc<Self>) -> Result<Opened<S>, Failed> {
-        let key = Arc::new(self.key());
         let mut tries = 0;
-        let mut ticket = self.ticket().await?;
+        let mut authentication = self.authentication().await?;
         loop {
-            let mut dead_end = match self.usable(&key, None).await? {
+            let key = Arc::new(self.key(authentication.identity()));
+            let mut dead_end = match self.usable(&key, Use::Tunnel).await? {
                 Usable::Http1(io) => return self.flight_over_http1(io).await,
-                Usable::Stream(lease) => match self.race(&key, lease, &ticket).await {
+                Usable::Stream(lease) => match self.race(&key, lease, &authentication, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
                     Err(dead_end) => dead_end,
                 },
             };
-            if let Some(mut better) = dead_end.ticket.take() {
-                if self.exchange(&mut better, &dead_end.failed.1).await? {
-                    ticket = better;
+            if dead_end.is_continued() {
+                return match self.offer() {
+                    Offer::Both => self.back_to_http1(&key, dead_end.failed).await,
+                    _ => Err(dead_end.failed),
+                };
+            }
+            if let Some(mut refused) = dead_end.authentication.take() {
+                if self.exchange(&mut refused, &dead_end.failed.1).await? {
+                    authentication = refused;
                     continue;
                 }
             }
             tries += 1;
-            match self.next(&dead_end) {
+            match self.next(&key, &dead_end) {
                 Next::Again if tries < MOST_TRIES => {}
                 Next::Http1 => return self.back_to_http1(&key, dead_end.failed).await,
                 Next::Again | Next::Fail => return Err(dead_end.failed),
@@ -109,23 +123,23 @@ impl<S: Connector> Proxied<S> {
         }
     }
 
-    pub(super) fn key(&self) -> Key {
-        key(&self.shared, &self.proxy)
+    pub(super) fn key(&self, identity: u64) -> Key {
+        key(&self.shared, &self.proxy, identity)
     }
 
-    /// Returns a stream of a connection that is open or becomes so, but not of `except`; or a connection in HTTP/1.1.
-    async fn usable(self: &Arc<Self>, key: &Arc<Key>, except: Option<u64>) -> Result<Usable<S::Stream>, Failed> {
-        let turn = self.turn(key, except).await?;
+    /// Returns a stream of a connection that is open or becomes so, or a connection in HTTP/1.1.
+    async fn usable(self: &Arc<Self>, key: &Arc<Key>, wanted: Use) -> Result<Usable<S::Stream>, Failed> {
+        let turn = self.turn(key, wanted).await?;
         self.take(key, turn).await
     }
 
-    pub(super) async fn turn(&self, key: &Arc<Key>, except: Option<u64>) -> Result<Turn, Failed> {
+    pub(super) async fn turn(&self, key: &Arc<Key>, wanted: Use) -> Result<Turn, Failed> {
         let limit = self.connections.settings().max_connections;
         let timed_out = |waited| match limit {
             usize::MAX => Failure::Timeout(waited),
             limit => Failure::NoStream { waited, limit },
         };
-        let turn = async { Ok(self.connections.turn(key, except).await) };
+        let turn = async { Ok(self.connections.turn(key, wanted).await) };
         let turn = self.deadline.run(turn, timed_out).await;
         turn.map_err(|failure| (Stage::Dial, failure))
     }
@@ -175,7 +189,8 @@ impl<S: Connector> Proxied<S> {
         match self.deadline.run(handshake, Failure::Timeout).await {
             Ok(connection) => {
                 trace::connected_over_http2(&self.proxy);
-                Ok(Usable::Stream(self.connections.add(key, permit, connection)))
+                let is_named = self.shared.config.proxies().any(|proxy| *proxy == self.proxy);
+                Ok(Usable::Stream(self.connections.add(key, permit, connection, is_named)))
             }
             Err(failure) => {
                 permit.into_iter().for_each(Permit::failed);
@@ -185,14 +200,23 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Sends CONNECT on a stream, and on another connection if the answer is late.
-    async fn race(self: &Arc<Self>, key: &Arc<Key>, lease: Lease, ticket: &Ticket) -> Result<Opened<S>, DeadEnd> {
+    async fn race(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        lease: Lease,
+        authentication: &Authentication,
+        ways: u8,
+    ) -> Result<Opened<S>, DeadEnd> {
         let watch = lease.watch();
-        let mut first = pin!(self.over_http2(lease, ticket.clone()));
+        let mut first = pin!(self.over_http2(lease, authentication.clone()));
+        if ways <= 1 {
+            return first.await;
+        }
         if let Ok(result) = timeout(PATIENCE, first.as_mut()).await {
             return result;
         }
         watch.is_late();
-        let mut second = pin!(self.another_way(key, watch.id(), ticket));
+        let mut second = pin!(self.another_way(key, watch.id(), authentication, ways - 1));
         let (mut of_first, mut of_second) = (None, None);
         poll_fn(|cx| {
             if of_first.is_none() {
@@ -224,21 +248,37 @@ impl<S: Connector> Proxied<S> {
         .await
     }
 
-    async fn another_way(self: &Arc<Self>, key: &Arc<Key>, except: u64, ticket: &Ticket) -> Result<Opened<S>, DeadEnd> {
-        match self.usable(key, Some(except)).await? {
-            Usable::Stream(lease) => self.over_http2(lease, ticket.clone()).await,
+    async fn another_way(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        except: u64,
+        authentication: &Authentication,
+        ways: u8,
+    ) -> Result<Opened<S>, DeadEnd> {
+        match self.usable(key, Use::AnotherWay(except)).await? {
+            Usable::Stream(lease) => self.further_race(key, lease, authentication, ways).await,
             Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
         }
     }
 
-    async fn over_http2(&self, lease: Lease, mut ticket: Ticket) -> Result<Opened<S>, DeadEnd> {
-        let (watch, account) = (lease.watch(), self.account());
+    /// A race within a race, whose type would contain itself.
+    fn further_race<'a>(
+        self: &'a Arc<Self>,
+        key: &'a Arc<Key>,
+        lease: Lease,
+        authentication: &'a Authentication,
+        ways: u8,
+    ) -> Race<'a, S> {
+        Box::pin(self.race(key, lease, authentication, ways))
+    }
+
+    async fn over_http2(&self, lease: Lease, mut authentication: Authentication) -> Result<Opened<S>, DeadEnd> {
         let phase = trace::Phase::connect(&self.authority);
-        let request = self.request(&account, &mut ticket);
+        let request = self.request(&mut authentication);
         let opened = tunnel::open_over_http2(lease, self.first.clone(), &request, self.deadline).await;
         match phase.end(opened) {
             Ok(Tunnel { io, response, early }) => {
-                account.accepted(&ticket);
+                authentication.accepted();
                 Ok(Tunnel {
                     io: Io::Http2(Box::new(io)),
                     response,
@@ -247,8 +287,8 @@ impl<S: Connector> Proxied<S> {
             }
             Err(failure) => Err(DeadEnd {
                 failed: (Stage::Tunnel, failure),
-                watch: Some(watch),
-                ticket: Some(ticket),
+                is_over_http2: true,
+                authentication: Some(authentication),
             }),
         }
     }
@@ -273,7 +313,10 @@ impl<S: Connector> Proxied<S> {
 
     /// Asks in HTTP/1.1. If the proxy answers, it is asked so for a while.
     async fn back_to_http1(&self, key: &Arc<Key>, failed: Failed) -> Result<Opened<S>, Failed> {
-        let io = self.dial(Offer::Http1).await?.io;
+        // Some proxies offer HTTP/2 alone, and then the first error says more.
+        let Ok(Dialled { io, .. }) = self.dial(Offer::Http1).await else {
+            return Err(failed);
+        };
         let result = self.flight_over_http1(io).await;
         let is_better = match (&result, &failed.1) {
             (Ok(_), _) => true,
@@ -281,29 +324,29 @@ impl<S: Connector> Proxied<S> {
             (Err((_, Failure::Refused { .. })), Failure::Io(_)) => true,
             (Err(_), _) => false,
         };
-        if is_better {
+        if is_better && self.connections.takes_no_http2(key) {
             trace::back_to_http1(&self.proxy, &self.error(failed));
-            self.connections.takes_no_http2(key);
         }
         result
     }
 
-    fn next(&self, dead_end: &DeadEnd) -> Next {
-        let Some(watch) = &dead_end.watch else {
+    fn next(&self, key: &Arc<Key>, dead_end: &DeadEnd) -> Next {
+        if !dead_end.is_over_http2 {
             return Next::Fail;
-        };
-        let may_fall_back = self.offer() == Offer::Both && !watch.has_opened();
+        }
+        let may_fall_back = self.offer() == Offer::Both && !self.connections.has_opened(key);
         match &dead_end.failed.1 {
             Failure::Io(error) => {
+                let is_no_http2 = error.kind() == ErrorKind::InvalidData;
                 let error = find::<h2::Error>(error).filter(|error| error.is_remote());
                 let is_refused = error.is_some_and(|error| error.reason() == Some(Reason::REFUSED_STREAM));
                 let is_gone = error.is_some_and(|error| error.is_go_away());
                 let is_reset = error.is_some_and(|error| error.is_reset());
                 let is_at_end = error.is_some_and(|error| is_gone && error.reason() == Some(Reason::NO_ERROR));
-                match may_fall_back && !watch.has_answered() && !is_refused && !is_at_end {
+                match may_fall_back && !self.connections.has_answered(key) && !is_refused && !is_at_end {
                     // It has never answered, and does not like what it was sent.
                     true => Next::Http1,
-                    false if is_reset && !is_refused => Next::Fail,
+                    false if is_no_http2 || is_reset && !is_refused => Next::Fail,
                     false => Next::Again,
                 }
             }
@@ -317,6 +360,15 @@ impl<S: Connector> Proxied<S> {
 }
 
 impl DeadEnd {
+    /// Returns true if the proxy wants the exchange of credentials continued on the same connection. Over HTTP/2, the
+    /// next CONNECT is another stream, which others may overtake.
+    fn is_continued(&self) -> bool {
+        match (&self.authentication, &self.failed.1) {
+            (Some(refused), Failure::Refused { challenges, .. }) => refused.is_continued(challenges),
+            _ => false,
+        }
+    }
+
     /// Returns true if the proxy has answered, or there is no time left for an answer.
     fn is_answer(&self) -> bool {
         matches!(self.failed.1, Failure::Refused { .. } | Failure::Timeout(_))

@@ -6,13 +6,16 @@
 
 use std::{
     io::IoSlice,
-    sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
 
-use super::first_bytes::HANDSHAKE;
+use super::{ProxyStream, first_bytes::HANDSHAKE};
+use crate::error::ConnectError;
 
 /// The header of a TLS record: type, version, length (RFC 8446 5.1).
 const HEADER: usize = 5;
@@ -32,6 +35,7 @@ struct State {
     waker: Option<Waker>,
 }
 
+#[cfg_attr(not(feature = "http2"), allow(dead_code))]
 impl FirstFlight {
     /// Takes bytes, up to the end of the handshake messages. Returns pending if nothing more can be taken.
     pub(super) fn write(&self, bufs: &[IoSlice<'_>]) -> Poll<usize> {
@@ -43,7 +47,7 @@ impl FirstFlight {
         let end = end_of_handshake(&state.bytes).min(MOST).max(start);
         let is_full = end == start && bufs.iter().any(|buf| !buf.is_empty());
         state.bytes.truncate(end);
-        let waker = state.waker.take();
+        let waker = state.waker.take_if(|_| end > start);
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         match is_full {
@@ -75,6 +79,61 @@ impl FirstFlight {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The future of a connection.
+pub(super) type Connecting<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
+
+/// A tunnel that is not open yet, and its first flight.
+pub(super) struct Opening<T> {
+    connecting: Mutex<Connecting<T>>,
+    pub(super) first: Arc<FirstFlight>,
+    halves: Arc<Halves>,
+}
+
+/// The half of a stream that waits until it is open.
+#[derive(Clone, Copy)]
+pub(super) enum Half {
+    Read,
+    Write,
+}
+
+/// The wakers of both halves, which may belong to two tasks. Only one of them has polled last.
+#[derive(Default)]
+struct Halves(Mutex<[Option<Waker>; 2]>);
+
+impl<T> Opening<T> {
+    pub(super) fn new(connecting: Connecting<T>, first: Arc<FirstFlight>) -> Self {
+        Self {
+            connecting: Mutex::new(connecting),
+            first,
+            halves: Arc::default(),
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &Context<'_>, half: Half) -> Poll<Result<ProxyStream<T>, ConnectError>> {
+        self.halves.lock()[half as usize] = Some(cx.waker().clone());
+        let waker = Waker::from(self.halves.clone());
+        let connecting = self.connecting.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let polled = connecting.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() {
+            waker.wake();
+        }
+        polled
+    }
+}
+
+impl Halves {
+    fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Halves {
+    fn wake(self: Arc<Self>) {
+        let wakers = mem::take(&mut *self.lock());
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::http2::{Connections, ProxyVersion};
 use crate::{
     accounts::AccountOf,
-    auth::{Account, Ticket},
+    auth::Authentication,
     config::ProxyServer,
     error::{ConnectError, Failure, Stage},
     layer::Shared,
@@ -96,8 +96,8 @@ impl<S: Connector> Proxied<S> {
         }
     }
 
-    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the
-    /// proxy itself, since requests to any target can use it.
+    /// Returns true for a connection that a `Client` makes to a proxy that forwards: it asks for the proxy itself, since
+    /// requests to any target can use it.
     fn is_for_any_target(&self) -> bool {
         let proxy = self.proxy.dial_uri().authority();
         matches!(self.route, Route::Forward(_)) && proxy.is_some_and(|proxy| *proxy == *self.authority)
@@ -119,6 +119,8 @@ impl<S: Connector> Proxied<S> {
             }
         };
         let Tunnel { io, response, early } = tunnel;
+        let is_reused = response.is_connection_reused();
+        trace::tunnel_opened(&self.proxy, &self.authority, response.version(), is_reused);
         Ok(ProxyStream::tunnel(io, self.route.clone(), response, early))
     }
 
@@ -184,24 +186,26 @@ impl<S: Connector> Proxied<S> {
     where
         S::Stream: Read + Write + Unpin,
     {
-        let account = self.account();
-        let mut ticket = self.ticket().await?;
+        let mut authentication = self.authentication().await?;
+        let mut is_kept = false;
         loop {
             let phase = trace::Phase::connect(&self.authority);
-            let opened = tunnel::open(io, &self.request(&account, &mut ticket), self.deadline).await;
+            let opened = tunnel::open(io, &self.request(&mut authentication), self.deadline).await;
             let refused = match phase.end(opened) {
                 Ok(tunnel) => {
-                    account.accepted(&ticket);
+                    authentication.accepted();
                     return Ok(tunnel);
                 }
                 Err(refused) => refused,
             };
-            if !self.exchange(&mut ticket, &refused.failure).await? {
+            // The proxy may have closed it with its refusal.
+            let was_closed = is_kept && matches!(refused.failure, Failure::Io(_)) && !authentication.is_once();
+            if !was_closed && !self.exchange(&mut authentication, &refused.failure).await? {
                 return Err((Stage::Tunnel, refused.failure));
             }
-            io = match refused.connection {
-                Some(io) => io,
-                None => self.dial(Offer::Http1).await?.io,
+            (io, is_kept) = match refused.connection {
+                Some(io) => (io, true),
+                None => (self.dial(Offer::Http1).await?.io, false),
             };
         }
     }
@@ -210,17 +214,17 @@ impl<S: Connector> Proxied<S> {
         self.shared.account(&self.proxy)
     }
 
-    /// Returns a ticket for CONNECT, for which a provider may have to be asked.
-    pub(super) async fn ticket(&self) -> Result<Ticket, Failed> {
+    /// Returns how CONNECT authenticates, for which a provider may have to be asked.
+    pub(super) async fn authentication(&self) -> Result<Authentication, Failed> {
         let account = self.account();
-        let ticket = async { account.ticket().await.map_err(Failure::Provider) };
-        let ticket = self.deadline.run(ticket, Failure::Timeout).await;
-        ticket.map_err(|failure| (Stage::Credentials, failure))
+        let authentication = async { account.authentication().await.map_err(Failure::Provider) };
+        let authentication = self.deadline.run(authentication, Failure::Timeout).await;
+        authentication.map_err(|failure| (Stage::Credentials, failure))
     }
 
-    /// Exchanges a ticket that the proxy refused for a better one. Returns false if there is none, or the refusal is
-    /// not about credentials.
-    pub(super) async fn exchange(&self, ticket: &mut Ticket, failure: &Failure) -> Result<bool, Failed> {
+    /// Exchanges an authentication that the proxy refused for a better one. Returns false if there is none, or the
+    /// refusal is not about credentials.
+    pub(super) async fn exchange(&self, refused: &mut Authentication, failure: &Failure) -> Result<bool, Failed> {
         let Failure::Refused {
             response, challenges, ..
         } = failure
@@ -232,20 +236,19 @@ impl<S: Connector> Proxied<S> {
         }
         let account = self.account();
         let exchange = async {
-            let exchanged = account.exchange(ticket, challenges, self.shared.schemes).await;
+            let exchanged = account.exchange(refused, challenges, self.shared.schemes).await;
             exchanged.map_err(Failure::Provider)
         };
         let exchanged = self.deadline.run(exchange, Failure::Timeout).await;
         exchanged.map_err(|failure| (Stage::Credentials, failure))
     }
 
-    pub(super) fn request<'r>(&'r self, account: &'r Account, ticket: &mut Ticket) -> ConnectRequest<'r> {
+    pub(super) fn request<'r>(&'r self, authentication: &'r mut Authentication) -> ConnectRequest<'r> {
         ConnectRequest {
             authority: &self.authority,
             headers: &self.shared.connect_headers,
-            authorization: account.authorization(ticket, self.shared.schemes, &Method::CONNECT, &self.authority),
-            answered: account.answered(ticket),
-            account,
+            authorization: authentication.authorization(self.shared.schemes, &Method::CONNECT, &self.authority),
+            authentication,
         }
     }
 }

@@ -5,7 +5,6 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -13,16 +12,15 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-use super::first_bytes::{Awaited, FirstWrite};
-use super::optimistic::FirstFlight;
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 #[cfg(feature = "http2")]
 use super::tunnel_stream::TunnelStream;
-use crate::{
-    error::{ConnectError, ConnectResponse},
-    route::Route,
+use super::{
+    first_bytes::{Awaited, FirstWrite},
+    optimistic::{Half, Opening},
 };
+use crate::{error::ConnectResponse, route::Route};
 
 /// A connection to the target, direct or through a tunnel, or to a proxy that forwards.
 ///
@@ -54,13 +52,10 @@ pub(super) enum Io<T> {
     #[cfg(feature = "http2")]
     Http2(Box<TunnelStream>),
     /// A tunnel that is not open yet.
-    Opening(Box<(Mutex<Opening<T>>, Arc<FirstFlight>)>),
+    Opening(Box<Opening<T>>),
     /// A tunnel that could not be opened.
     Failed,
 }
-
-/// The future of a connection.
-pub(super) type Opening<T> = Pin<Box<dyn Future<Output = Result<ProxyStream<T>, ConnectError>> + Send>>;
 
 impl<T> ProxyStream<T> {
     pub(super) fn direct(stream: T) -> Self {
@@ -86,9 +81,8 @@ impl<T> ProxyStream<T> {
     }
 
     /// Creates a stream whose first bytes go into the first flight, until the tunnel is open.
-    pub(super) fn opening(opening: Opening<T>, route: Route, first: Arc<FirstFlight>) -> Self {
-        let io = Io::Opening(Box::new((Mutex::new(opening), first)));
-        Self::forward(io, route)
+    pub(super) fn opening(opening: Opening<T>, route: Route) -> Self {
+        Self::forward(Io::Opening(Box::new(opening)), route)
     }
 
     /// Sets the protocol that the first bytes are checked for.
@@ -140,7 +134,11 @@ impl<T> ProxyStream<T> {
 
 impl<T: Connection> Connection for ProxyStream<T> {
     fn connected(&self) -> Connected {
-        let connected = self.get_ref().map_or_else(Connected::new, Connection::connected);
+        let connected = match &self.io {
+            #[cfg(feature = "http2")]
+            Io::Http2(tunnel) => Connected::new().extra(tunnel.connection()),
+            _ => self.get_ref().map_or_else(Connected::new, Connection::connected),
+        };
         match &self.route {
             Route::Direct | Route::Unusable(_) => connected.extra(self.route.clone()),
             Route::Forward(_) => connected.proxy(true).extra(self.route.clone()),
@@ -157,7 +155,7 @@ impl<T: Connection> Connection for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?;
+        ready!(self.poll_open(cx, Half::Read))?;
         match &self.start {
             None => Pin::new(&mut self.io).poll_read(cx, buf),
             Some(start) if start.awaited.is_for_reads() => self.poll_first_bytes(cx, buf),
@@ -168,12 +166,11 @@ impl<T: Read + Write + Unpin> Read for ProxyStream<T> {
 
 impl<T: Read + Write + Unpin> ProxyStream<T> {
     /// Waits until the tunnel is open.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>, half: Half) -> Poll<io::Result<()>> {
         let Io::Opening(opening) = &mut self.io else {
             return Poll::Ready(Ok(()));
         };
-        let opening = opening.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        match ready!(opening.as_mut().poll(cx)) {
+        match ready!(opening.poll(cx, half)) {
             Ok(stream) => {
                 (self.io, self.response) = (stream.io, stream.response);
                 let early = stream.start.map(|start| start.early).unwrap_or_default();
@@ -191,14 +188,14 @@ impl<T: Read + Write + Unpin> ProxyStream<T> {
     /// Writes to the tunnel, or into the first flight while it is not open.
     fn poll_write_now(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Io::Opening(opening) = &self.io {
-            if let Poll::Ready(count) = opening.1.write(bufs) {
+            if let Poll::Ready(count) = opening.first.write(bufs) {
                 // It is on its way before the caller waits for an answer.
-                if let Poll::Ready(Err(error)) = self.poll_open(cx) {
+                if let Poll::Ready(Err(error)) = self.poll_open(cx, Half::Write) {
                     return Poll::Ready(Err(error));
                 }
                 return Poll::Ready(Ok(count));
             }
-            ready!(self.poll_open(cx))?;
+            ready!(self.poll_open(cx, Half::Write))?;
         }
         match bufs {
             [buf] => Pin::new(&mut self.io).poll_write(cx, buf),
@@ -282,8 +279,8 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What is in the first flight is on its way.
-        if let Poll::Ready(Err(error)) = self.poll_open(cx) {
+        // The bytes of the first flight are on their way.
+        if let Poll::Ready(Err(error)) = self.poll_open(cx, Half::Write) {
             return Poll::Ready(Err(error));
         }
         match self.io {
@@ -293,7 +290,7 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?;
+        ready!(self.poll_open(cx, Half::Write))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
@@ -313,6 +310,11 @@ impl<T: Read + Write + Unpin> Write for ProxyStream<T> {
     }
 }
 
+/// Returns the error of a tunnel that is not open.
+fn not_open<R>() -> Poll<io::Result<R>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
 impl<T: Read + Write + Unpin> Read for Io<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -321,7 +323,7 @@ impl<T: Read + Write + Unpin> Read for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_read(cx, buf),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 }
@@ -334,7 +336,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_write(cx, buf),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 
@@ -345,7 +347,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_flush(cx),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 
@@ -356,7 +358,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_shutdown(cx),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 
@@ -382,7 +384,7 @@ impl<T: Read + Write + Unpin> Write for Io<T> {
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
             #[cfg(feature = "http2")]
             Self::Http2(tunnel) => Pin::new(tunnel).poll_write_vectored(cx, bufs),
-            Self::Opening(_) | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Opening(_) | Self::Failed => not_open(),
         }
     }
 }

@@ -15,16 +15,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, SendStream};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::http2::{Lease, Receiving};
-
-/// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
-const MOST: usize = 16 * 1024 - 9;
+use crate::http2::{Lease, MOST_DATA, ProxyConnection, Receiving, poll_room};
 
 /// A tunnel. Dropping it resets the stream.
 pub(super) struct TunnelStream {
     sending: SendStream<Bytes>,
     receiving: Arc<Receiving>,
-    /// What is left of the last frame that was read.
+    /// The rest of the last frame that was read.
     chunk: Bytes,
     /// The number of bytes of that frame, for which the peer's window is opened again at its end.
     to_release: usize,
@@ -45,21 +42,20 @@ impl TunnelStream {
         }
     }
 
+    /// Returns the connection that carries the tunnel.
+    pub(super) fn connection(&self) -> ProxyConnection {
+        self.lease.connection()
+    }
+
     /// Returns the number of bytes that can be written now, up to `wanted`.
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         if self.is_shut_down {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        self.sending.reserve_capacity(wanted);
-        let mut capacity = self.sending.capacity();
-        while capacity == 0 {
-            capacity = match ready!(self.sending.poll_capacity(cx)) {
-                Some(Ok(capacity)) => capacity,
-                Some(Err(error)) => return Poll::Ready(Err(self.lease.error(error))),
-                None => return Poll::Ready(Err(ready!(self.poll_reset(cx)))),
-            };
-        }
-        Poll::Ready(Ok(capacity.min(wanted)))
+        Poll::Ready(match ready!(poll_room(&mut self.sending, cx, wanted)) {
+            Some(room) => room.map_err(|error| self.lease.error(error)),
+            None => Err(ready!(self.poll_reset(cx))),
+        })
     }
 
     /// Returns the reason why nothing more can be written.
@@ -125,7 +121,7 @@ impl Write for TunnelStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MOST);
+        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MOST_DATA);
         if length == 0 {
             return Poll::Ready(Ok(0));
         }
@@ -137,9 +133,17 @@ impl Write for TunnelStream {
             room -= count;
         }
         let written = frame.len();
-        let sent = self.sending.send_data(frame.freeze(), false);
-        sent.map_err(|error| self.lease.error(error))?;
-        Poll::Ready(Ok(written))
+        match self.sending.send_data(frame.freeze(), false) {
+            Ok(()) => {
+                if written < length {
+                    // The rest may never be written.
+                    self.sending.reserve_capacity(0);
+                }
+                Poll::Ready(Ok(written))
+            }
+            // The stream is over since just now.
+            Err(_) => self.poll_reset(cx).map(Err),
+        }
     }
 }
 

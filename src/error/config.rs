@@ -183,7 +183,9 @@ impl fmt::Display for ConfigError {
             #[cfg(feature = "serde")]
             Problem::Pattern(reason) => write!(f, "the pattern matches nothing: {reason}"),
             Problem::Entry(entry) => entry.fmt(f),
-            Problem::Dialect => f.write_str("unknown dialect (expected standard, go or curl)"),
+            Problem::Dialect => {
+                f.write_str("unknown dialect (expected standard, go, curl, hyper-util, requests, urllib or undici)")
+            }
             Problem::Tls { what, .. } => f.write_str(what),
         }
     }

@@ -140,7 +140,7 @@ pub(crate) enum Failure {
     /// The client wrote this protocol on a forward route.
     NotHttp1(&'static str),
     /// The proxy did not choose HTTP/2, and nothing else is allowed.
-    #[cfg_attr(not(feature = "http2"), allow(dead_code))]
+    #[cfg_attr(not(all(feature = "http2", feature = "tls")), allow(dead_code))]
     NotHttp2,
     /// The route is to forward, over HTTP/1.1, and nothing but HTTP/2 is allowed.
     #[cfg_attr(not(feature = "http2"), allow(dead_code))]

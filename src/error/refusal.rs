@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{ConnectResponse, Failure, ResponseParts, connect_response::X_SQUID_ERROR};
-use crate::auth::{Account, Answered, parse_challenges};
+use crate::auth::{Authentication, parse_challenges};
 
 /// The maximum number of bytes that are kept of a refusal's body.
 pub(crate) const MAX_BODY: usize = 4 * 1024;
@@ -13,8 +13,8 @@ pub(crate) const MAX_BODY: usize = 4 * 1024;
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns the failure of a request that the proxy refused. The head has been [redacted](redact).
-pub(crate) fn refusal(mut head: ResponseParts, body: &[u8], account: &Account, answered: Answered) -> Failure {
-    head.body = account.redact(body).into();
+pub(crate) fn refusal(mut head: ResponseParts, body: &[u8], authentication: &Authentication) -> Failure {
+    head.body = authentication.redact(body).into();
     let field = match head.status {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
         _ => header::WWW_AUTHENTICATE,
@@ -22,7 +22,7 @@ pub(crate) fn refusal(mut head: ResponseParts, body: &[u8], account: &Account, a
     Failure::Refused {
         challenges: parse_challenges(head.headers.get_all(field)),
         response: ConnectResponse::new(head),
-        answered,
+        answered: authentication.answered(),
     }
 }
 
@@ -36,25 +36,25 @@ const READ: [HeaderName; 5] = [
 ];
 
 /// Hides the credentials in a head, so that a proxy that echoes the request cannot put them into an error.
-pub(crate) fn redact(head: &mut ResponseParts, account: &Account) {
-    if !account.has_secrets() {
+pub(crate) fn redact(head: &mut ResponseParts, authentication: &Authentication) {
+    if !authentication.has_secrets() {
         return;
     }
     if let Cow::Owned(reason) = &mut head.reason {
-        *reason = String::from_utf8_lossy(&account.redact(reason.as_bytes())).into_owned();
+        *reason = String::from_utf8_lossy(&authentication.redact(reason.as_bytes())).into_owned();
     }
     let hidden = || HeaderValue::from_static("***");
     let shown = head.headers.iter().map(|(name, value)| {
-        let value = HeaderValue::from_bytes(&account.redact(value.as_bytes()));
-        (redacted_name(name, account), value.unwrap_or_else(|_| hidden()))
+        let value = HeaderValue::from_bytes(&authentication.redact(value.as_bytes()));
+        (redacted_name(name, authentication), value.unwrap_or_else(|_| hidden()))
     });
     head.headers = shown.collect();
 }
 
-fn redacted_name(name: &HeaderName, account: &Account) -> HeaderName {
+fn redacted_name(name: &HeaderName, authentication: &Authentication) -> HeaderName {
     if READ.contains(name) {
         return name.clone();
     }
-    let shown = HeaderName::from_bytes(&account.redact(name.as_str().as_bytes()));
+    let shown = HeaderName::from_bytes(&authentication.redact(name.as_str().as_bytes()));
     shown.unwrap_or(HeaderName::from_static("***"))
 }

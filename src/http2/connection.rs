@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    Http2Settings,
+    Http2Settings, PATIENCE,
     frames::Frames,
     link::{Link, STREAMS_UNKNOWN},
     registry::{Key, Registry},
@@ -93,6 +94,13 @@ impl Place {
         }
     }
 
+    /// Returns true if the connection can be given to others.
+    fn is_listed(&self) -> bool {
+        self.registry
+            .upgrade()
+            .is_some_and(|registry| registry.has(&self.key, self.id))
+    }
+
     /// Takes the connection out of the registry, unless it is in use.
     fn withdraw_idle(&self) {
         if let Some(registry) = self.registry.upgrade() {
@@ -124,6 +132,7 @@ where
             pings: connection.ping_pong(),
             asked: None,
             idle_since: Some(Instant::now()),
+            closing_since: None,
             link: &link,
             place: &place,
             settings,
@@ -145,17 +154,26 @@ where
             keeper.poll(cx, timer.as_mut())
         })
         .await;
-        // What is left of the streams receives its error when `connection` is dropped, and the cause is known by then.
+        // The streams that are left receive their error when `connection` is dropped, and the cause is known by then.
         trace::closed_over_http2(&place.key.proxy, link.open_for());
     }
 }
 
-/// Finds connections that are dead, and closes those that are idle.
+/// Returns the end of a time, or of a century if there is none.
+fn after(start: Instant, time: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    start + time.min(CENTURY)
+}
+
+/// Finds connections that are dead, and closes those that are idle. A peer that has not sent its SETTINGS in time
+/// (RFC 9113 6.5.3) is as dead as one that does not answer a PING.
 struct Keeper<'t> {
     pings: Option<PingPong>,
     /// The time at which the last PING was sent, until it is answered.
     asked: Option<Instant>,
     idle_since: Option<Instant>,
+    /// The time since which the connection carries nothing, and nobody can use it.
+    closing_since: Option<Instant>,
     link: &'t Link,
     place: &'t Place,
     settings: Http2Settings,
@@ -173,42 +191,53 @@ impl Keeper<'_> {
             }
             let (now, is_idle) = (Instant::now(), self.link.active() == 0);
             self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
+            if is_idle && !self.place.is_listed() {
+                // h2 closes it. That takes for ever if the peer does not read.
+                let until = *self.closing_since.get_or_insert(now) + PATIENCE;
+                timer.as_mut().reset(until);
+                return timer.poll(cx);
+            }
+            let idle_until = self
+                .idle_since
+                .zip(self.settings.idle_timeout)
+                .map(|(since, time)| after(since, time));
+            if idle_until.is_some_and(|until| until <= now) {
+                self.place.withdraw_idle();
+                // If somebody has just begun to use it, it is not idle.
+                self.idle_since = None;
+                continue;
+            }
+            let limit = self.settings.keep_alive_timeout;
             let silent = self.settings.keep_alive_interval.filter(|_| !is_idle);
-            let next = match (self.asked, self.idle_since) {
-                (Some(asked), _) => {
-                    let until = asked + self.settings.keep_alive_timeout;
-                    if until <= now {
-                        let limit = self.settings.keep_alive_timeout;
-                        let cause = format!(
-                            "the proxy did not answer a PING within {limit:?}, and the connection to it was closed"
-                        );
-                        self.link.set_cause(cause);
-                        return Poll::Ready(());
-                    }
-                    Some(until)
+            let silent_until = silent.map(|silent| after(self.link.last_read(), silent));
+            let asks = || self.link.take_ping_wish() || silent_until.is_some_and(|until| until <= now);
+            if self.asked.is_none() && asks() {
+                if pings.send_ping(Ping::opaque()).is_err() {
+                    return Poll::Pending;
                 }
-                (None, _)
-                    if self.link.take_ping_wish()
-                        || silent.is_some_and(|silent| self.link.last_read() + silent <= now) =>
-                {
-                    if pings.send_ping(Ping::opaque()).is_err() {
-                        return Poll::Pending;
-                    }
-                    self.asked = Some(now);
-                    continue;
-                }
-                (None, Some(since)) => {
-                    let until = self.settings.idle_timeout.map(|time| since + time);
-                    if until.is_some_and(|until| until <= now) {
-                        self.place.withdraw_idle();
-                        // Once nobody can use it any more, h2 closes it. If somebody has just begun to, it is not idle.
-                        self.idle_since = None;
-                        return Poll::Pending;
-                    }
-                    until
-                }
-                (None, None) => silent.map(|silent| self.link.last_read() + silent),
+                self.asked = Some(now);
+                continue;
+            }
+            // The answer may stand in line behind the bytes of tunnels.
+            let answer_until = self.asked.map(|asked| after(asked.max(self.link.last_read()), limit));
+            let settings_until = match self.link.streams() {
+                Some(_) => None,
+                None => Some(after(self.link.opened(), limit)),
             };
+            let late = [
+                (answer_until, "did not answer a PING"),
+                (settings_until, "did not begin HTTP/2"),
+            ];
+            if let Some((_, what)) = late.iter().find(|(until, _)| until.is_some_and(|until| until <= now)) {
+                let cause = format!("the proxy {what} within {limit:?}, and the connection to it was closed");
+                self.link.set_cause(cause);
+                return Poll::Ready(());
+            }
+            let silent_until = silent_until.filter(|_| self.asked.is_none());
+            let next = [idle_until, silent_until, answer_until, settings_until]
+                .into_iter()
+                .flatten()
+                .min();
             let Some(next) = next else { return Poll::Pending };
             if timer.deadline() != next {
                 timer.as_mut().reset(next);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,24 +13,44 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{MEMORY, PATIENCE, link::Link};
 
+/// The time for which a proxy is believed to serve no more requests at a time than it did. A target that is slow for a
+/// moment looks the same.
+const SERVED_FOR: Duration = Duration::from_secs(60);
+
+/// The tunnels beside which a connection may have nothing left for a forwarded request: Apache httpd begins with so many.
+const FEW: usize = 6;
+
 /// The connections to one proxy.
 #[derive(Default)]
 pub(super) struct Entry {
     pub(super) open: Vec<Open>,
-    pub(super) waiters: BTreeMap<u64, Waiter>,
+    /// The number of connections, including those that take no more requests and are not closed yet.
+    pub(super) connections: usize,
+    pub(super) waiters: BTreeMap<Place, Waiter>,
     /// The start of each attempt that is under way.
     pub(super) attempts: BTreeMap<u64, Instant>,
     /// Failed attempts since the last success.
-    pub(super) setbacks: u32,
+    pub(super) setbacks: usize,
     pub(super) speaks: Speaks,
-    /// The requests that the proxy was seen to serve at a time on one connection.
-    pub(super) served: Option<usize>,
+    /// True if the proxy has answered any CONNECT over HTTP/2.
+    pub(super) has_answered: bool,
+    /// True if the proxy has opened any tunnel over HTTP/2.
+    pub(super) has_opened: bool,
+    served: Option<Served>,
+    /// The most requests that the proxy was seen to serve at a time on one connection.
+    seen: usize,
     /// The streams that the last connection allowed.
     pub(super) streams: Option<usize>,
     /// Connections opened.
     pub(super) opened: u64,
     /// Streams of connections that had carried others.
     pub(super) reused: u64,
+}
+
+/// The requests that a proxy was seen to serve at a time on one connection.
+struct Served {
+    count: usize,
+    until: Instant,
 }
 
 /// The version of HTTP that a proxy speaks.
@@ -51,20 +72,40 @@ pub(super) struct Open {
     pub(super) link: Arc<Link>,
     /// Requests that were answered and are not over.
     pub(super) answered: usize,
+    /// Those of them that are tunnels.
+    pub(super) tunnels: usize,
     pub(super) last_answer: Option<Instant>,
     /// The time since which the connection is silent while an answer is late.
     pub(super) suspected: Option<Instant>,
+    /// The time at which a request that waits on it was last sent on another connection as well.
+    probed: Option<Instant>,
+    /// The time at which an answer on another connection was last faster.
+    overtaken: Option<Instant>,
     pub(super) has_served: bool,
+    /// True if the settings that opened it name the proxy.
+    pub(super) is_named: bool,
 }
+
+/// The use of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Use {
+    /// A CONNECT.
+    Tunnel,
+    /// A CONNECT that waits on this connection already.
+    AnotherWay(u64),
+    /// A forwarded request. It goes one way only, since it may not be processed twice.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))]
+    Forward,
+}
+
+/// The place of a waiter in line: its use of a stream, and a number. Those with the same use stand together, so that
+/// they can be passed over together.
+pub(super) type Place = (Use, u64);
 
 /// Somebody who wants a stream.
-pub(super) struct Waiter {
-    pub(super) sender: oneshot::Sender<super::Turn>,
-    /// The connection on which the same CONNECT waits already.
-    pub(super) except: Option<u64>,
-}
+pub(super) type Waiter = oneshot::Sender<super::Turn>;
 
-/// What a waiter can have now.
+/// The turn that a waiter can have now.
 pub(super) enum Offer {
     /// A stream of the connection at this index.
     Stream(usize),
@@ -74,7 +115,30 @@ pub(super) enum Offer {
     Http1 { is_only: bool },
 }
 
+impl Drop for Open {
+    /// Wakes the connection's task, which h2 does not do while the connection takes no bytes.
+    fn drop(&mut self) {
+        self.link.wake();
+    }
+}
+
 impl Open {
+    pub(super) fn new(id: u64, sender: SendRequest<Bytes>, link: Arc<Link>, is_named: bool) -> Self {
+        Self {
+            id,
+            sender,
+            link,
+            answered: 0,
+            tunnels: 0,
+            last_answer: None,
+            suspected: None,
+            probed: None,
+            overtaken: None,
+            has_served: false,
+            is_named,
+        }
+    }
+
     /// Returns false if the connection takes no more requests, for instance after GOAWAY.
     pub(super) fn is_usable(&self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
@@ -83,9 +147,26 @@ impl Open {
 
     /// Returns true if the connection takes one more request, of `most` at a time.
     fn has_room(&self, most: usize) -> bool {
-        let is_silent = self.suspected.is_some_and(|since| self.link.last_read() <= since);
-        // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows.
-        self.link.active() < self.link.streams().unwrap_or(1).min(most) && !is_silent
+        // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows. If the
+        // request is given up, the peer may hear of the next one before it hears of that.
+        let streams = self.link.streams();
+        streams.is_some_and(|streams| self.link.active() < streams.min(most)) && !self.is_silent()
+    }
+
+    /// Returns true if nothing was read since the connection is suspected to be dead.
+    fn is_silent(&self) -> bool {
+        self.suspected.is_some_and(|since| self.link.last_read() < since)
+    }
+
+    /// Returns true if nothing was answered since an answer on another connection was faster.
+    fn is_overtaken(&self) -> bool {
+        self.overtaken > self.last_answer
+    }
+
+    /// Returns true if a request that waits on it may be sent on another connection. One in a second finds out if that
+    /// is of use to the others.
+    fn may_be_left(&self) -> bool {
+        self.is_overtaken() || self.probed.is_none_or(|last| last.elapsed() >= PATIENCE)
     }
 
     /// Returns true if the peer's limit can be expected soon.
@@ -96,35 +177,61 @@ impl Open {
 
 impl Entry {
     /// Returns what a waiter can have now, within the limits of streams on a connection and of connections.
-    pub(super) fn offer(&self, except: Option<u64>, most: usize, max_connections: usize) -> Option<Offer> {
+    pub(super) fn offer(&mut self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
         match self.speaks {
             Speaks::Http1 => return Some(Offer::Http1 { is_only: false }),
             Speaks::Http1Until(_) => return Some(Offer::Http1 { is_only: true }),
             Speaks::Http2 | Speaks::Unknown => {}
         }
-        let most = self.served.map_or(most, |served| served.min(most));
-        let with_room = |open: &Open| Some(open.id) != except && open.has_room(most);
-        if let Some(index) = self.open.iter().position(with_room) {
+        let first = self.open.iter().position(|open| wanted == Use::AnotherWay(open.id));
+        if first.is_some_and(|first| !self.open[first].may_be_left()) {
+            return None;
+        }
+        let offer = self.stream_or_attempt(wanted, most, max_connections)?;
+        if let Some(first) = first {
+            self.open[first].probed = Some(Instant::now());
+        }
+        Some(offer)
+    }
+
+    fn stream_or_attempt(&self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
+        let most = match &self.served {
+            // A request that waits for its answer already does not try that again.
+            Some(served) if matches!(wanted, Use::AnotherWay(_)) || served.until > Instant::now() => {
+                served.count.min(most)
+            }
+            _ => most,
+        };
+        let with_room = self.open.iter().enumerate();
+        let with_room = with_room.filter(|(_, open)| self.is_fit(open, wanted) && open.has_room(most));
+        if let Some((index, _)) = with_room.min_by_key(|(_, open)| open.is_overtaken()) {
             return Some(Offer::Stream(index));
         }
         if self.open.len() + self.attempts.len() >= max_connections {
             return None;
         }
         // The others may be connecting to a place that does not answer.
-        let now = Instant::now();
-        let slow = self
-            .attempts
-            .values()
-            .filter(|started| **started + PATIENCE <= now)
-            .count();
+        let is_slow = |started: &&Instant| started.elapsed() >= PATIENCE;
+        let slow = self.attempts.values().filter(is_slow).count();
         let fresh = self.attempts.len() - slow + self.open.iter().filter(|open| open.is_settling()).count();
         let by_need = match self.streams.map(|streams| streams.min(most)) {
-            Some(streams) => self.waiters.len().div_ceil(streams.max(1)),
+            // Each of them serves one who does not wait any more.
+            Some(streams) => (self.waiters.len() + fresh).div_ceil(streams.max(1)),
             None => 1,
         };
-        let setbacks = self.setbacks.saturating_add(u32::try_from(slow).unwrap_or(u32::MAX));
-        let at_once = by_need.max(1 << setbacks.min(10));
+        // As many again as have brought nothing.
+        let at_once = by_need.max(1 + slow + self.setbacks);
         (fresh < at_once).then_some(Offer::Attempt)
+    }
+
+    /// Returns true if a connection can be expected to answer. Tunnels may leave nothing for a forwarded request, unless
+    /// the proxy was seen to serve more requests at a time.
+    fn is_fit(&self, open: &Open, wanted: Use) -> bool {
+        match wanted {
+            Use::Tunnel => true,
+            Use::AnotherWay(first) => open.id != first,
+            Use::Forward => open.tunnels < self.seen.max(FEW),
+        }
     }
 
     /// Forgets what has expired, and removes connections that take no more requests, to be dropped elsewhere.
@@ -146,13 +253,83 @@ impl Entry {
         self.open.iter_mut().find(|open| open.id == id)
     }
 
-    /// Records that the proxy takes no CONNECT over HTTP/2.
-    pub(super) fn set_http1_only(&mut self) {
+    /// Records the version that the proxy chose. Its refusal to use the one that it chose is not forgotten so soon.
+    pub(super) fn set_chosen(&mut self, speaks: Speaks) {
+        if !matches!(self.speaks, Speaks::Http1Until(_)) {
+            self.speaks = speaks;
+        }
+    }
+
+    /// Records that the proxy takes no CONNECT over HTTP/2. Returns true if it is news.
+    pub(super) fn set_http1_only(&mut self) -> bool {
+        let is_news = !matches!(self.speaks, Speaks::Http1Until(_));
         self.speaks = Speaks::Http1Until(Instant::now() + MEMORY);
+        is_news
+    }
+
+    /// Records an answer on a connection.
+    pub(super) fn set_answered(&mut self, id: u64, has_opened: Option<bool>) {
+        self.has_answered |= has_opened.is_some();
+        self.has_opened |= has_opened == Some(true);
+        if let Some(open) = self.open.iter_mut().find(|open| open.id == id) {
+            open.answered += 1;
+            open.tunnels += usize::from(has_opened == Some(true));
+            open.last_answer = Some(Instant::now());
+            open.suspected = None;
+            self.seen = self.seen.max(open.answered);
+            if let Some(served) = &mut self.served {
+                served.count = served.count.max(open.answered);
+            }
+        }
+    }
+
+    /// Records that another connection was faster. If this one has answered nothing for a while but goes on with what it
+    /// has answered, the proxy serves no more requests of one connection at a time (Apache httpd does so).
+    pub(super) fn set_overtaken(&mut self, id: u64, is_silent: bool) {
+        let Some(open) = self.find(id) else { return };
+        let now = Instant::now();
+        open.overtaken = Some(now);
+        if is_silent {
+            open.suspected = Some(now);
+        }
+        // Others may have been answered a moment after the one that was overtaken was sent.
+        if open.answered > 0 && open.last_answer.is_none_or(|last| last + PATIENCE / 2 <= now) {
+            let (count, until) = (open.answered, now + SERVED_FOR);
+            self.served = Some(Served { count, until });
+        }
+    }
+
+    /// Removes a connection that is over. If it was dead, nothing was learnt from its silence.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Open> {
+        let index = self.open.iter().position(|open| open.id == id)?;
+        let open = self.open.remove(index);
+        if open.is_silent() {
+            self.served = None;
+        }
+        Some(open)
     }
 
     /// Returns true if nothing would be lost with the entry.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
+        self.connections == 0 && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_http2_is_forgotten_after_ten_minutes() {
+        let mut entry = Entry::default();
+        assert!(entry.set_http1_only());
+        assert!(!entry.set_http1_only(), "it is no news");
+        entry.set_chosen(Speaks::Http2);
+        for (seconds, is_known) in [(0, true), (599, true), (2, false)] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            entry.refresh();
+            let is_only = matches!(entry.offer(Use::Tunnel, 1, 1), Some(Offer::Http1 { is_only: true }));
+            assert_eq!(is_only, is_known, "after {seconds} seconds more");
+        }
     }
 }

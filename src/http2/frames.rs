@@ -14,15 +14,15 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::Link;
+use super::{link::Link, receiving::SMALL};
 
 const HEADER: usize = 9;
 const DATA: u8 = 0;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 
-/// The number of bytes from which a DATA frame is not small, which is h2's.
-const SMALL: usize = 256;
+const NOT_HTTP2: &str =
+    "the proxy answers HTTP/2 in HTTP/1 (`ProxyVersion::Http2` is for proxies that speak HTTP/2 without being asked)";
 
 /// A stream of frames.
 pub(super) struct Frames<T> {
@@ -40,6 +40,8 @@ struct Scanner {
     left: usize,
     /// The first bytes of a header that was cut off.
     held: Vec<u8>,
+    /// True if a response of HTTP/1 has come in place of a frame.
+    is_http1: bool,
 }
 
 impl<T> Frames<T> {
@@ -70,6 +72,9 @@ impl<T: AsyncRead + Unpin> Frames<T> {
             self.scanner.held.clear();
             let (kept, small) = self.scanner.scan(&mut buf.filled_mut()[start..]);
             buf.set_filled(start + kept);
+            if self.scanner.is_http1 {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, NOT_HTTP2)));
+            }
             self.link.has_read(small);
             if kept > 0 {
                 return polled;
@@ -89,6 +94,8 @@ impl Scanner {
                     self.held.extend_from_slice(&bytes[read..]);
                     break;
                 };
+                // As a frame, it would be longer than any may be.
+                self.is_http1 |= header.starts_with(b"HTTP/");
                 let [high, middle, low, kind, flags, ..] = *header;
                 let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 if kind == DATA && length == 0 && flags & (END_STREAM | PADDED) == 0 {
@@ -113,6 +120,11 @@ impl Scanner {
 impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.link.has_many_small() {
+            // h2 reads for as long as there is something to read. They are joined first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if this.scanned.is_empty() {
             // A header may be held back, and the next one may be cut off.
             if buf.remaining() >= 2 * HEADER {
@@ -173,7 +185,7 @@ mod tests {
             frame(DATA, END_STREAM, b""),
             frame(DATA, PADDED, &[0]),
             frame(1, 4, &[7; 300]),
-            frame(DATA, 0, &[0; 300]),
+            frame(DATA, 0, &[0; SMALL]),
         ];
         let empty = frame(DATA, 0, b"");
         let mut all = empty.clone();
@@ -182,7 +194,7 @@ mod tests {
             all.extend_from_slice(&empty);
             all.extend_from_slice(&empty);
         }
-        for size in 1..all.len() {
+        for size in (1..400).chain([all.len()]) {
             let (mut scanner, mut out, mut small) = (Scanner::default(), Vec::new(), 0);
             for piece in all.chunks(size) {
                 let mut piece = [std::mem::take(&mut scanner.held).as_slice(), piece].concat();

@@ -56,32 +56,32 @@ pub(crate) struct Lease {
     pub(super) is_reused: bool,
     pub(super) sent: Option<Instant>,
     pub(super) is_answered: bool,
+    pub(super) is_tunnel: bool,
 }
 
 impl Lease {
-    /// Waits until a request can be sent. Nothing is sent if it fails.
-    #[cfg(feature = "client")]
-    pub(crate) async fn ready(&self) -> Result<(), h2::Error> {
-        self.sender.clone().ready().await.map(drop)
+    /// Waits until a request can be sent, and returns its sender. Nothing is sent if it fails.
+    pub(crate) async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
+        self.sender.clone().ready().await
     }
 
-    /// Sends the head of a request.
-    pub(crate) async fn send(
+    /// Sends the head of a request by a sender that is [ready](Self::ready).
+    pub(crate) fn send(
         &mut self,
+        mut sender: SendRequest<Bytes>,
         request: Request<()>,
         is_end: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let mut sender = self.sender.clone().ready().await?;
         self.sent = Some(Instant::now());
         sender.send_request(request, is_end)
     }
 
-    /// Records that the proxy has answered, and whether it opened a tunnel.
-    pub(crate) fn answered(&mut self, has_opened: bool) {
-        self.link.set_answered(has_opened);
+    /// Records that the proxy has answered; for a CONNECT, with true if it opened a tunnel.
+    pub(crate) fn answered(&mut self, has_opened: Option<bool>) {
         if !std::mem::replace(&mut self.is_answered, true) {
+            self.is_tunnel = has_opened == Some(true);
             if let Some(registry) = self.registry.upgrade() {
-                registry.answered(&self.key, self.id);
+                registry.answered(self, has_opened);
             }
         }
     }
@@ -151,9 +151,6 @@ impl Watch {
     /// Records that the answer is late.
     pub(crate) fn is_late(&self) {
         self.link.want_ping();
-        if let Some(registry) = self.registry.upgrade() {
-            registry.is_late(&self.key, self.id);
-        }
     }
 
     /// Records that another connection was faster.
@@ -161,16 +158,6 @@ impl Watch {
         if let Some(registry) = self.registry.upgrade() {
             registry.was_overtaken(&self.key, self.id, self.link.last_read() < self.since);
         }
-    }
-
-    /// Returns true if the proxy has answered any request on the connection.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.link.has_answered()
-    }
-
-    /// Returns true if the proxy has opened any tunnel on the connection.
-    pub(crate) fn has_opened(&self) -> bool {
-        self.link.has_opened()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::receiving::Receiving;
 
 /// The number of streams that a connection reports before the peer's SETTINGS; no peer can allow as many.
-pub(super) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
+pub(crate) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
 
 /// The number of small frames from which those that nobody reads are joined.
 const MANY_SMALL: usize = 512;
@@ -31,8 +31,6 @@ pub(super) struct Link {
     /// The streams that are in use. Changes under the registry's lock.
     active: AtomicUsize,
     is_ping_wanted: AtomicBool,
-    has_answered: AtomicBool,
-    has_opened: AtomicBool,
     /// Wakes the connection's task if something of the above may have changed.
     changed: Notify,
     /// The reason for which this side closed the connection.
@@ -49,8 +47,6 @@ impl Link {
             streams: AtomicUsize::new(STREAMS_UNKNOWN),
             active: AtomicUsize::new(0),
             is_ping_wanted: AtomicBool::new(false),
-            has_answered: AtomicBool::new(false),
-            has_opened: AtomicBool::new(false),
             changed: Notify::new(),
             cause: OnceLock::new(),
             receiving: Mutex::default(),
@@ -68,6 +64,10 @@ impl Link {
 
     pub(super) fn last_read(&self) -> Instant {
         self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire))
+    }
+
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
     }
 
     pub(super) fn open_for(&self) -> Duration {
@@ -101,6 +101,11 @@ impl Link {
         }
     }
 
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
     /// Asks for a PING.
     pub(super) fn want_ping(&self) {
         self.is_ping_wanted.store(true, Ordering::Release);
@@ -110,24 +115,6 @@ impl Link {
     /// Takes the wish for a PING.
     pub(super) fn take_ping_wish(&self) -> bool {
         self.is_ping_wanted.swap(false, Ordering::AcqRel)
-    }
-
-    /// Records that the peer has answered, and whether it opened a tunnel.
-    pub(super) fn set_answered(&self, has_opened: bool) {
-        self.has_answered.store(true, Ordering::Release);
-        if has_opened {
-            self.has_opened.store(true, Ordering::Release);
-        }
-    }
-
-    /// Returns true if the peer has answered any request.
-    pub(super) fn has_answered(&self) -> bool {
-        self.has_answered.load(Ordering::Acquire)
-    }
-
-    /// Returns true if the peer has opened any tunnel.
-    pub(super) fn has_opened(&self) -> bool {
-        self.has_opened.load(Ordering::Acquire)
     }
 
     /// Waits for a change.
@@ -160,9 +147,14 @@ impl Link {
         all.push(receiving);
     }
 
+    /// Returns true if many small frames have come since they were last joined.
+    pub(super) fn has_many_small(&self) -> bool {
+        self.small.load(Ordering::Relaxed) >= MANY_SMALL
+    }
+
     /// Joins the small frames that nobody has read, if many have come.
     pub(super) fn join_small_frames(&self) {
-        if self.small.load(Ordering::Relaxed) < MANY_SMALL {
+        if !self.has_many_small() {
             return;
         }
         self.small.store(0, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! - [`entry`]: those of one proxy, and who waits for a stream of them;
 //! - [`connection`]: the handshake and the task of a connection; [`link`]: the facts about it;
 //! - [`lease`]: one stream of a connection;
+//! - [`sending`]: room in the window, and fields;
 //! - [`receiving`], [`frames`]: what is received, without those frames that would hurt other streams;
 //! - [`settings`]: the version for proxies, and the settings of HTTP/2.
 //!
@@ -16,22 +17,25 @@ mod lease;
 mod link;
 mod receiving;
 mod registry;
+mod sending;
 mod settings;
 
 use std::time::Duration;
 
-#[cfg(feature = "client")]
-pub(crate) use self::registry::ProxyStats;
 pub(crate) use self::{
     connection::handshake,
-    lease::{Lease, Watch},
+    entry::Use,
+    lease::Lease,
     receiving::Receiving,
     registry::{Connections, Key, Permit, Turn, Wish},
+    sending::{MOST_DATA, OF_HTTP1, poll_room},
 };
 pub use self::{
     lease::ProxyConnection,
     settings::{Http2Settings, ProxyVersion},
 };
+#[cfg(feature = "client")]
+pub(crate) use self::{link::STREAMS_UNKNOWN, registry::ProxyStats, sending::is_unprocessed};
 
 /// The time after which an attempt to connect gets company, and a CONNECT without an answer a second way.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);

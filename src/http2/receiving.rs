@@ -12,10 +12,12 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
+#[cfg(feature = "client")]
 use http::HeaderMap;
 
-/// The number of bytes up to which chunks are joined with the next one.
-const SMALL: usize = 4096;
+/// The number of bytes up to which chunks are joined with the next one. Each one keeps the memory of all frames that were
+/// read together with it, of other tunnels too.
+pub(super) const SMALL: usize = 4096;
 
 /// The receiving half of a stream.
 pub(crate) struct Receiving(Mutex<State>);
@@ -26,7 +28,7 @@ struct State {
     chunks: VecDeque<Bytes>,
     /// The last chunk, if it is small.
     joined: BytesMut,
-    /// What came after the last chunk, if that is known.
+    /// The end that came after the last chunk, if that is known.
     end: Option<Result<(), h2::Error>>,
     reader: Option<Waker>,
 }
@@ -66,11 +68,13 @@ impl Receiving {
     }
 
     /// Returns the trailers after the end of the data.
+    #[cfg(feature = "client")]
     pub(crate) fn poll_trailers(&self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
         self.lock().stream.poll_trailers(cx)
     }
 
     /// Returns true if nothing more comes.
+    #[cfg(feature = "client")]
     pub(crate) fn is_end_stream(&self) -> bool {
         let state = self.lock();
         state.chunks.is_empty() && state.joined.is_empty() && state.stream.is_end_stream()

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Http2Settings, PATIENCE,
     connection::{NewConnection, Place},
-    entry::{Entry, Offer, Open, Speaks, Waiter},
+    entry::{self, Entry, Offer, Open, Speaks, Use, Waiter},
     lease::Lease,
 };
 use crate::config::ProxyServer;
@@ -50,9 +50,17 @@ pub(crate) struct Connections(Arc<Registry>);
 pub(super) struct Registry {
     settings: Http2Settings,
     entries: Mutex<HashMap<Arc<Key>, Entry>>,
+    /// Connections opened, and streams of connections that had carried others, to all proxies.
+    opened: AtomicU64,
+    reused: AtomicU64,
+    /// The rule since the settings were last replaced.
+    keeps: Mutex<Option<Keeps>>,
 }
 
-/// What somebody who wants a stream may do.
+/// Returns true for a connection that may stay: by its key, and by true if the settings that opened it name its proxy.
+type Keeps = Arc<dyn Fn(&Key, bool) -> bool + Send + Sync>;
+
+/// The next step of somebody who wants a stream.
 pub(crate) enum Turn {
     /// Use this stream.
     Stream(Lease),
@@ -73,6 +81,9 @@ impl Connections {
         Self(Arc::new(Registry {
             settings,
             entries: Mutex::default(),
+            opened: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            keeps: Mutex::default(),
         }))
     }
 
@@ -80,15 +91,15 @@ impl Connections {
         self.0.settings
     }
 
-    /// Waits for a turn, which is one on another connection than `except`.
-    pub(crate) async fn turn(&self, key: &Arc<Key>, except: Option<u64>) -> Turn {
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self, key: &Arc<Key>, wanted: Use) -> Turn {
         let (sender, mut answer) = oneshot::channel();
         let waiting = Waiting {
             registry: &self.0,
             key,
-            number: number(),
+            place: (wanted, number()),
         };
-        waiting.join(Waiter { sender, except });
+        waiting.join(sender);
         loop {
             match timeout(PATIENCE, &mut answer).await {
                 Ok(Ok(turn)) => return turn,
@@ -99,14 +110,14 @@ impl Connections {
         }
     }
 
-    /// Returns a stream of a connection that has room now, unless others wait for one.
+    /// Returns a stream for a forwarded request, of a connection that has room now, unless others wait for one.
     #[cfg(feature = "client")]
     pub(crate) fn stream(&self, key: &Key) -> Option<Lease> {
         let mut entries = self.0.lock();
         let (key, _) = entries.get_key_value(key)?;
         let key = key.clone();
         let entry = entries.get_mut(&key)?;
-        match entry.offer(None, self.0.settings.streams(), 0)? {
+        match entry.offer(Use::Forward, self.0.settings.streams(), 0)? {
             Offer::Stream(index) if entry.waiters.is_empty() && entry.open[index].is_usable() => {
                 Some(self.0.stream(&key, entry, index))
             }
@@ -114,38 +125,58 @@ impl Connections {
         }
     }
 
-    /// Records a new connection, and returns its first stream.
-    pub(crate) fn add<T>(&self, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
+    /// Records a new connection, and returns its first stream. `is_named` is true if the settings name the proxy.
+    pub(crate) fn add<T>(&self, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>, is_named: bool) -> Lease
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.0.opened(key, permit, new)
+        self.0.opened(key, permit, new, is_named)
     }
 
     /// Records that a proxy chose HTTP/1.1.
     pub(crate) fn speaks_http1(&self, key: &Arc<Key>) {
-        self.0.change(key, |entry| {
-            if !matches!(entry.speaks, Speaks::Http1Until(_)) {
-                entry.speaks = Speaks::Http1;
-            }
-        });
+        self.0.change(key, |entry| entry.set_chosen(Speaks::Http1));
     }
 
-    /// Records that a proxy takes no CONNECT over HTTP/2.
-    pub(crate) fn takes_no_http2(&self, key: &Arc<Key>) {
-        self.0.change(key, Entry::set_http1_only);
+    /// Records that a proxy takes no CONNECT over HTTP/2. Returns true if it is news.
+    pub(crate) fn takes_no_http2(&self, key: &Arc<Key>) -> bool {
+        self.0.change(key, Entry::set_http1_only)
     }
 
-    /// Forgets the connections with other properties, which close when they carry nothing any more.
+    /// Returns true if a proxy has answered any CONNECT over HTTP/2.
+    pub(crate) fn has_answered(&self, key: &Arc<Key>) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.has_answered)
+    }
+
+    /// Returns true if a proxy has opened any tunnel over HTTP/2.
+    pub(crate) fn has_opened(&self, key: &Arc<Key>) -> bool {
+        self.0.lock().get(key).is_some_and(|entry| entry.has_opened)
+    }
+
+    /// Forgets the connections that may not stay. They close when they carry nothing any more, as do those that are
+    /// opened later.
     #[cfg(feature = "client")]
-    pub(crate) fn retain(&self, keep: impl Fn(&Key) -> bool) {
+    pub(crate) fn retain(&self, keeps: impl Fn(&Key, bool) -> bool + Send + Sync + 'static) {
         let mut over = Vec::new();
-        for (key, entry) in self.0.lock().iter_mut() {
-            if !keep(key) {
-                over.append(&mut entry.open);
-            }
+        let mut entries = self.0.lock();
+        for (key, entry) in entries.iter_mut() {
+            let open = std::mem::take(&mut entry.open).into_iter();
+            let (kept, gone): (Vec<_>, Vec<_>) = open.partition(|open| keeps(key, open.is_named));
+            entry.open = kept;
+            over.extend(gone);
         }
-        drop(over);
+        let old = self.0.rule().replace(Arc::new(keeps));
+        drop(entries);
+        drop((over, old));
+    }
+
+    /// Returns the number of connections opened, and that of streams of connections that had carried others.
+    #[cfg(feature = "client")]
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (
+            self.0.opened.load(Ordering::Relaxed),
+            self.0.reused.load(Ordering::Relaxed),
+        )
     }
 
     /// Returns what there is for each proxy.
@@ -154,7 +185,7 @@ impl Connections {
         let entries = self.0.lock();
         let stats = entries.iter().map(|(key, entry)| ProxyStats {
             proxy: key.proxy.clone(),
-            open: entry.open.len(),
+            open: entry.connections,
             idle: entry.open.iter().filter(|open| open.link.active() == 0).count(),
             connecting: entry.attempts.len(),
             waiting: entry.waiters.len(),
@@ -185,13 +216,13 @@ pub(crate) struct ProxyStats {
 struct Waiting<'w> {
     registry: &'w Arc<Registry>,
     key: &'w Arc<Key>,
-    number: u64,
+    place: entry::Place,
 }
 
 impl Waiting<'_> {
     fn join(&self, waiter: Waiter) {
         self.registry.change(self.key, |entry| {
-            entry.waiters.insert(self.number, waiter);
+            entry.waiters.insert(self.place, waiter);
         });
     }
 }
@@ -202,7 +233,7 @@ impl Drop for Waiting<'_> {
             .registry
             .lock()
             .get_mut(self.key)
-            .and_then(|entry| entry.waiters.remove(&self.number));
+            .and_then(|entry| entry.waiters.remove(&self.place));
         drop(waiter);
     }
 }
@@ -269,6 +300,16 @@ impl Registry {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn rule(&self) -> MutexGuard<'_, Option<Keeps>> {
+        self.keeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns true if a connection may stay when it carries nothing.
+    fn keeps(&self, key: &Key, is_named: bool) -> bool {
+        let rule = self.rule().clone();
+        rule.is_none_or(|keeps| keeps(key, is_named))
+    }
+
     /// Changes an entry, and then serves those who wait.
     fn change<R>(self: &Arc<Self>, key: &Arc<Key>, change: impl FnOnce(&mut Entry) -> R) -> R {
         let mut served = Vec::new();
@@ -279,31 +320,37 @@ impl Registry {
         let entry = entries.entry(key.clone()).or_default();
         let result = change(entry);
         let over = entry.refresh();
-        let numbers: Vec<_> = entry.waiters.keys().copied().collect();
-        for number in numbers {
-            let except = entry.waiters.get(&number).and_then(|waiter| waiter.except);
-            let offer = entry.offer(except, self.settings.streams(), self.settings.max_connections);
+        let mut from = (Use::Tunnel, 0);
+        while let Some((&place, _)) = entry.waiters.range(from..).next() {
+            from = place;
+            let (wanted, _) = place;
+            let offer = entry.offer(wanted, self.settings.streams(), self.settings.max_connections);
             let turn = match offer {
                 Some(Offer::Stream(index)) => Turn::Stream(self.stream(key, entry, index)),
                 Some(Offer::Attempt) => Turn::Connect(self.attempt(key, entry)),
                 Some(Offer::Http1 { is_only }) => Turn::Http1 { is_only },
-                None if except.is_some() => continue,
-                None => break,
+                None => {
+                    // Nor can those behind it have anything.
+                    from = (wanted, u64::MAX);
+                    continue;
+                }
             };
-            served.extend(entry.waiters.remove(&number).map(|waiter| (waiter, turn)));
+            served.extend(entry.waiters.remove(&place).map(|waiter| (waiter, turn)));
         }
         drop(entries);
         drop(over);
         for (waiter, turn) in served {
             // If the waiter has left just now, its turn is dropped, which serves the next one.
-            let _ = waiter.sender.send(turn);
+            let _ = waiter.send(turn);
         }
         result
     }
 
     fn stream(self: &Arc<Self>, key: &Arc<Key>, entry: &mut Entry, index: usize) -> Lease {
         let lease = self.lease(key, &mut entry.open[index]);
-        entry.reused += u64::from(lease.is_reused);
+        let reused = u64::from(lease.is_reused);
+        entry.reused += reused;
+        self.reused.fetch_add(reused, Ordering::Relaxed);
         lease
     }
 
@@ -318,6 +365,7 @@ impl Registry {
             is_reused: std::mem::replace(&mut open.has_served, true),
             sent: None,
             is_answered: false,
+            is_tunnel: false,
         }
     }
 
@@ -332,7 +380,13 @@ impl Registry {
         }
     }
 
-    fn opened<T>(self: &Arc<Self>, key: &Arc<Key>, permit: Option<Permit>, new: NewConnection<T>) -> Lease
+    fn opened<T>(
+        self: &Arc<Self>,
+        key: &Arc<Key>,
+        permit: Option<Permit>,
+        new: NewConnection<T>,
+        is_named: bool,
+    ) -> Lease
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -343,35 +397,21 @@ impl Registry {
             key: key.clone(),
             id,
         };
-        let mut open = Open {
-            id,
-            sender,
-            link,
-            answered: 0,
-            last_answer: None,
-            suspected: None,
-            has_served: false,
-        };
+        let mut open = Open::new(id, sender, link, is_named);
         let lease = self.lease(key, &mut open);
         self.change(key, |entry| {
             if let Some(permit) = &permit {
                 entry.attempts.remove(&permit.number);
             }
             entry.setbacks = 0;
-            entry.speaks = Speaks::Http2;
+            entry.set_chosen(Speaks::Http2);
             entry.open.push(open);
+            entry.connections += 1;
             entry.opened += 1;
+            self.opened.fetch_add(1, Ordering::Relaxed);
         });
         tokio::spawn(task.run(place));
         lease
-    }
-
-    /// Looks an open connection up, unless it is over.
-    fn with<R>(&self, key: &Arc<Key>, id: u64, change: impl FnOnce(&mut Entry, usize) -> R) -> Option<R> {
-        let mut entries = self.lock();
-        let entry = entries.get_mut(key)?;
-        let index = entry.open.iter().position(|open| open.id == id)?;
-        Some(change(entry, index))
     }
 
     /// Records that the peer of a connection allows another number of streams.
@@ -382,52 +422,42 @@ impl Registry {
         });
     }
 
-    pub(super) fn answered(&self, key: &Arc<Key>, id: u64) {
-        self.with(key, id, |entry, index| {
-            let open = &mut entry.open[index];
-            open.answered += 1;
-            open.last_answer = Some(Instant::now());
-            open.suspected = None;
-            entry.served = entry.served.map(|served| served.max(open.answered));
-        });
+    /// Records an answer, and whether it opened a tunnel.
+    pub(super) fn answered(self: &Arc<Self>, lease: &Lease, has_opened: Option<bool>) {
+        self.change(&lease.key, |entry| entry.set_answered(lease.id, has_opened));
     }
 
-    /// Notes that an answer is late. If others are late as well while some that were answered go on, the proxy serves
-    /// no more requests of one connection at a time (Apache httpd does so).
-    pub(super) fn is_late(&self, key: &Arc<Key>, id: u64) {
-        self.with(key, id, |entry, index| {
-            let open = &entry.open[index];
-            let is_stuck = open.last_answer.is_some_and(|last| last.elapsed() >= PATIENCE);
-            if is_stuck && open.answered > 0 && open.link.active() > open.answered + 1 {
-                entry.served = Some(entry.served.map_or(open.answered, |served| served.min(open.answered)));
-            }
-        });
-    }
-
-    /// Records that another connection was faster: this one is dead, or the proxy serves no more requests on it.
-    pub(super) fn was_overtaken(&self, key: &Arc<Key>, id: u64, is_silent: bool) {
-        self.with(key, id, |entry, index| {
-            let open = &mut entry.open[index];
-            match is_silent {
-                true => open.suspected = Some(Instant::now()),
-                false => entry.served = Some(open.answered.max(1)),
-            }
-        });
+    /// Records that another connection was faster.
+    pub(super) fn was_overtaken(self: &Arc<Self>, key: &Arc<Key>, id: u64, is_silent: bool) {
+        self.change(key, |entry| entry.set_overtaken(id, is_silent));
     }
 
     /// Handles the end of a request.
     pub(super) fn released(self: &Arc<Self>, lease: &Lease) {
         let given_up_in_silence =
             !lease.is_answered && lease.sent.is_some_and(|sent| sent.elapsed() >= PATIENCE) && lease.is_silent();
+        let mut removed = None;
         self.change(&lease.key, |entry| {
             lease.link.end();
-            if let Some(open) = entry.find(lease.id) {
-                open.answered -= usize::from(lease.is_answered);
-                if given_up_in_silence {
-                    open.suspected = Some(Instant::now());
-                }
+            let Some(open) = entry.find(lease.id) else { return };
+            open.answered -= usize::from(lease.is_answered);
+            open.tunnels -= usize::from(lease.is_tunnel);
+            if given_up_in_silence {
+                open.suspected = Some(Instant::now());
+                // If it is dead, it is to make room for another one.
+                open.link.want_ping();
+            }
+            if open.link.active() == 0 && !self.keeps(&lease.key, open.is_named) {
+                removed = entry.remove(lease.id);
             }
         });
+    }
+
+    /// Returns true if a connection can be given to others.
+    pub(super) fn has(&self, key: &Arc<Key>, id: u64) -> bool {
+        let entries = self.lock();
+        let entry = entries.get(key);
+        entry.is_some_and(|entry| entry.open.iter().any(|open| open.id == id))
     }
 
     /// Removes a connection that nobody uses, so that h2 closes it.
@@ -448,8 +478,8 @@ impl Registry {
     pub(super) fn closed(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
         let mut removed = None;
         self.change(key, |entry| {
-            let index = entry.open.iter().position(|open| open.id == id);
-            removed = index.map(|index| entry.open.remove(index));
+            removed = entry.remove(id);
+            entry.connections -= 1;
         });
     }
 }

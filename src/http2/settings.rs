@@ -9,6 +9,9 @@ use std::time::Duration;
 pub enum ProxyVersion {
     /// HTTP/2 if an `https://` proxy chooses it in TLS (ALPN), otherwise HTTP/1.1. A proxy that chooses HTTP/2 and then
     /// does not take CONNECT over it is spoken to in HTTP/1.1.
+    ///
+    /// Apache httpd, where its `Protocols` have `h2`, is a proxy over HTTP/2 only with `H2ProxyRequests on`. Without it,
+    /// it answers in its own name, which no client can tell from the target's answer: use [`Http1`](Self::Http1) there.
     #[default]
     Negotiated,
     /// HTTP/1.1 alone.

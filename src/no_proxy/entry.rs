@@ -1,4 +1,5 @@
-//! The grammar of an entry: parses a string into a rule, or returns the reason why it matches nothing.
+//! The strict grammar of an entry, that of the Standard dialect: parses a string into a rule, or returns the reason why
+//! it matches nothing.
 
 use std::{
     borrow::Cow,
@@ -7,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::port::Port;
 use crate::{
     cidr,
     dialect::{Rules, Separator},
@@ -16,21 +18,33 @@ use crate::{
 /// The targets that an entry matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule<'l> {
-    All,
+    All {
+        port: Option<Port>,
+        /// True if it matches names alone, and none that ends in `*`.
+        names_only: bool,
+    },
     /// A network. Its host bits are masked, and an IPv4-mapped network becomes its IPv4 network.
     Network(IpNet),
     Address {
         ip: IpAddr,
-        port: u16,
+        port: Port,
     },
-    /// A name in normal form.
+    /// A name in normal form, or a text that the dialect compares like one.
     Name {
         name: Cow<'l, str>,
         /// The name's offset in the entry, if the entry contains it in normal form.
         offset: usize,
         scope: Scope,
-        port: Option<u16>,
+        port: Option<Port>,
     },
+}
+
+impl Rule<'_> {
+    /// `*` in the usual form.
+    pub(crate) const ALL: Self = Self::All {
+        port: None,
+        names_only: false,
+    };
 }
 
 /// The hosts that a name matches.
@@ -40,6 +54,10 @@ pub(crate) enum Scope {
     /// The name's subdomains.
     Below,
     ItselfAndBelow,
+    /// The IPv6 address with this text.
+    V6,
+    /// The IPv6 address with this text before the last `:`, if the rest is decimal digits.
+    V6BeforeDigits,
 }
 
 /// An entry's span in its list's string.
@@ -57,10 +75,10 @@ impl Span {
 
 /// Returns the spans of a list's entries. Skips empty entries.
 pub(super) fn split(list: &str, rules: &Rules) -> impl Iterator<Item = Span> {
-    let is_blank = |c| rules.separator.is_blank(c);
+    let is_blank = |c| rules.blanks.has(c);
     // Checked once, because only a search for commas alone is fast.
     let has_blanks = list.bytes().fold(false, |found, b| found | (b <= b' ') | !b.is_ascii());
-    let by_space = has_blanks && rules.separator == Separator::CommaOrSpace;
+    let by_space = has_blanks && rules.separator == Separator::CommaOrBlank;
     let mut next = 0;
     std::iter::from_fn(move || {
         while next < list.len() {
@@ -90,9 +108,9 @@ pub(super) fn split(list: &str, rules: &Rules) -> impl Iterator<Item = Span> {
 
 /// Splits a list at the first white space within an entry, for the dialect where such white space ends the list.
 pub(super) fn cut<'l>(list: &'l str, rules: &Rules) -> (&'l str, &'l str) {
-    if rules.separator == Separator::CommaUntilSpace {
+    if rules.separator == Separator::CommaUntilBlank {
         for span in split(list, rules) {
-            if let Some(space) = span.of(list).find(|c| rules.separator.is_blank(c)) {
+            if let Some(space) = span.of(list).find(|c| rules.blanks.has(c)) {
                 return list.split_at(span.start as usize + space);
             }
         }
@@ -100,57 +118,42 @@ pub(super) fn cut<'l>(list: &'l str, rules: &Rules) -> (&'l str, &'l str) {
     (list, "")
 }
 
-/// Parses one entry, which is trimmed and not empty. `whole_list` is true if the list contains nothing else, not even
-/// blanks or commas.
-pub(super) fn parse<'l>(entry: &'l str, whole_list: bool, rules: &Rules) -> Result<Rule<'l>, &'static str> {
+/// Parses one entry, which is trimmed and not empty.
+pub(super) fn parse(entry: &str) -> Result<Rule<'_>, &'static str> {
     if entry == "*" {
-        return match rules.star_anywhere || whole_list {
-            true => Ok(Rule::All),
-            false => Err("in this dialect `*` must be the whole list, without white space or commas"),
-        };
+        return Ok(Rule::ALL);
     }
     if is_quoted(entry) {
         return Err(QUOTED);
     }
     // Fast path: most entries are plain names, and a valid name cannot be anything else.
     if !entry.starts_with(|c: char| c.is_ascii_digit()) {
-        if let Ok(name) = name(entry, None, rules) {
+        if let Ok(name) = name(entry, None) {
             return Ok(name);
         }
     }
     if entry.contains('/') {
-        return network(entry, rules)
-            .map(Rule::Network)
-            .map_err(|reason| match entry.contains("://") {
-                true => "expected a host, found a URL",
-                false => reason,
-            });
+        return match network(entry) {
+            Ok(network) => Ok(Rule::Network(cidr::to_canonical(network))),
+            Err(_) if entry.contains("://") => Err("expected a host, found a URL"),
+            Err(reason) => Err(reason),
+        };
     }
     let (host, port) = split_port(entry)?;
-    if port.is_some() && !rules.ports {
-        return Err("in this dialect an entry with a port matches nothing");
-    }
     if let Some(split) = split_brackets(host) {
-        let ip = match split? {
-            (inner, "") => parse_ipv6(inner)?,
-            _ => return Err("only a port can follow the closing bracket"),
+        return match split? {
+            (inner, "") => Ok(address(parse_ipv6(inner)?.to_canonical(), port)),
+            _ => Err("only a port can follow the closing bracket"),
         };
-        if port.is_none() && !rules.brackets_without_port {
-            return Err(match rules.ports {
-                true => "in this dialect an address in brackets needs a port",
-                false => "in this dialect an address in brackets matches nothing",
-            });
-        }
-        return Ok(address(ip.into(), port, rules));
     }
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(address(ip, port, rules));
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Ok(address(ip.to_canonical(), port)),
+        Err(_) => name(host, port),
     }
-    name(host, port, rules)
 }
 
 /// Splits `host:port`. An unbracketed IPv6 address has no port.
-fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
+fn split_port(entry: &str) -> Result<(&str, Option<Port>), &'static str> {
     if entry.parse::<Ipv6Addr>().is_ok() {
         return Ok((entry, None));
     }
@@ -162,24 +165,21 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
             if host.contains(':') && !host.starts_with('[') {
                 return Err("neither an IPv6 address nor a host with a port");
             }
-            Ok((host, Some(parse_port(port)?)))
+            Ok((host, Some(Port::number(parse_port(port)?))))
         }
         _ => Ok((entry, None)),
     }
 }
 
-fn address(ip: IpAddr, port: Option<u16>, rules: &Rules) -> Rule<'static> {
-    let ip = match rules.mapped_is_ipv4 {
-        true => ip.to_canonical(),
-        false => ip,
-    };
+pub(super) fn address(ip: IpAddr, port: Option<Port>) -> Rule<'static> {
     match port {
         Some(port) => Rule::Address { ip, port },
         None => Rule::Network(ip.into()),
     }
 }
 
-fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
+/// Parses a network in CIDR notation, with its host bits.
+pub(super) fn network(entry: &str) -> Result<IpNet, &'static str> {
     let (address, length) = entry.split_once('/').unwrap_or((entry, ""));
     let ip = address
         .parse::<IpAddr>()
@@ -190,44 +190,20 @@ fn network(entry: &str, rules: &Rules) -> Result<IpNet, &'static str> {
         _ if length.contains(':') => return Err("a network cannot have a port"),
         _ => return Err("the prefix length is not a number"),
     };
-    let net = IpNet::new(ip, length).map_err(|_| "the prefix is longer than the address")?;
-    if length == 0 && !rules.prefix_zero_is_all {
-        // In this dialect, a length of 0 compares the whole address.
-        return Ok(ip.into());
-    }
-    Ok(match rules.mapped_is_ipv4 {
-        true => cidr::to_canonical(net),
-        false => net.trunc(),
-    })
+    IpNet::new(ip, length).map_err(|_| "the prefix is longer than the address")
 }
 
-fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>, &'static str> {
-    if !host.is_ascii() && !rules.idna {
-        return Err("in this dialect a Unicode name is compared as written and matches nothing");
-    }
-    let (name, scope) = if let Some(name) = host.strip_prefix("*.") {
-        if !rules.star_dot_is_subdomains {
-            return Err("in this dialect `*.` is not a wildcard");
-        }
-        (name, Scope::Below)
-    } else if let Some(name) = host.strip_prefix('.') {
-        match rules.leading_dot_matches_apex {
-            true => (name, Scope::ItselfAndBelow),
-            false => (name, Scope::Below),
-        }
-    } else {
-        (host, Scope::ItselfAndBelow)
+fn name(host: &str, port: Option<Port>) -> Result<Rule<'_>, &'static str> {
+    let (name, scope) = match host.strip_prefix("*.").or(host.strip_prefix('.')) {
+        Some(name) => (name, Scope::Below),
+        None => (host, Scope::ItselfAndBelow),
     };
-    let mut text = dns_name(name).map_err(|reason| match name.contains('*') {
-        true => "`*` can only stand alone or as the first label (`*.example.com`)",
+    let text = dns_name(name).map_err(|reason| match name.contains('*') {
+        true => STAR_IN_NAME,
         false => reason,
     })?;
-    if rules.odd_ipv4_is_address && ends_in_a_number(&text) {
+    if ends_in_a_number(&text) {
         return Err("not a valid IPv4 address");
-    }
-    // IDNA has four characters for the dot (UTS #46 2.3).
-    if !rules.trailing_dots_ignored && name.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
-        text.to_mut().push('.');
     }
     Ok(Rule::Name {
         offset: host.len() - name.len(),
@@ -236,3 +212,5 @@ fn name<'l>(host: &'l str, port: Option<u16>, rules: &Rules) -> Result<Rule<'l>,
         port,
     })
 }
+
+pub(super) const STAR_IN_NAME: &str = "`*` can only stand alone or as the first label (`*.example.com`)";

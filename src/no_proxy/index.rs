@@ -9,23 +9,48 @@
 //!   that is as long as some name. It ends with the longest of the names, however long the host is.
 //! - Networks: a [`NetTable`].
 //! - Addresses with a port: a sorted list.
+//! - `*`, which lists seldom have, in the order of the list.
+//!
+//! A dialect that compares an address as text looks it up among the names. Since no name shall match a host in brackets,
+//! it looks up the text of an IPv6 address among such texts.
 
 use std::{borrow::Cow, net::IpAddr};
 
-use super::entry::{Rule, Scope};
-use crate::cidr::NetTable;
+use super::{
+    entry::{Rule, Scope},
+    port::Port,
+    seen::SeenHost,
+};
+use crate::{cidr::NetTable, host::Ipv4Text};
 
 /// The largest number of name rules that are compared one by one.
 const SCAN: usize = 8;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    /// The rank of `*`.
-    all: Option<u32>,
+    /// The entries like `*`.
+    all: Vec<All>,
     names: Names,
     networks: NetTable,
     v4_with_port: WithPort<u32>,
     v6_with_port: WithPort<u128>,
+    v6_texts: Option<Box<V6Texts>>,
+}
+
+#[derive(Debug, Clone)]
+struct All {
+    rank: u32,
+    port: Option<Port>,
+    /// True if it matches names alone, and none that ends in `*`.
+    names_only: bool,
+}
+
+/// The texts of IPv6 addresses, for the dialects that compare these.
+#[derive(Debug, Clone, Default)]
+struct V6Texts {
+    whole: Names,
+    /// The texts without the last `:` and the decimal digits after it, if there are any.
+    before_digits: Names,
 }
 
 impl Index {
@@ -35,7 +60,7 @@ impl Index {
         let mut index = Self::default();
         for (rank, begin, rule) in rules {
             match rule {
-                Rule::All => index.all = index.all.or(Some(rank)),
+                Rule::All { port, names_only } => index.all.push(All { rank, port, names_only }),
                 Rule::Name {
                     name,
                     offset,
@@ -49,7 +74,12 @@ impl Index {
                     if let Cow::Owned(name) = &name {
                         text.push_str(name);
                     }
-                    index.names.rules.push(Name {
+                    let names = match scope {
+                        Scope::V6 => &mut index.v6_texts.get_or_insert_default().whole,
+                        Scope::V6BeforeDigits => &mut index.v6_texts.get_or_insert_default().before_digits,
+                        _ => &mut index.names,
+                    };
+                    names.rules.push(Name {
                         start: start as u32,
                         end: (start + name.len()) as u32,
                         rank,
@@ -73,24 +103,65 @@ impl Index {
         index.v6_with_port.sort();
         index.networks.link();
         index.names.index(text);
+        if let Some(texts) = &mut index.v6_texts {
+            texts.whole.index(text);
+            texts.before_digits.index(text);
+        }
         index
     }
 
     /// Returns the lowest rank of the rules that match. `text` is the string that was passed to [`new`](Self::new).
     #[inline]
-    pub(crate) fn find(&self, text: &str, host: SeenHost<'_>, port: Option<u16>) -> Option<u32> {
+    pub(crate) fn find(&self, text: &str, host: SeenHost<'_>, port: Option<Port>) -> Option<u32> {
         let found = match host {
             SeenHost::Name(name) => self.names.find(text, name, port),
             SeenHost::V4(ip) => lowest(self.networks.find_v4(ip), self.v4_with_port.find(ip, port)),
             SeenHost::V6(ip) => lowest(self.networks.find_v6(ip), self.v6_with_port.find(ip, port)),
+            host => self.find_text(text, host, port),
         };
-        lowest(self.all, found)
+        match self.all.is_empty() {
+            true => found,
+            false => lowest(self.find_all(host, port), found),
+        }
+    }
+
+    /// Returns the lowest rank of the rules for an address that is compared as text.
+    #[inline(never)]
+    fn find_text(&self, text: &str, host: SeenHost<'_>, port: Option<Port>) -> Option<u32> {
+        match host {
+            SeenHost::V4AsWritten(ip, written) => {
+                lowest(self.networks.find_v4(ip), self.names.find(text, written, None))
+            }
+            SeenHost::V4AsText(ip) => self.names.find(text, Ipv4Text::new(ip.into()).as_str(), port),
+            SeenHost::V6AsWritten(written) => {
+                let texts = self.v6_texts.as_ref()?;
+                let before_digits = match written.rsplit_once(':') {
+                    Some((before, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                        texts.before_digits.find(text, before, None)
+                    }
+                    _ => None,
+                };
+                lowest(texts.whole.find(text, written, port), before_digits)
+            }
+            SeenHost::Name(_) | SeenHost::V4(_) | SeenHost::V6(_) | SeenHost::Other => None,
+        }
+    }
+
+    fn find_all(&self, host: SeenHost<'_>, port: Option<Port>) -> Option<u32> {
+        let is_name = match host {
+            SeenHost::Name(name) => !name.ends_with('*'),
+            SeenHost::Other => true,
+            _ => false,
+        };
+        let mut all = self.all.iter();
+        let found = all.find(|all| (is_name || !all.names_only) && (all.port.is_none() || all.port == port))?;
+        Some(found.rank)
     }
 }
 
 /// Addresses with a port, sorted.
 #[derive(Debug, Clone)]
-struct WithPort<T>(Vec<(T, u16, u32)>);
+struct WithPort<T>(Vec<(T, Port, u32)>);
 
 impl<T> Default for WithPort<T> {
     fn default() -> Self {
@@ -104,7 +175,7 @@ impl<T: Copy + Ord> WithPort<T> {
         self.0.dedup_by_key(|(address, port, _)| (*address, *port));
     }
 
-    fn find(&self, address: T, port: Option<u16>) -> Option<u32> {
+    fn find(&self, address: T, port: Option<Port>) -> Option<u32> {
         if self.0.is_empty() {
             return None;
         }
@@ -115,14 +186,6 @@ impl<T: Copy + Ord> WithPort<T> {
             .ok()?;
         Some(self.0[at].2)
     }
-}
-
-/// A target's host as the dialect compares it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum SeenHost<'a> {
-    Name(&'a str),
-    V4(u32),
-    V6(u128),
 }
 
 fn lowest(a: Option<u32>, b: Option<u32>) -> Option<u32> {
@@ -152,7 +215,7 @@ struct Name {
     rank: u32,
     /// The index plus 1 of the next rule with the same hash value.
     next: u32,
-    port: Option<u16>,
+    port: Option<Port>,
     scope: Scope,
 }
 
@@ -190,16 +253,17 @@ impl Names {
         }
     }
 
-    fn slot(&self, hash: u64, port: Option<u16>) -> usize {
+    fn slot(&self, hash: u64, port: Option<Port>) -> usize {
         let hash = match port {
-            Some(port) => finish(hash, u64::from(port)),
+            Some(port) => finish(hash, port.bits()),
             None => hash,
         };
         hash as usize & (self.table.len() - 1)
     }
 
-    #[inline]
-    fn find(&self, text: &str, host: &str, port: Option<u16>) -> Option<u32> {
+    // Always, since the few callers beside the usual one would otherwise cost it a call.
+    #[inline(always)]
+    fn find(&self, text: &str, host: &str, port: Option<Port>) -> Option<u32> {
         let (text, host) = (text.as_bytes(), host.as_bytes());
         if self.table.is_empty() {
             let rule = self.rules.iter().find(|rule| rule.matches(text, host, port))?;
@@ -208,7 +272,7 @@ impl Names {
         self.find_in_table(text, host, port)
     }
 
-    fn find_in_table(&self, text: &[u8], host: &[u8], port: Option<u16>) -> Option<u32> {
+    fn find_in_table(&self, text: &[u8], host: &[u8], port: Option<Port>) -> Option<u32> {
         let mut found = None;
         for_each_parent(host, self.lengths.longest, |length, hash| {
             if self.lengths.contains(length) {
@@ -244,7 +308,7 @@ impl Name {
 
     /// Returns true if the rule matches `host`. Compares whole labels only.
     #[inline]
-    fn matches(&self, text: &[u8], host: &[u8], port: Option<u16>) -> bool {
+    fn matches(&self, text: &[u8], host: &[u8], port: Option<Port>) -> bool {
         let name = self.name(text);
         let (at_boundary, excluded) = match host.len().checked_sub(name.len()) {
             None => (false, Scope::Itself),

@@ -22,23 +22,25 @@
 
 mod entry;
 mod index;
+mod literal;
+mod parts;
+mod port;
 mod predicate;
+mod seen;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
-    sync::Arc,
-};
+use std::{fmt, str::FromStr, sync::Arc};
+
+use zeroize::Zeroizing;
 
 #[cfg(not(feature = "serde"))]
 use self::index::Index;
+pub(crate) use self::seen::{is_loopback, seen_by};
 #[cfg(feature = "filter")]
 pub use self::service::NotDirectError;
-use self::{entry::Span, index::SeenHost};
+use self::{entry::Span, port::Port};
 #[cfg(feature = "serde")]
 pub(crate) use self::{
     entry::{Rule, Scope},
@@ -50,7 +52,7 @@ pub use self::{
 };
 pub use crate::error::EntryError;
 use crate::{
-    dialect::{Dialect, Loopback},
+    dialect::{Dialect, Rules},
     error::{ConfigError, Problem},
     redact::redacted_entry,
     target::Target,
@@ -92,11 +94,14 @@ pub struct NoProxy(Arc<List>);
 
 struct List {
     dialect: Dialect,
+    rules: &'static Rules,
     /// The list, followed by the normal form of each name that is written in another form.
-    text: String,
+    /// A misplaced address may be in it, with its password.
+    text: Zeroizing<String>,
     /// The span of each counted entry in `text`, so that a match can be shown.
     entries: Vec<Span>,
     rejected: Vec<EntryError>,
+    malformed: Vec<EntryError>,
     index: Index,
 }
 
@@ -108,16 +113,37 @@ impl NoProxy {
         let rules = dialect.rules();
         let (read, ignored) = entry::cut(list, rules);
         let entries: Vec<_> = entry::split(read, rules).collect();
-        let mut rejected = Vec::new();
-        let parsed = entries.iter().zip(1..).filter_map(|(span, position)| {
-            let text = span.of(list);
-            entry::parse(text, text == list, rules)
-                .map_err(|reason| rejected.push(EntryError::new(position, text, reason)))
-                .ok()
-                .map(|rule| (position as u32, span.start, rule))
-        });
-        let mut text = list.to_owned();
-        let index = Index::new(parsed, &mut text);
+        let (mut rejected, mut malformed) = (Vec::new(), Vec::new());
+        let positions = entries.iter().zip(1..);
+        let mut text = Zeroizing::new(list.to_owned());
+        let index = match rules.readings {
+            [] => {
+                let parsed = positions.filter_map(|(span, position)| {
+                    let entry = span.of(list);
+                    entry::parse(entry)
+                        .map_err(|reason| rejected.push(EntryError::new(position, entry, reason)))
+                        .ok()
+                        .map(|rule| (position as u32, span.start, rule))
+                });
+                Index::new(parsed, &mut text)
+            }
+            _ => {
+                let mut parsed = Vec::with_capacity(entries.len());
+                for (span, position) in positions {
+                    let entry = span.of(list);
+                    let emit = |rule| parsed.push((position as u32, span.start, rule));
+                    let read = literal::read_all(entry, list == entry, rules, emit);
+                    match (read, entry::parse(entry)) {
+                        (Ok(()), Ok(_)) => {}
+                        (Ok(()), Err(reason)) => malformed.push(EntryError::matched(position, entry, reason)),
+                        (Err(_), Err(reason)) | (Err(reason), Ok(_)) => {
+                            rejected.push(EntryError::new(position, entry, reason));
+                        }
+                    }
+                }
+                Index::new(parsed, &mut text)
+            }
+        };
         if !ignored.is_empty() {
             let reason = "in this dialect white space within an entry ends the list";
             // It may end a password that the entry before it begins.
@@ -130,9 +156,11 @@ impl NoProxy {
         }
         Self(Arc::new(List {
             dialect,
+            rules,
             text,
             entries,
             rejected,
+            malformed,
             index,
         }))
     }
@@ -167,15 +195,21 @@ impl NoProxy {
     }
 
     fn position(&self, target: &Target<'_>) -> Option<u32> {
-        self.0
-            .index
-            .find(&self.0.text, seen_by(target, self.0.dialect), target.port())
+        let List { rules, index, text, .. } = &*self.0;
+        index.find(text, seen_by(target, rules), Port::of(target, rules.port))
     }
 
     /// Returns the entries that match nothing, with their positions and reasons.
     #[must_use]
     pub fn rejected(&self) -> &[EntryError] {
         &self.0.rejected
+    }
+
+    /// Returns the entries that fit no row of [`NoProxy`]'s table, and that match targets all the same, since the
+    /// dialect's program reads them in some way. Other programs may read them otherwise.
+    #[must_use]
+    pub fn malformed(&self) -> &[EntryError] {
+        &self.0.malformed
     }
 
     /// Returns the entries as they were written, without those that match nothing.
@@ -247,42 +281,5 @@ impl<'l> Entry<'l> {
 impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "entry {} `{}`", self.position, self.text)
-    }
-}
-
-/// Returns the target's host as the dialect compares it.
-#[inline]
-pub(crate) fn seen_by<'t>(target: &'t Target<'_>, dialect: Dialect) -> SeenHost<'t> {
-    let rules = dialect.rules();
-    match target.ip() {
-        None if rules.trailing_dots_ignored => {
-            SeenHost::Name(target.written().strip_suffix('.').unwrap_or(target.written()))
-        }
-        None => SeenHost::Name(target.written()),
-        Some(IpAddr::V4(_)) if !rules.odd_ipv4_is_address && target.written().parse::<Ipv4Addr>().is_err() => {
-            SeenHost::Name(target.written())
-        }
-        Some(IpAddr::V4(ip)) => SeenHost::V4(ip.to_bits()),
-        Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
-            Some(ip) if rules.mapped_is_ipv4 => SeenHost::V4(ip.to_bits()),
-            _ => SeenHost::V6(ip.to_bits()),
-        },
-    }
-}
-
-/// Returns true if the dialect reaches the target directly because the target is this machine.
-pub(crate) fn is_loopback(target: &Target<'_>, dialect: Dialect) -> bool {
-    let by_name: fn(&Target<'_>, &str) -> bool = match dialect.rules().loopback {
-        Loopback::AsListed => return false,
-        Loopback::Direct => |_, name| {
-            name.strip_suffix("localhost")
-                .is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
-        },
-        Loopback::DirectLocalhostAsSpelled => |target, name| name == "localhost" && !target.had_upper_case(),
-    };
-    match seen_by(target, dialect) {
-        SeenHost::V4(ip) => Ipv4Addr::from_bits(ip).is_loopback(),
-        SeenHost::V6(ip) => Ipv6Addr::from_bits(ip).is_loopback(),
-        SeenHost::Name(name) => by_name(target, name),
     }
 }

@@ -1,12 +1,17 @@
-//! Tests the grammar row by row, then the dialects and the index.
+//! Tests the grammar row by row, then the dialects, their variables and the index.
 
 mod dialects;
 mod index;
+mod variables;
 
 use super::NoProxy;
 use crate::{dialect::Dialect, target::Target};
 
+/// The dialects of the first table.
 const DIALECTS: [Dialect; 3] = [Dialect::Standard, Dialect::Go, Dialect::Curl];
+
+/// Those of the second.
+const OTHERS: [Dialect; 4] = [Dialect::HyperUtil, Dialect::Requests, Dialect::Urllib, Dialect::Undici];
 
 fn target(url: &str) -> Target<'static> {
     url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))

@@ -33,7 +33,10 @@ use rustls::{
 };
 
 use self::verify::{AcceptAny, Telling};
-use crate::error::{ConfigError, Trust};
+use crate::{
+    error::{ConfigError, Trust},
+    secret::Secret,
+};
 
 /// TLS settings of a client: its trusted roots and its certificate.
 ///
@@ -82,7 +85,7 @@ impl TlsConfig {
     }
 }
 
-/// Converts an application's own configuration. Connections to proxies ignore its ALPN list and offer `http/1.1`. Its
+/// Converts an application's own configuration. Connections to proxies ignore its ALPN list. Its
 /// verifier's errors stay as they are, so they do not name the issuer.
 impl From<Arc<ClientConfig>> for TlsConfig {
     fn from(config: Arc<ClientConfig>) -> Self {
@@ -125,7 +128,7 @@ impl fmt::Debug for TlsConfig {
 pub struct TlsConfigBuilder {
     roots: Vec<Vec<u8>>,
     platform: bool,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
+    identity: Option<(Vec<u8>, Secret)>,
     alpn: Vec<Vec<u8>>,
     verifies: bool,
 }
@@ -146,7 +149,7 @@ impl TlsConfigBuilder {
     /// Sets the client certificate, which is sent when the peer asks for one: a PEM chain, and the PEM key of its first
     /// certificate.
     pub fn client_certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.identity = Some((chain.into(), key.into()));
+        self.identity = Some((chain.into(), Secret::from(key.into())));
         self
     }
 

@@ -7,6 +7,7 @@
 //! | `ERROR` | `the new proxy settings cannot be used: keeping the old ones` | `error` |
 //! | `DEBUG` | `proxy decision` | `target`, `purpose`, `route`, `reason` |
 //! | `DEBUG` | `connecting through the proxy failed` | `error` |
+//! | `DEBUG` | `the proxy has opened a tunnel` | `proxy`, `target`, `version`, `connection_reused` |
 //! | `DEBUG` | `connected to the proxy over HTTP/2` | `proxy` |
 //! | `DEBUG` | `the connection to the proxy over HTTP/2 is closed` | `proxy`, `open_for` |
 //! | `WARN` | `the proxy takes no CONNECT over HTTP/2, which it chose: using HTTP/1.1 for 10 minutes` | `proxy`, `error` |
@@ -61,6 +62,12 @@ pub(crate) fn decision(target: &impl Display, purpose: Option<&str>, route: &imp
 pub(crate) fn connect_failed(error: &impl Display) {
     #[cfg(feature = "tracing")]
     tracing::debug!(%error, "connecting through the proxy failed");
+}
+
+/// Logs a tunnel, the version in which the proxy was asked for it, and if its connection was open before.
+pub(crate) fn tunnel_opened(proxy: &impl Display, target: &str, version: http::Version, connection_reused: bool) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(%proxy, target, ?version, connection_reused, "the proxy has opened a tunnel");
 }
 
 /// Logs a new connection that tunnels share.

@@ -7,6 +7,7 @@ mod cancel;
 mod ends;
 mod figures;
 mod forward;
+mod forward_streams;
 mod heads;
 mod host;
 mod hostile_bodies;

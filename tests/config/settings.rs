@@ -431,12 +431,20 @@ fn dialects_have_names() {
         ("standard", Dialect::Standard),
         ("Go", Dialect::Go),
         ("CURL", Dialect::Curl),
+        ("Hyper-Util", Dialect::HyperUtil),
+        ("requests", Dialect::Requests),
+        ("urllib", Dialect::Urllib),
+        ("undici", Dialect::Undici),
     ] {
+        assert!(Dialect::ALL.contains(&dialect));
         assert_eq!(name.parse::<Dialect>().unwrap(), dialect);
         assert_eq!(dialect.to_string(), name.to_lowercase());
     }
     let error = "wget".parse::<Dialect>().unwrap_err().to_string();
-    assert_eq!(error, "`wget`: unknown dialect (expected standard, go or curl)");
+    assert_eq!(
+        error,
+        "`wget`: unknown dialect (expected standard, go, curl, hyper-util, requests, urllib or undici)"
+    );
 }
 
 proptest! {

@@ -125,7 +125,8 @@ async fn what_is_not_the_proxys_fault_does_not_name_it() {
     let other = "HTTP/1.1 407 \r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n";
     for proxy in ["proxy.test", "user:password@proxy.test"] {
         let asked = Far::Says(other, Then::Close).attempt(proxy, "https://a.test/").await;
-        let text = "the proxy asks for NTLM or Negotiate, and this crate answers Basic only";
+        let text = "the proxy asks for NTLM or Negotiate, which a user name and password do not answer (a provider can: \
+                    `ProxyLayer::with_credentials`)";
         assert!(asked.to_string().ends_with(text), "{asked}");
     }
 }

@@ -17,5 +17,6 @@ mod redirect;
 mod request;
 mod request_target;
 mod secrets;
+mod shown;
 mod statics;
 mod upgrade;

@@ -16,7 +16,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{
     ConnectError, IpPolicy, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, PurposePolicy, Route, Target,
-    TlsConfig, config::Precedence, purpose::ProxyUse,
+    TlsConfig, check::Check, config::Precedence, purpose::ProxyUse,
 };
 use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, Listening, Log, Origin, ScriptedProxy, connector, within};
 use tracing::Level;
@@ -54,6 +54,19 @@ fn no_public_type_shows_a_password() {
         &tower_outbound_proxy::config::NoProxySetting::from(address.as_str()),
         "NoProxySetting",
     );
+    let check = Check::from_vars([
+        ("http_proxy", &address),
+        ("HTTP_PROXY", &format!("\"http://user:{PASSWORD}@proxy.test\"")),
+        ("https_proxy", &address.replace("http:", "socks5:")),
+        ("all_proxy", &format!("user:{PASSWORD}@proxy.test http://other.test")),
+        ("NOPROXY", &address),
+        ("NO_PROXY", &format!("{address} user:{PASSWORD}, me@{PASSWORD}")),
+    ]);
+    assert!(check.findings().len() > 5, "{check:?}");
+    assert_debug_clean(&check, "Check");
+    for finding in check.findings() {
+        assert_clean(&finding.to_string(), "a finding");
+    }
     let config = builder.build().unwrap();
     assert_debug_clean(&config, "ProxyConfig");
     assert_debug_clean(config.no_proxy(), "NoProxy");

@@ -21,6 +21,7 @@ use tower_outbound_proxy::{
     ConfigError, ConnectError, Decision, Dialect, IpPolicy, NoProxy, Proxy, ProxyConfig, ProxyLayer, ProxyServer,
     ProxySettings, Route, Scheme, Target, TargetError, TlsConfig,
     auth::{Challenge, Credentials},
+    check::{Check, Finding, Leftover, ListEntry, Programs, Suggestion, Targets, Unusual},
     config::{DefaultPort, NoProxySetting, Precedence, ProxyConfigBuilder, ProxySetting, Warning},
     connector::{ConnectFuture, ConnectResponse, DialFuture, HappyEyeballs, ProxyStream},
     error::{CertificateError, DeniedError, EntryError, Stage, UnusableProxy},
@@ -50,6 +51,10 @@ all!((Clone, Eq): EntryError, Warning, Decision<'static>, Challenge);
 all!((Clone, Eq, Hash): ProxyServer, Credentials, Route);
 all!((Copy, Eq): Reason<'static>, Dialect, DefaultPort, Scheme);
 all!((Copy, Eq, Hash, Ord): Stage);
+all!((Clone): Check);
+all!((Clone, Eq): Suggestion);
+all!((Clone, Eq, Display): Finding, ListEntry, Programs, Targets);
+all!((Copy, Eq, Hash, Display): Leftover, Unusual);
 all!((Clone, Display): Target<'static>, Entry<'static>, Route, Warning, ProxyServer, Credentials, Decision<'static>);
 all!((Clone, Display): ConnectResponse);
 assert_impl_all!(TlsConfigBuilder: Send, Sync, Unpin, Debug);

@@ -11,7 +11,12 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tower::{Layer, ServiceExt};
-use tower_outbound_proxy::{Proxy, ProxyConfig, ProxyLayer, TlsConfig, config::ProxyConfigBuilder, error::BoxError};
+use tower_outbound_proxy::{
+    ClientError, Proxy, ProxyConfig, ProxyLayer, TlsConfig,
+    config::ProxyConfigBuilder,
+    connector::{Http2Settings, ProxyVersion},
+    error::BoxError,
+};
 use tower_outbound_proxy_lab::{
     Ca, Origin, Resolver, connector_with,
     servers::{RealProxy, Setup},
@@ -44,16 +49,21 @@ impl Lab {
     }
 
     pub async fn with_password(server: Server, password: &str) -> Self {
+        Self::with_setup(server, Setup::new(USER, password)).await
+    }
+
+    /// Starts a server with these settings, and with the certificate, the refusals and the protocol of the tests.
+    pub async fn with_setup(server: Server, mut setup: Setup) -> Self {
         let (proxy_ca, origin_ca) = (Ca::new(), Ca::new());
         let identity = proxy_ca.issue(&[PROXY, "127.0.0.1"]);
-        let mut setup = Setup::new(USER, password);
         setup.deny = vec![DENIED.to_owned()];
         setup.origin_ca_pem = Some(origin_ca.pem().to_owned());
         setup.tls = server.tls.then_some(identity.into());
+        server.prepare(&mut setup);
         Self {
             server,
             proxy: server.start(&setup).await.unwrap(),
-            password: password.to_owned(),
+            password: setup.password,
             proxy_ca,
             origin_ca,
         }
@@ -181,8 +191,12 @@ pub struct Client {
 
 impl Client {
     pub fn new(config: ProxyConfigBuilder, target_root: &str) -> Self {
+        Self::with_http2(config, target_root, Http2Settings::default())
+    }
+
+    pub fn with_http2(config: ProxyConfigBuilder, target_root: &str, settings: Http2Settings) -> Self {
         let resolver = Resolver::new();
-        let layer = ProxyLayer::new(config.build().unwrap());
+        let layer = ProxyLayer::new(config.build().unwrap()).with_http2(settings);
         let connector = layer.https_connector_with(connector_with(resolver.clone()), trust(target_root));
         let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
         Self {
@@ -212,6 +226,50 @@ impl Client {
         self.try_get(url)
             .await
             .unwrap_or_else(|error| panic!("{url}: {}", chain(&*error)))
+    }
+}
+
+/// A client whose requests share connections to the proxy.
+pub struct Sharing {
+    pub client: tower_outbound_proxy::Client<Full<Bytes>>,
+    resolver: Resolver,
+}
+
+impl Sharing {
+    pub fn new(lab: &Lab) -> Self {
+        Self::in_version(lab, ProxyVersion::default())
+    }
+
+    pub fn in_version(lab: &Lab, version: ProxyVersion) -> Self {
+        let resolver = Resolver::new();
+        let layer = ProxyLayer::new(lab.config().build().unwrap());
+        let builder = tower_outbound_proxy::Client::builder()
+            .layer(layer.with_proxy_version(version))
+            .target_tls(trust(&lab.target_root()))
+            .connector(connector_with(resolver.clone()));
+        Self {
+            client: builder.build().unwrap(),
+            resolver,
+        }
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ClientError> {
+        let (head, body) = within(self.client.clone().oneshot(request)).await?.into_parts();
+        let body = within(body.collect()).await.unwrap().to_bytes();
+        Ok(Response::from_parts(head, body))
+    }
+
+    pub async fn get(&self, url: &str) -> Response<Bytes> {
+        let request = Request::get(url).body(Full::default()).unwrap();
+        let response = self.send(request).await;
+        response.unwrap_or_else(|error| panic!("{url}: {}", chain(&error)))
+    }
+
+    /// Returns the number of connections to the proxy that were begun.
+    pub fn dialled(&self) -> usize {
+        let names = self.resolver.names();
+        assert!(names.iter().all(|name| name == PROXY), "{names:?}");
+        names.len()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A real origin: nginx, which is strict about the host of a request over HTTP/2.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
@@ -37,5 +39,12 @@ async fn the_callers_host_is_the_hosts_name_in_both_versions() {
             assert_eq!(body, format!("{version} {named}"), "{host:?}");
         }
     }
+    // It writes its log after the response.
+    let logged = async {
+        while nginx.requests().len() < 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(logged).await;
     assert_eq!(nginx.requests().len(), 8);
 }

@@ -19,12 +19,14 @@ const PAPER: (RGBColor, &str) = (RGBColor(0xff, 0xff, 0xff), "#0d1117");
 const INK: (RGBColor, &str) = (RGBColor(0x1f, 0x23, 0x28), "#e6edf3");
 const FAINT: (RGBColor, &str) = (RGBColor(0xd0, 0xd7, 0xde), "#30363d");
 /// The colours of the series: Okabe and Ito's, which colour-blind readers can tell apart.
-const SERIES: [(RGBColor, &str); 5] = [
+const SERIES: [(RGBColor, &str); 7] = [
     (RGBColor(0x00, 0x72, 0xb2), "#56b4e9"),
     (RGBColor(0xe6, 0x9f, 0x00), "#e69f00"),
     (RGBColor(0x00, 0x9e, 0x73), "#2bb58d"),
     (RGBColor(0xcc, 0x79, 0xa7), "#cc79a7"),
     (RGBColor(0x7a, 0x7f, 0x87), "#9aa1a9"),
+    (RGBColor(0xd5, 0x5e, 0x00), "#f0793a"),
+    (RGBColor(0x56, 0x3a, 0x9c), "#a68be0"),
 ];
 
 /// A chart's texts.
@@ -181,14 +183,18 @@ fn heading<'a, 'b>(root: &Area<'a>, title: &str, series: impl Iterator<Item = &'
     root.draw(&Text::new(title, (16, 14), bold))?;
     let style = (FONT, 14).into_font().color(&INK.0);
     let style = style.pos(Pos::new(HPos::Left, VPos::Center));
-    let mut x = 16;
+    let (mut x, mut y) = (16, 48);
     for (n, name) in series.enumerate() {
-        root.draw(&Rectangle::new([(x, 42), (x + 14, 54)], colour(n).filled()))?;
-        root.draw(&Text::new(name, (x + 20, 48), style.clone()))?;
         // The font is the reader's, so this is an estimate.
-        x += 48 + 8 * name.chars().count() as i32;
+        let width = 48 + 8 * name.chars().count() as i32;
+        if x + width > WIDTH as i32 {
+            (x, y) = (16, y + 20);
+        }
+        root.draw(&Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour(n).filled()))?;
+        root.draw(&Text::new(name, (x + 20, y), style.clone()))?;
+        x += width;
     }
-    Ok(root.split_vertically(76).1)
+    Ok(root.split_vertically(y + 28).1)
 }
 
 /// Breaks a label after its commas into lines of that many characters at most, if its parts are not longer.
@@ -256,8 +262,8 @@ mod tests {
 
     #[test]
     fn every_colour_has_its_dark_counterpart() {
-        let group = ("row".to_owned(), vec![(1.0, String::new()); 5]);
-        let svg = bars("t", "x", &["a", "b", "c", "d", "e"], &[group]).expect("a chart");
+        let group = ("row".to_owned(), vec![(1.0, String::new()); 7]);
+        let svg = bars("t", "x", &["a", "b", "c", "d", "e", "f", "g"], &[group]).expect("a chart");
         for attribute in ["fill", "stroke"] {
             for part in svg.split(&format!(" {attribute}=\"")).skip(1) {
                 let colour = part.split('"').next().unwrap_or_default();

@@ -37,10 +37,10 @@ pub(in crate::client) struct Key {
     /// The name for TLS, if it is another than the origin's host.
     pub(in crate::client) server_name: Option<TlsServerName>,
     /// For whom a credentials provider answers.
-    identity: u64,
+    pub(in crate::client) identity: u64,
     /// The settings that decided the route. Keys with different settings are equal if the route and TLS are the same.
     pub(in crate::client) settings: Arc<Shared>,
-    /// The identity's hash. A request looks its key up several times, and the hash of a proxy's address takes time.
+    /// The hash of the parts that are compared. A request looks its key up several times, and the hash of a proxy's address takes time.
     hash: u64,
 }
 
@@ -55,7 +55,7 @@ pub(in crate::client) struct Protocol {
 static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The parts of a key that are compared.
-type Identity<'k> = (
+type Parts<'k> = (
     &'k Route,
     Option<&'k Origin>,
     bool,
@@ -66,7 +66,7 @@ type Identity<'k> = (
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.identity() == other.identity()
+        self.hash == other.hash && self.parts() == other.parts()
     }
 }
 
@@ -124,6 +124,7 @@ impl Key {
         uri: &Uri,
         protocol: Protocol,
         server_name: Option<&TlsServerName>,
+        identity: u64,
         settings: &Arc<Shared>,
     ) -> Result<Self, TargetError> {
         let origin = match route {
@@ -137,14 +138,11 @@ impl Key {
                 .filter(|_| origin.as_ref().is_some_and(Origin::is_tls))
                 .cloned(),
             origin,
-            identity: match (&settings.accounts, route.proxy()) {
-                (Some(accounts), Some(proxy)) => accounts.of(proxy).identity(),
-                _ => 0,
-            },
+            identity,
             settings: settings.clone(),
             hash: 0,
         };
-        key.hash = HASHES.hash_one(key.identity());
+        key.hash = HASHES.hash_one(key.parts());
         Ok(key)
     }
 
@@ -157,7 +155,7 @@ impl Key {
         }
     }
 
-    fn identity(&self) -> Identity<'_> {
+    fn parts(&self) -> Parts<'_> {
         let (origin, server_name) = (self.origin.as_ref(), self.server_name.as_ref());
         (
             &self.route,

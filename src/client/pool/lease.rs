@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use h2::Reason;
 use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use tokio::{
@@ -27,6 +26,7 @@ use super::{
 use crate::{
     client::{error::Processed, request_body::RequestBody},
     error::{BoxError, find},
+    http2::is_unprocessed,
 };
 
 /// The time that the rest of a request gets after the end of an early response, before its connection is closed.
@@ -145,7 +145,7 @@ impl Lease {
                 is_faulty: error.is_parse() || error.is_user(),
                 processed: match unsent.is_some() {
                     true => Processed::Unsent,
-                    false if is_unopened || is_refused(&error) => Processed::Refused,
+                    false if is_unopened || find(&error).is_some_and(is_unprocessed) => Processed::Refused,
                     false => Processed::Maybe,
                 },
                 // Over HTTP/2, what was read may belong to other requests.
@@ -159,6 +159,19 @@ impl Lease {
         })
     }
 
+    /// Keeps the hold for another request, after the response has been read to its end. `None` if the connection can
+    /// have no other.
+    pub(in crate::client) async fn kept(mut self) -> Option<Self> {
+        let connection = self.connection.as_mut()?;
+        let is_ready = timeout(REST_OF_REQUEST, connection.ready_or_ended()).await;
+        if is_ready != Ok(true) {
+            return None;
+        }
+        self.progress = Progress::Unused;
+        self.may_be_stale = true;
+        Some(self)
+    }
+
     /// Ends the hold after the response has been read to its end.
     pub(in crate::client) fn finish(mut self) {
         self.progress = Progress::Finished;
@@ -170,14 +183,6 @@ impl Lease {
             self.pool.given_up(&self.key, connection);
         }
     }
-}
-
-/// Returns true if the server promised not to have processed the request.
-fn is_refused(error: &hyper::Error) -> bool {
-    find::<h2::Error>(error).is_some_and(|error| {
-        let is_refused_stream = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        error.is_remote() && (error.is_go_away() || is_refused_stream)
-    })
 }
 
 /// Returns true if an HTTP/2 connection ended under the request.

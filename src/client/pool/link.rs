@@ -22,13 +22,11 @@ use tokio::{
 };
 
 use super::idle::Stamp;
+use crate::http2::STREAMS_UNKNOWN;
 
 /// Requests on an HTTP/2 connection before the peer's SETTINGS tell how many the peer allows. Others wait in the pool,
 /// where they can still be sent on another connection.
 const STREAMS_BEFORE_SETTINGS: usize = 1;
-
-/// The number of streams that a connection reports before the peer's SETTINGS; no peer can allow as many.
-pub(in crate::client) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
 
 /// An open connection, as far as its stream, its task, its requests and the pool must agree on it.
 pub(in crate::client) struct Link {

@@ -47,7 +47,7 @@ pub(super) use self::{
     attempt::{Attempt, Driver, Established, OpenConnection},
     connection::Sender,
     lease::{Lease, REST_OF_REQUEST, SendError},
-    link::{Link, STREAMS_UNKNOWN, Watched},
+    link::{Link, Watched},
 };
 use self::{
     attempts::Attempts,

@@ -20,8 +20,6 @@ pub struct PoolStats {
 impl PoolStats {
     /// Adds the connections over HTTP/2 to one proxy. Those over HTTP/1.1 may be listed already.
     pub(in crate::client) fn add(&mut self, stats: ProxyStats) {
-        self.opened += stats.opened;
-        self.reused += stats.reused;
         let route = Route::Forward(stats.proxy);
         let listed = self
             .keys

@@ -15,7 +15,7 @@ use serde_core::{Deserialize, Deserializer};
 pub(super) use self::read::INSECURE;
 use self::{
     read::{Domains, List},
-    value::{AnyValue, Value},
+    value::{AnyValue, Key, Value},
 };
 use super::{
     by_domain::Patterns,
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     error::{ConfigError, EntryError, Problem, SettingName},
     redact::redacted_entry,
+    secret::SecretText,
 };
 
 /// The proxy settings of a settings file, not yet checked.
@@ -145,9 +146,8 @@ impl ProxySettings {
     /// targets, as Palpo does, builds a `TlsConfig` that does the same.
     #[must_use]
     pub fn accepts_any_certificate_for_testing(&self) -> bool {
-        let is_set = |(key, value): &(Option<String>, Value)| {
-            key.as_deref() == Some(read::INSECURE) && matches!(value, Value::Bool(true))
-        };
+        let is_set =
+            |(key, value): &(Key, Value)| key.as_deref() == Some(read::INSECURE) && matches!(value, Value::Bool(true));
         matches!(&self.0, Value::Table(entries) if entries.iter().any(is_set))
     }
 
@@ -156,12 +156,12 @@ impl ProxySettings {
         let read = read::read(&self.0)?;
         Ok(FileSettings {
             over_env: precedence == Precedence::FileOverEnv,
-            http: read.http.map(str::to_owned),
-            https: read.https.map(str::to_owned),
-            all: read.all.map(str::to_owned),
+            http: read.http.map(SecretText::from),
+            https: read.https.map(SecretText::from),
+            all: read.all.map(SecretText::from),
             no_proxy: match read.no_proxy {
                 None => None,
-                Some((key, List::Text(text))) => Some((key, Ok(text.to_owned()))),
+                Some((key, List::Text(text))) => Some((key, Ok(text.into()))),
                 Some((key, List::Items(items))) => Some((key, one_text(&items))),
             },
             by_domain: read
@@ -177,7 +177,7 @@ impl ProxySettings {
 }
 
 /// Joins the items into one string. Its entries have the same positions as the items.
-fn one_text(items: &[&str]) -> Result<String, EntryError> {
+fn one_text(items: &[&str]) -> Result<SecretText, EntryError> {
     for (item, position) in items.iter().zip(1..) {
         let reason = match item.trim() {
             "" => "the entry is blank",
@@ -188,7 +188,7 @@ fn one_text(items: &[&str]) -> Result<String, EntryError> {
         };
         return Err(EntryError::new(position, item, reason));
     }
-    Ok(items.join(","))
+    Ok(items.join(",").into())
 }
 
 fn domains((index, domains): (usize, &Domains<'_>)) -> Result<FileDomains, ConfigError> {
@@ -203,7 +203,7 @@ fn domains((index, domains): (usize, &Domains<'_>)) -> Result<FileDomains, Confi
     };
     Ok(FileDomains {
         name: SettingName::key(format!("{}[{index}].{}", read::BY_DOMAIN, read::URL)),
-        url: domains.url.to_owned(),
+        url: domains.url.into(),
         include: read(&domains.include, read::INCLUDE)?,
         exclude: read(&domains.exclude, read::EXCLUDE)?,
     })

@@ -11,12 +11,14 @@ use serde_core::{
     de::{EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor},
 };
 
+use crate::secret::SecretText;
+
 /// A value of any type.
 #[derive(Clone)]
 pub(super) enum Value {
     Null,
     Bool(bool),
-    Text(String),
+    Text(SecretText),
     List(Vec<Value>),
     /// The entries in the file's order, duplicate keys included.
     Table(Vec<(Key, Value)>),
@@ -25,7 +27,7 @@ pub(super) enum Value {
 }
 
 /// A key; `None` if it is not a string.
-pub(super) type Key = Option<String>;
+pub(super) type Key = Option<SecretText>;
 
 impl Value {
     /// Returns the type's name for errors.
@@ -85,11 +87,11 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
+        Ok(Value::Text(text.into()))
     }
 
     fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
-        Ok(Value::Text(text))
+        Ok(Value::Text(text.into()))
     }
 
     fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Value, E> {

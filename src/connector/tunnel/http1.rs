@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderName, StatusCode, Version, header};
 use hyper::rt::{Read, ReadBuf, Write};
 use tokio::time::timeout_at;
+use zeroize::Zeroizing;
 
 use self::{body::Body, head::Lines};
 use super::{ConnectRequest, Exchange};
@@ -44,10 +45,11 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
     type Io = T;
 
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
-        // One buffer serves both directions.
-        self.received = request_head(request);
-        write_all(&mut self.io, &self.received).await.map_err(Failure::Io)?;
-        self.received.clear();
+        // In a block, so that it is wiped before the response comes.
+        {
+            let head = request_head(request);
+            write_all(&mut self.io, &head).await.map_err(Failure::Io)?;
+        }
         read_head(&mut self.io, &mut self.received).await
     }
 
@@ -80,15 +82,24 @@ fn is_persistent(head: &ResponseParts) -> bool {
     head.version == Version::HTTP_11 && !closes
 }
 
-fn request_head(request: &ConnectRequest<'_>) -> BytesMut {
+/// The bytes of a head around its fields and the two authorities.
+const AROUND: usize = b"CONNECT  HTTP/1.1\r\n\r\n".len();
+
+/// Returns the head, which is wiped when it is dropped.
+fn request_head(request: &ConnectRequest<'_>) -> Zeroizing<Vec<u8>> {
     let authority = request.authority.as_bytes();
-    let mut head = BytesMut::with_capacity(1024);
+    let fields = || {
+        let fields = request.fields().map(|(name, value)| (name, value.as_bytes()));
+        [(&header::HOST, authority)].into_iter().chain(fields)
+    };
+    let lengths = fields().map(|(name, value)| name.as_str().len() + value.len() + b": \r\n".len());
+    // It must not grow: the credentials would stay where it was.
+    let length = AROUND + authority.len() + lengths.sum::<usize>();
+    let mut head = Zeroizing::new(Vec::with_capacity(length));
     for part in [b"CONNECT ", authority, b" HTTP/1.1\r\n"] {
         head.extend_from_slice(part);
     }
-    let host = (&header::HOST, authority);
-    let fields = request.fields().map(|(name, value)| (name, value.as_bytes()));
-    for (name, value) in [host].into_iter().chain(fields) {
+    for (name, value) in fields() {
         head.extend(usual_spelling(name));
         head.extend_from_slice(b": ");
         head.extend_from_slice(value);

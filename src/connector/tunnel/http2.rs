@@ -14,18 +14,13 @@ use super::{ConnectRequest, Exchange};
 use crate::{
     connector::{deadline::Deadline, optimistic::FirstFlight, tunnel_stream::TunnelStream},
     error::{BODY_PATIENCE, Failure, InvalidHead, MAX_BODY, ResponseParts},
-    http2::{Lease, Receiving},
+    http2::{Lease, OF_HTTP1, Receiving},
 };
 
-/// The fields that have no meaning in HTTP/2, and that no request may have (RFC 9113 8.2.2).
-const OF_HTTP1: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+/// Returns true for a field that concerns one connection alone.
+fn is_of_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION || *name == header::TE || OF_HTTP1.contains(name)
+}
 
 /// A stream of a connection to a proxy, for one CONNECT request.
 pub(in crate::connector) struct Http2 {
@@ -59,7 +54,9 @@ impl Exchange for Http2 {
     type Io = TunnelStream;
 
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
-        let sent = self.lease.send(head(request)?, false).await;
+        let head = head(request)?;
+        let sender = self.lease.ready().await.map_err(|error| self.failed(error))?;
+        let sent = self.lease.send(sender, head, false);
         let (response, mut sending) = sent.map_err(|error| self.failed(error))?;
         let answer = Answer {
             response,
@@ -68,7 +65,7 @@ impl Exchange for Http2 {
             sent: 0,
         };
         let response = answer.wait().await.map_err(|error| self.failed(error))?;
-        self.lease.answered(response.status().is_success());
+        self.lease.answered(Some(response.status().is_success()));
         let (parts, body) = response.into_parts();
         self.opened = Some(Opened {
             sending,
@@ -121,7 +118,7 @@ fn head(request: &ConnectRequest<'_>) -> Result<Request<()>, Failure> {
     *head.method_mut() = Method::CONNECT;
     *head.version_mut() = Version::HTTP_2;
     *head.uri_mut() = Uri::from(authority);
-    for (name, value) in request.fields().filter(|(name, _)| !OF_HTTP1.contains(name)) {
+    for (name, value) in request.fields().filter(|(name, _)| !is_of_hop(name)) {
         head.headers_mut().append(name, value.clone());
     }
     Ok(head)
@@ -140,18 +137,21 @@ impl Answer<'_> {
     /// Waits for the head of the response, and sends the first flight meanwhile.
     async fn wait(mut self) -> Result<http::Response<h2::RecvStream>, h2::Error> {
         poll_fn(|cx| {
-            self.send(cx)?;
-            pin!(&mut self.response).poll(cx)
+            let polled = pin!(&mut self.response).poll(cx);
+            if polled.is_pending() {
+                self.send(cx);
+            }
+            polled
         })
         .await
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), h2::Error> {
+    fn send(&mut self, cx: &mut Context<'_>) {
         while let Some(bytes) = self.first.and_then(|first| first.after(self.sent, cx)) {
             self.sent += bytes.len();
-            // h2 keeps the few bytes of a flight for which there is no room in the window.
-            self.sending.send_data(bytes, false)?;
+            // h2 keeps the few bytes of a flight for which there is no room in the window. If the stream is over, the
+            // response tells why.
+            let _ = self.sending.send_data(bytes, false);
         }
-        Ok(())
     }
 }

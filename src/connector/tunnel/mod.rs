@@ -24,7 +24,7 @@ use super::{optimistic::FirstFlight, tunnel_stream::TunnelStream};
 #[cfg(feature = "http2")]
 use crate::http2::Lease;
 use crate::{
-    auth::{Account, Answered},
+    auth::Authentication,
     error::{ConnectResponse, Failure, MAX_BODY, ResponseParts, redact, refusal},
 };
 
@@ -34,8 +34,7 @@ pub(super) struct ConnectRequest<'a> {
     pub(super) authority: &'a str,
     pub(super) headers: &'a HeaderMap,
     pub(super) authorization: Option<HeaderValue>,
-    pub(super) account: &'a Account,
-    pub(super) answered: Answered,
+    pub(super) authentication: &'a Authentication,
 }
 
 impl ConnectRequest<'_> {
@@ -117,10 +116,10 @@ async fn exchange<E: Exchange>(
     deadline: Deadline,
 ) -> Result<Tunnel<E::Io>, Refused<E::Io>> {
     let mut head = deadline.run(exchange.connect(request), timed_out).await?;
-    redact(&mut head, request.account);
+    redact(&mut head, request.authentication);
     if !head.status.is_success() {
         let (body, connection) = exchange.refusal_body(&head, deadline).await;
-        let failure = refusal(head, &body, request.account, request.answered);
+        let failure = refusal(head, &body, request.authentication);
         return Err(Refused { failure, connection });
     }
     let (io, early) = exchange.into_tunnel();

@@ -2,12 +2,22 @@
 
 use std::fmt;
 
-use crate::auth::Answered;
+use crate::auth::{Answered, Challenge};
 
 use super::{ConnectError, Failure, InvalidHead, Stage};
 
 /// The usual cause of a TLS handshake that fails.
 const TLS_HINT: &str = " (does the proxy speak TLS on this port?)";
+
+/// Returns true if a user name and password may answer one of these challenges.
+fn takes_password(challenges: &[Challenge]) -> bool {
+    let is_known = |one: &Challenge| {
+        ["Basic", "Digest"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(one.scheme()))
+    };
+    challenges.is_empty() || challenges.iter().any(is_known)
+}
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,15 +74,18 @@ impl fmt::Display for ConnectError {
                         }
                     }
                     f.write_str(match answered {
-                        Answered::Nothing => {
-                            ", and no credentials are configured for it (`user:password@` in its address, or \
+                        Answered::Value => ", and rejected the configured credentials",
+                        _ if !takes_password(challenges) => {
+                            ", which a user name and password do not answer (a provider can: \
                              `ProxyLayer::with_credentials`)"
                         }
-                        Answered::NotPossible => {
-                            ", which the configured user name and password do not answer \
-                             (`ProxyLayer::with_credentials` can, and `with_auth_schemes` says what is allowed)"
+                        Answered::Password => ", and rejected the configured credentials",
+                        Answered::Nothing => {
+                            ", and no credentials are configured for it (`user:password@` in its address)"
                         }
-                        Answered::Refused => ", and rejected the configured credentials",
+                        Answered::NotPossible => {
+                            ", and no scheme that it offers may be used (`ProxyLayer::with_auth_schemes`)"
+                        }
                     })?;
                 }
                 Ok(())

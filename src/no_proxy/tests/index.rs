@@ -4,14 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::{DIALECTS, target};
+use super::target;
 use crate::{
     dialect::Dialect,
     no_proxy::{
         NoProxy,
         entry::{self, Rule, Scope},
-        index::SeenHost,
-        seen_by,
+        literal,
+        port::Port,
+        seen::{SeenHost, seen_by},
     },
     target::Target,
 };
@@ -20,20 +21,32 @@ use crate::{
 /// in list order, each in the plainest way.
 fn scan(list: &str, dialect: Dialect, target: &Target<'_>) -> Option<usize> {
     let rules = dialect.rules();
-    let host = seen_by(target, dialect);
+    let (host, port) = (seen_by(target, rules), Port::of(target, rules.port));
     let (read, _) = entry::cut(list, rules);
     entry::split(read, rules)
-        .position(|span| match entry::parse(span.of(list), span.of(list) == list, rules) {
-            Ok(rule) => holds(&rule, host, target.port()),
-            Err(_) => false,
+        .position(|span| {
+            let (entry, mut read) = (span.of(list), Vec::new());
+            match rules.readings {
+                [] => read.extend(entry::parse(entry)),
+                _ => drop(literal::read_all(entry, entry == list, rules, |rule| read.push(rule))),
+            }
+            read.iter().any(|rule| holds(rule, host, port))
         })
         .map(|index| index + 1)
 }
 
-fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<u16>) -> bool {
+fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<Port>) -> bool {
     match (rule, host) {
-        (Rule::All, _) => true,
-        (Rule::Network(network), SeenHost::V4(ip)) => network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip))),
+        (Rule::All { port: only, names_only }, host) => {
+            let is_name = match host {
+                SeenHost::Name(name) => !name.ends_with('*'),
+                host => matches!(host, SeenHost::Other),
+            };
+            (!names_only || is_name) && (only.is_none() || *only == port)
+        }
+        (Rule::Network(network), SeenHost::V4(ip) | SeenHost::V4AsWritten(ip, _)) => {
+            network.contains(&IpAddr::from(Ipv4Addr::from_bits(ip)))
+        }
         (Rule::Network(network), SeenHost::V6(ip)) => network.contains(&IpAddr::from(Ipv6Addr::from_bits(ip))),
         (Rule::Address { ip, port: only }, SeenHost::V4(host)) => {
             *ip == Ipv4Addr::from_bits(host) && Some(*only) == port
@@ -41,10 +54,34 @@ fn holds(rule: &Rule<'_>, host: SeenHost<'_>, port: Option<u16>) -> bool {
         (Rule::Address { ip, port: only }, SeenHost::V6(host)) => {
             *ip == Ipv6Addr::from_bits(host) && Some(*only) == port
         }
+        (Rule::Name { .. }, SeenHost::V4AsWritten(_, host)) => holds(rule, SeenHost::Name(host), None),
+        (Rule::Name { .. }, SeenHost::V4AsText(ip)) => {
+            holds(rule, SeenHost::Name(&Ipv4Addr::from_bits(ip).to_string()), port)
+        }
         (
             Rule::Name {
                 name,
-                scope,
+                scope: Scope::V6,
+                port: only,
+                ..
+            },
+            SeenHost::V6AsWritten(host),
+        ) => name == host && (only.is_none() || *only == port),
+        (
+            Rule::Name {
+                name,
+                scope: Scope::V6BeforeDigits,
+                ..
+            },
+            SeenHost::V6AsWritten(host),
+        ) => {
+            let digits = host.strip_prefix(&**name).and_then(|rest| rest.strip_prefix(':'));
+            digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        }
+        (
+            Rule::Name {
+                name,
+                scope: scope @ (Scope::Itself | Scope::Below | Scope::ItselfAndBelow),
                 port: only,
                 ..
             },
@@ -190,7 +227,7 @@ fn url() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_index_finds_what_a_plain_scan_finds(list in list(), urls in prop::collection::vec(url(), 1..32)) {
-        for dialect in DIALECTS {
+        for dialect in Dialect::ALL.iter().copied() {
             let no_proxy = NoProxy::lenient(&list, dialect);
             for url in &urls {
                 let target = target(url);
@@ -215,7 +252,7 @@ proptest! {
 
     #[test]
     fn any_text_is_a_list(list in any::<String>(), url in url()) {
-        for dialect in DIALECTS {
+        for dialect in Dialect::ALL.iter().copied() {
             let no_proxy = NoProxy::lenient(&list, dialect);
             prop_assert_eq!(NoProxy::strict(&list, dialect).is_ok(), no_proxy.rejected().is_empty());
             let target = target(&url);

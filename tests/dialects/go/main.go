@@ -7,8 +7,11 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -20,8 +23,8 @@ func main() {
 	}
 }
 
-func answer(url string) string {
-	request, err := http.NewRequest(http.MethodGet, url, nil)
+func answer(target string) string {
+	request, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
 		return "error"
 	}
@@ -32,6 +35,15 @@ func answer(url string) string {
 	case proxy == nil:
 		return "direct"
 	default:
-		return proxy.String()
+		return written(proxy)
 	}
+}
+
+// The port that net/http's transport takes.
+func written(proxy *url.URL) string {
+	port := proxy.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[proxy.Scheme]
+	}
+	return strings.ToLower(proxy.Scheme + "://" + net.JoinHostPort(proxy.Hostname(), port))
 }

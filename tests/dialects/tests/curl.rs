@@ -29,59 +29,28 @@ use std::{
 };
 
 use curl::easy::{Easy, List};
-use tower_outbound_proxy::{Dialect, ProxyConfig};
-use tower_outbound_proxy_dialects::{Answers, Comparison, Exceptions, Generator, Random, answer, variables};
-
-const LISTS: usize = 2_500;
-const URLS: usize = 12;
-
-const EXCEPTIONS: Exceptions = Exceptions {
-    entries: &[
-        ("1.2.3.4.5", "to curl a name"),
-        (".2.3.4", "to curl a name"),
-    ],
-    cases: &[
-        (
-            "a part `0x` without digits is zero here (WHATWG URL), and makes the host a name to curl",
-            |answers| answers.only_ours_is_direct() && answers.host().split('.').any(|part| part == "0x"),
-        ),
-        (
-            "an address is compared with addresses here, to curl it is also the end of the name `a.1.2.3.4`",
-            |answers| answers.only_theirs_is_direct() && answers.host() == "a.1.2.3.4" && answers.has_entry("1.2.3.4"),
-        ),
-        (
-            "a host with `$` is a name here (RFC 3986) and no URL to curl",
-            |answers| answers.theirs == "error" && answers.ours != "error" && answers.host().contains('$'),
-        ),
-    ],
+use tower_outbound_proxy::Dialect;
+use tower_outbound_proxy_dialects::{
+    Answers, Comparison, Exceptions, REFUSED, Random, Targets, answer, compare_lists, config,
 };
+
+const LISTS: Exceptions = &[REFUSED];
 
 #[test]
 #[ignore = "builds libcurl and makes 30,000 transfers"]
 fn every_answer_is_curls() {
     println!("libcurl {}", curl::Version::get().version());
-    let seed = Random::seed();
-    println!("SEED={seed}");
     let (proxy, direct) = (Stub::start(), Stub::start());
-    let proxy_url = proxy.url();
-    let mut generator = Generator::new(seed, &["http"], false);
-    let mut comparison = Comparison::new(Dialect::Curl, EXCEPTIONS);
-    for _ in 0..LISTS {
-        let (list, urls) = generator.case(URLS);
-        let vars = [("http_proxy", proxy_url.as_str()), ("no_proxy", list.as_str())];
-        let builder = ProxyConfig::builder().vars(vars).dialect(Dialect::Curl);
-        let config = builder.build().unwrap();
-        for url in &urls {
-            let answers = Answers {
-                list: &list,
-                url,
-                ours: &answer(&config, url),
-                theirs: &ask(&proxy, &direct, &list, url),
-            };
-            comparison.count(answers, |other| ask(&proxy, &direct, other, url));
-        }
-    }
-    comparison.finish(20_000);
+    let targets = Targets {
+        schemes: &["http"],
+        unicode: false,
+    };
+    compare_lists(Dialect::Curl, targets, LISTS, &mut |vars, urls| {
+        let value = |name| vars.iter().find(|(other, _)| *other == name).unwrap().1;
+        let (http, list) = (value("http_proxy"), value("no_proxy"));
+        let asked = |url: &String| ask(&proxy, &direct, list, url).replace(&proxy.url(), http);
+        urls.iter().map(asked).collect()
+    });
 }
 
 fn ask(proxy: &Stub, direct: &Stub, list: &str, url: &str) -> String {
@@ -120,7 +89,7 @@ fn every_variable_is_curls() {
     let stubs: [Stub; 5] = std::array::from_fn(|_| Stub::start());
     let [lower, upper, all_lower, all_upper, direct] = &stubs;
     let [a, b, c, d] = [lower, upper, all_lower, all_upper].map(Stub::url);
-    let names: [(&str, &[&str]); 7] = [
+    let names: [(&str, &[&str]); 9] = [
         ("http_proxy", &[&a]),
         ("HTTP_PROXY", &[&b]),
         ("all_proxy", &[&c]),
@@ -128,21 +97,27 @@ fn every_variable_is_curls() {
         ("no_proxy", &["lower.test"]),
         ("NO_PROXY", &["upper.test"]),
         ("REQUEST_METHOD", &["GET"]),
+        ("Http_Proxy", &[&b]),
+        ("All_Proxy", &[&b]),
     ];
-    let none = Exceptions {
-        entries: &[],
-        cases: &[],
-    };
-    let mut comparison = Comparison::new(Dialect::Curl, none);
+    let mut comparison = Comparison::new("curl, variables", &[]);
     let mut random = Random::new(Random::seed());
     for _ in 0..300 {
-        let vars = variables(&mut random, &names);
-        let config = ProxyConfig::builder()
-            .vars(vars.iter().copied())
-            .dialect(Dialect::Curl)
-            .build()
-            .unwrap();
-        for url in ["http://lower.test/", "http://upper.test/", "http://x.test/", "ftp://x.test/"] {
+        let vars: Vec<_> = names
+            .iter()
+            .filter_map(|(name, values)| match random.below(8) {
+                0..4 => Some((*name, random.one(values))),
+                4 => Some((*name, "")),
+                _ => None,
+            })
+            .collect();
+        let config = config(Dialect::Curl, &vars).unwrap();
+        for url in [
+            "http://lower.test/",
+            "http://upper.test/",
+            "http://x.test/",
+            "ftp://x.test/",
+        ] {
             let before = stubs.each_ref().map(Stub::connections);
             transfer_with(direct.address, url, &vars);
             let mut reached = stubs
@@ -154,13 +129,12 @@ fn every_variable_is_curls() {
                 true => "direct".to_owned(),
                 false => reached.url(),
             };
-            let answers = Answers {
-                list: &format!("{vars:?}"),
+            comparison.count(Answers {
+                vars: &vars,
                 url,
                 ours: &answer(&config, url),
                 theirs: &theirs,
-            };
-            comparison.count(answers, |_| theirs.clone());
+            });
         }
     }
     comparison.finish(1_200);

@@ -15,10 +15,10 @@ fuzz_target!(|list: &str| {
         "ftp://x.",
     ];
     let targets: [Target<'_>; 5] = targets.map(|url| url.parse().expect("a target"));
-    for dialect in [Dialect::Standard, Dialect::Go, Dialect::Curl] {
+    for dialect in Dialect::ALL.iter().copied() {
         let lenient = NoProxy::lenient(list, dialect);
         let _ = format!("{lenient:?}");
-        for rejected in lenient.rejected() {
+        for rejected in lenient.rejected().iter().chain(lenient.malformed()) {
             let _ = format!("{rejected} {rejected:?}");
             assert!(rejected.position() > 0);
         }

@@ -1,7 +1,8 @@
 //! A forward proxy that speaks HTTP/2, one stream at a time as it is told.
 //!
 //! h2 is on the near side, so that a test decides about single streams: which one is answered, when, and with which
-//! frames. Tunnels are half-closed and reset as the sides of a real proxy's are (RFC 9113, section 8.5).
+//! frames. Tunnels are half-closed and reset as the sides of a real proxy's are (RFC 9113, section 8.5). Behind TLS it
+//! can serve HTTP/1.1 as well, as [`ForwardProxy`](crate::ForwardProxy) does.
 
 use std::future::poll_fn;
 use std::io;
@@ -25,12 +26,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::forward;
 use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::request::Request;
+use crate::script::{Script, Step, read_head};
 use crate::target::Targets;
 use crate::tee::Recorded;
 
-/// What the proxy does with a stream.
+/// The proxy's behaviour towards a stream.
 #[derive(Debug, Clone)]
 pub enum Behaviour {
     /// Serves it, as far as it is able to.
@@ -58,7 +61,8 @@ pub enum Behaviour {
 type Choose = Arc<dyn Fn(&Request, usize) -> Behaviour + Send + Sync>;
 type Tune = Arc<dyn Fn(&mut Builder) + Send + Sync>;
 
-/// A forward proxy on loopback that speaks HTTP/2 alone. [`Listening`] has its record.
+/// A forward proxy on loopback that speaks HTTP/2, and opens tunnels in HTTP/1.1 if TLS has chosen that. [`Listening`]
+/// has its record.
 #[derive(Debug)]
 pub struct Http2Proxy {
     listening: Listening,
@@ -83,6 +87,7 @@ impl Http2Proxy {
                 targets: Targets::default(),
                 choose: Arc::new(|_, _| Behaviour::Serve),
                 tune: Arc::new(|_| ()),
+                with_http1: false,
             },
         }
     }
@@ -106,6 +111,7 @@ struct Rules {
     targets: Targets,
     choose: Choose,
     tune: Tune,
+    with_http1: bool,
 }
 
 /// Makes an [`Http2Proxy`].
@@ -143,6 +149,12 @@ impl Http2ProxyBuilder {
         self
     }
 
+    /// Forwards in HTTP/1.1 as well, to clients that do not choose `h2` in TLS. Behaviours are those of streams alone.
+    pub fn with_http1(mut self) -> Self {
+        self.rules.with_http1 = true;
+        self
+    }
+
     /// Starts the proxy.
     ///
     /// # Panics
@@ -156,7 +168,14 @@ impl Http2ProxyBuilder {
             ledger: Arc::clone(&ledger),
             open: Arc::clone(&open),
         });
-        let serve = Arc::new(move |io| Box::pin(Arc::clone(&proxy).serve(io)) as Answer);
+        let over_http1 = Arc::new(proxy.over_http1());
+        let serve = Arc::new(move |io: Recorded| {
+            let is_http2 = io.record().tls().is_some_and(|tls| tls.alpn.as_deref() == Some("h2"));
+            match proxy.rules.with_http1 && !is_http2 {
+                true => Box::pin(Arc::clone(&over_http1).serve(io)) as Answer,
+                false => Box::pin(Arc::clone(&proxy).serve(io)) as Answer,
+            }
+        });
         Http2Proxy {
             listening: Listening::start(self.bind, ledger, serve).await,
             open,
@@ -177,8 +196,27 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn serve(self: Arc<Self>, io: Recorded) {
+    /// Returns the same proxy over HTTP/1.1, with the same record.
+    fn over_http1(&self) -> forward::Proxy {
+        forward::Proxy {
+            rules: forward::Rules {
+                authorization: self.rules.authorization.clone(),
+                targets: self.rules.targets.clone(),
+                ..forward::Rules::default()
+            },
+            ledger: Arc::clone(&self.ledger),
+        }
+    }
+
+    async fn serve(self: Arc<Self>, mut io: Recorded) {
         let record = io.record().clone();
+        if record.tls().and_then(|tls| tls.alpn).as_deref() == Some("http/1.1") {
+            if let Ok(Some(head)) = read_head(&mut io).await {
+                let script = Script::from([Step::established(), Step::Tunnel]);
+                let _ = script.play(io, head, &self.rules.targets, &self.ledger).await;
+            }
+            return;
+        }
         let mut builder = Builder::new();
         builder
             .initial_window_size(1 << 20)
@@ -254,6 +292,8 @@ impl Proxy {
                     if send(&mut tunnel, Bytes::from(vec![b'x'; size])).await.is_err() {
                         return;
                     }
+                    // Other streams are served meanwhile.
+                    tokio::task::consume_budget().await;
                 }
                 let _ = poll_fn(|cx| tunnel.poll_reset(cx)).await;
                 return;
@@ -278,12 +318,27 @@ impl Proxy {
             let Ok(tunnel) = respond.send_response(Response::new(()), false) else {
                 return;
             };
-            self.open.fetch_add(1, Ordering::SeqCst);
+            let _open = Counted::new(&self.open);
             let _ = pass(far, &early, body, tunnel).await;
-            self.open.fetch_sub(1, Ordering::SeqCst);
         } else {
-            let _ = forward(far, head, body, &mut respond).await;
+            let _ = pass_on(far, head, body, &mut respond).await;
         }
+    }
+}
+
+/// One of those that are counted, until it is dropped.
+struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -389,7 +444,7 @@ impl Body for Upload {
 }
 
 /// Passes one request on, over its own connection in HTTP/1.1.
-async fn forward(
+async fn pass_on(
     far: TcpStream,
     head: http::request::Parts,
     body: RecvStream,

@@ -10,7 +10,7 @@
 //! | [`Http2Proxy`] | a forward proxy over HTTP/2, whose streams do what a test tells them |
 //! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
 //! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
-//! | [`servers`] | real proxies: Squid, Apache httpd, tinyproxy, mitmproxy |
+//! | [`servers`] | real proxies: Squid, Apache httpd, nghttpx, Envoy, tinyproxy, mitmproxy |
 //! | [`BlackHole`] | an address that answers no SYN |
 //! | [`Ca`] | certificates for all of them |
 //! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of look-ups |

@@ -11,6 +11,7 @@
 //! | `/status/NNN` | that status |
 //! | `/headers` | the header lines of the request |
 //! | `/slow/MS` | `slow`, after that many milliseconds |
+//! | `/redirect?URL` | 302 to that URL |
 //! | `/upgrade` | 101 to a protocol named `echo`, which echoes |
 //!
 //! Any other path is 404. Configured pages and redirects ([`OriginBuilder::page`], [`OriginBuilder::redirect`]) come
@@ -176,6 +177,7 @@ async fn reply(
     let mut heard = Request::from_hyper(&record, &request);
     let upgrade = hyper::upgrade::on(&mut request);
     let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
     heard.body = request.into_body().collect().await?.to_bytes();
     ledger.request(heard.clone());
@@ -211,6 +213,10 @@ async fn reply(
                 tokio::time::sleep(Duration::from_millis(millis)).await;
                 text("slow\n".to_owned())
             }
+            Err(_) => status(StatusCode::BAD_REQUEST),
+        },
+        "redirect" => match HeaderValue::try_from(query) {
+            Ok(location) => Page::Redirect(location).reply(),
             Err(_) => status(StatusCode::BAD_REQUEST),
         },
         "upgrade" if heard.header(UPGRADE.as_str()) == Some("echo") => {

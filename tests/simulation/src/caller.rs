@@ -61,7 +61,7 @@ async fn once(
     let server = world.server(request.origin);
     let scheme = match server.protocol {
         Protocol::Https | Protocol::Http2 => "https",
-        Protocol::Http | Protocol::Proxy | Protocol::SecureProxy => "http",
+        _ => "http",
     };
     let message = Request::builder()
         .method(if request.is_post { Method::POST } else { Method::GET })

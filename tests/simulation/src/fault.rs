@@ -65,6 +65,16 @@ pub(crate) enum Fault {
     GoAwayBelow,
     /// HTTP/2: the connection closes with GOAWAY, whatever is on it.
     GoAwayAbrupt,
+    /// HTTP/2: the first SETTINGS come late.
+    SettingsLate,
+    /// HTTP/2: PING is not answered.
+    PingUnanswered,
+    /// HTTP/2: some streams are served at a time, and others wait.
+    ServesFew,
+    /// HTTP/2: fewer streams are allowed than before.
+    AllowsFewer,
+    /// HTTP/2: a tunnel is reset.
+    ResetsTunnel,
     /// The server restarts: every connection ends at once.
     Restarts,
     /// The name leads to another address. Connections to the old one die.
@@ -114,6 +124,13 @@ impl Fault {
         Self::GoAwayBelow,
         Self::GoAwayAbrupt,
     ];
+    /// Faults of a proxy that speaks HTTP/2.
+    const HTTP2_PROXY: &[Self] = &[
+        Self::SettingsLate,
+        Self::PingUnanswered,
+        Self::ServesFew,
+        Self::ResetsTunnel,
+    ];
 
     /// Returns true if a connection goes on without a sign of life, so that only a time-out can end a wait on it.
     pub(crate) fn is_silent(self) -> bool {
@@ -140,7 +157,16 @@ impl Fault {
                     | Self::AnswersEarlyAndCloses
                     | Self::GoAwayGraceful
                     | Self::GoAwayBelow
+                    | Self::SettingsLate
+                    | Self::PingUnanswered
+                    | Self::ServesFew
+                    | Self::AllowsFewer
             )
+    }
+
+    /// Returns true if the requests that a server has taken are answered in spite of it.
+    pub(crate) fn is_promise(self) -> bool {
+        matches!(self, Self::GoAwayGraceful | Self::GoAwayBelow)
     }
 }
 
@@ -155,6 +181,9 @@ impl Faults {
             Protocol::Proxy | Protocol::SecureProxy => [Fault::ANYWHERE, Fault::HTTP1, Fault::TUNNEL].concat(),
             Protocol::Http | Protocol::Https => [Fault::ANYWHERE, Fault::HTTP1].concat(),
             Protocol::Http2 => [Fault::ANYWHERE, Fault::HTTP2].concat(),
+            Protocol::Http2Proxy | Protocol::SecureHttp2Proxy => {
+                [Fault::ANYWHERE, Fault::HTTP2, Fault::TUNNEL, Fault::HTTP2_PROXY].concat()
+            }
         };
         let kinds = random.pick(&[0, 1, 1, 2, 2, 3, 4, 6]);
         let faults = (0..kinds).map(|_| (random.pick(&own), random.pick(&[30, 100, 200, 500])));

@@ -30,6 +30,7 @@ pub(crate) struct Server {
     pub(crate) faults: Faults,
     /// HTTP/2: the number of streams at once.
     pub(crate) max_streams: u32,
+    pub(crate) tunnels: Tunnels,
     /// The longest one-way delay in milliseconds.
     pub(crate) latency: u64,
     /// Bytes on their way in one direction.
@@ -48,12 +49,36 @@ pub(crate) enum Protocol {
     Proxy,
     /// A proxy to which the client speaks TLS.
     SecureProxy,
+    /// A proxy that speaks HTTP/2 in clear.
+    Http2Proxy,
+    /// A proxy that chooses HTTP/2 in TLS.
+    SecureHttp2Proxy,
 }
 
 impl Protocol {
     pub(crate) fn is_proxy(self) -> bool {
-        matches!(self, Self::Proxy | Self::SecureProxy)
+        matches!(self, Self::Proxy | Self::SecureProxy) || self.is_http2_proxy()
     }
+
+    pub(crate) fn is_http2_proxy(self) -> bool {
+        matches!(self, Self::Http2Proxy | Self::SecureHttp2Proxy)
+    }
+
+    /// Returns true for a proxy to which the client speaks TLS.
+    pub(crate) fn is_secure_proxy(self) -> bool {
+        matches!(self, Self::SecureProxy | Self::SecureHttp2Proxy)
+    }
+}
+
+/// A proxy's way with CONNECT over HTTP/2. Over HTTP/1.1, every proxy opens tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tunnels {
+    Opens,
+    /// Closes the connection, as mitmproxy does.
+    Closes,
+    Resets,
+    /// Answers that the method is not allowed or not implemented.
+    Refuses,
 }
 
 /// The builder's settings of a client.
@@ -64,6 +89,14 @@ pub(crate) struct Client {
     pub(crate) max_per_key: Option<usize>,
     pub(crate) max_idle_per_key: Option<usize>,
     pub(crate) max_idle: Option<usize>,
+    /// The connections to one proxy over HTTP/2. A limit only makes sense where idle tunnels cannot take all streams.
+    pub(crate) max_shared: Option<usize>,
+    /// True if proxies are spoken to in HTTP/2 alone.
+    pub(crate) is_http2_only: bool,
+    /// True if the first bytes of a tunnel wait for the answer.
+    pub(crate) is_patient: bool,
+    /// True if few bytes may be on their way in a tunnel, and in few tunnels of a connection.
+    pub(crate) has_small_windows: bool,
 }
 
 /// The proxy settings of a client, which can be replaced.
@@ -135,22 +168,30 @@ impl Plan {
         let mut random = Random::new(seed, "plan", 0);
         let random = &mut random;
         let tls = random.chance(250);
-        let mut servers = servers(tls, random);
+        let proxies = Proxies::random(tls, random);
+        let mut servers = servers(tls, proxies, random);
         let settings = Settings::random(0, random);
-        let client = Client::random(random);
+        let mut client = Client::random(proxies, random);
         let is_large = tls && random.chance(30);
         let span = random.pick(&[10, 200, 2_000, 15_000]);
         let mut requests = requests(tls, span, random);
         if is_large {
             make_large(&mut servers, &mut requests, random);
         }
+        let events = events(span, random);
+        let replaced = events.iter().filter_map(|(_, event)| match event {
+            Event::Replace(settings) => Some(settings),
+            _ => None,
+        });
+        let has_tunnels = tls || replaced.chain([&settings]).any(|settings| settings.always_tunnel);
+        client.max_shared = client.max_per_key.filter(|_| !has_tunnels);
         Self {
             seed,
             servers,
             client,
             settings,
             requests,
-            events: events(span, random),
+            events,
             ends_idle: random.chance(500),
         }
     }
@@ -181,19 +222,54 @@ impl Plan {
     }
 }
 
-fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
+/// The versions of HTTP that proxies speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proxies {
+    Http1,
+    Negotiated,
+    Http2,
+}
+
+impl Proxies {
+    fn random(tls: bool, random: &mut Random) -> Self {
+        match tls {
+            true => random.pick(&[Self::Http1, Self::Negotiated, Self::Negotiated, Self::Http2]),
+            false => random.pick(&[Self::Http1, Self::Http2]),
+        }
+    }
+
+    fn protocol(self, tls: bool, random: &mut Random) -> Protocol {
+        const NEGOTIATED: [Protocol; 4] = [
+            Protocol::SecureHttp2Proxy,
+            Protocol::SecureHttp2Proxy,
+            Protocol::SecureProxy,
+            Protocol::Proxy,
+        ];
+        match self {
+            Self::Http1 if tls && random.chance(300) => Protocol::SecureProxy,
+            Self::Http1 => Protocol::Proxy,
+            Self::Negotiated => random.pick(&NEGOTIATED),
+            Self::Http2 if tls && random.chance(500) => Protocol::SecureHttp2Proxy,
+            Self::Http2 => Protocol::Http2Proxy,
+        }
+    }
+
+    fn tunnels(self, random: &mut Random) -> Tunnels {
+        match self {
+            Self::Negotiated if random.chance(300) => {
+                random.pick(&[Tunnels::Closes, Tunnels::Resets, Tunnels::Refuses])
+            }
+            _ => Tunnels::Opens,
+        }
+    }
+}
+
+fn servers(tls: bool, proxies: Proxies, random: &mut Random) -> Vec<Server> {
     let calm = random.chance(200);
     let mut servers = Vec::new();
     for number in 0..ORIGINS + PROXIES {
         let (name, protocol) = match number.checked_sub(ORIGINS) {
-            Some(proxy) => {
-                let protocol = if tls && random.chance(300) {
-                    Protocol::SecureProxy
-                } else {
-                    Protocol::Proxy
-                };
-                (format!("p{proxy}.test"), protocol)
-            }
+            Some(proxy) => (format!("p{proxy}.test"), proxies.protocol(tls, random)),
             None if tls => {
                 let protocol = random.pick(&[Protocol::Http2, Protocol::Http2, Protocol::Https]);
                 (format!("o{number}.test"), protocol)
@@ -206,6 +282,7 @@ fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
             protocol,
             faults: if calm { Faults::default() } else { faults },
             max_streams: random.pick(&[1, 2, 4, 100]),
+            tunnels: proxies.tunnels(random),
             latency: random.pick(&[0, 0, 1, 5, 40]),
             window: random.pick(&[4 << 10, 64 << 10, 256 << 10]),
             is_large: false,
@@ -215,13 +292,17 @@ fn servers(tls: bool, random: &mut Random) -> Vec<Server> {
 }
 
 impl Client {
-    fn random(random: &mut Random) -> Self {
+    fn random(proxies: Proxies, random: &mut Random) -> Self {
         Self {
             connect_timeout: random.pick(&[1_500, 3_000, 10_000]),
             idle_timeout: random.pick(&[None, Some(1), Some(50), Some(1_000), Some(30_000)]),
             max_per_key: random.pick(&[None, None, Some(1), Some(1), Some(2), Some(3)]),
             max_idle_per_key: random.pick(&[None, None, Some(0), Some(1), Some(2)]),
             max_idle: random.pick(&[None, None, Some(0), Some(1), Some(3)]),
+            max_shared: None,
+            is_http2_only: proxies == Proxies::Http2,
+            is_patient: random.chance(300),
+            has_small_windows: random.chance(200),
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Record {
     pub(crate) tries: Vec<Try>,
     /// By request: how often an origin processed it.
     pub(crate) processed: BTreeMap<usize, usize>,
+    /// CONNECTs over HTTP/2 on connections that had carried something.
+    pub(crate) reused_by_connects: u64,
     pub(crate) violations: Vec<Violation>,
     tolerated: Vec<Invariant>,
 }
@@ -51,6 +53,8 @@ pub(crate) enum Happening {
     Fault(ConnectionId, Fault),
     StreamFault(TryId, Fault),
     Connect(ConnectionId, Peer),
+    /// A connection's peer allows so many streams from now on.
+    Streams(ConnectionId, u32),
     Begins(TryId, Peer, Upload, Reading),
     Seen(TryId, ConnectionId),
     Processed(TryId),
@@ -62,11 +66,13 @@ pub(crate) enum Happening {
     Dropped,
 }
 
-/// A connection of the client, or of a proxy for a tunnel.
+/// A connection of the client, or of a proxy for a tunnel. A tunnel over HTTP/2 is a connection of the client as well.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The client's connection that this one carries on, as the far half of a tunnel.
     pub(crate) near: Option<ConnectionId>,
+    /// The client's connection over HTTP/2 of which this one, a tunnel, is a stream.
+    pub(crate) carrier: Option<ConnectionId>,
     pub(crate) server: usize,
     pub(crate) peer: Option<Peer>,
     pub(crate) dialled: Instant,
@@ -80,9 +86,23 @@ pub(crate) struct Connection {
 /// The peer of connections that requests may share: one key of the pool, as the servers see it.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
-    Direct { origin: usize },
-    Forward { proxy: usize, password: u64 },
-    Tunnel { proxy: usize, password: u64, origin: usize },
+    Direct {
+        origin: usize,
+    },
+    Forward {
+        proxy: usize,
+        password: u64,
+    },
+    Tunnel {
+        proxy: usize,
+        password: u64,
+        origin: usize,
+    },
+    /// A proxy over HTTP/2, whose connections carry both of the above.
+    Shared {
+        proxy: usize,
+        password: u64,
+    },
 }
 
 impl Peer {
@@ -90,7 +110,7 @@ impl Peer {
     pub(crate) fn server(self) -> usize {
         match self {
             Self::Direct { origin } => origin,
-            Self::Forward { proxy, .. } | Self::Tunnel { proxy, .. } => proxy,
+            Self::Forward { proxy, .. } | Self::Tunnel { proxy, .. } | Self::Shared { proxy, .. } => proxy,
         }
     }
 }
@@ -153,6 +173,7 @@ impl Record {
             connections: Vec::new(),
             tries: Vec::new(),
             processed: BTreeMap::new(),
+            reused_by_connects: 0,
             violations: Vec::new(),
             tolerated: tolerated.to_vec(),
         }
@@ -200,12 +221,14 @@ impl Record {
         }
     }
 
-    pub(crate) fn dial(&mut self, name: &str, server: usize, near: Option<ConnectionId>) -> ConnectionId {
+    /// Adds a connection. `near` is the client's, which this one carries on to its peer.
+    pub(crate) fn dial(&mut self, name: &str, server: usize, near: Option<(ConnectionId, Peer)>) -> ConnectionId {
         let connection = self.connections.len();
         self.connections.push(Connection {
-            near,
+            near: near.map(|(near, _)| near),
+            carrier: None,
             server,
-            peer: None,
+            peer: near.map(|(_, peer)| peer),
             dialled: Instant::now(),
             connected: None,
             client_closed: None,
@@ -214,6 +237,27 @@ impl Record {
         });
         self.happens(&Happening::Dials(connection, name.to_owned()));
         connection
+    }
+
+    /// Adds a tunnel that is to be opened on a connection over HTTP/2, and shares the faults of that.
+    pub(crate) fn tunnel(&mut self, carrier: ConnectionId, proxy: usize, peer: Peer) -> ConnectionId {
+        let carrying = &mut self.connections[carrier];
+        self.reused_by_connects += u64::from(carrying.served > 0);
+        carrying.served += 1;
+        let shared = carrying.faults.iter().filter(|(_, fault)| !fault.is_promise());
+        let faults = shared.copied().collect();
+        let tunnel = self.dial("a tunnel", proxy, None);
+        let connection = &mut self.connections[tunnel];
+        (connection.carrier, connection.peer, connection.faults) = (Some(carrier), Some(peer), faults);
+        tunnel
+    }
+
+    /// Returns the tunnels that are open, or are being opened, on a connection over HTTP/2.
+    fn tunnels(&self, carrier: ConnectionId) -> Vec<ConnectionId> {
+        let is_on_it = |connection: &Connection| connection.carrier == Some(carrier);
+        let connections = self.connections.iter().enumerate();
+        let tunnels = connections.filter(|(_, one)| is_on_it(one) && one.client_closed.is_none());
+        tunnels.map(|(tunnel, _)| tunnel).collect()
     }
 
     pub(crate) fn connected(&mut self, connection: ConnectionId) {
@@ -227,8 +271,14 @@ impl Record {
     }
 
     pub(crate) fn client_closed(&mut self, connection: ConnectionId) {
+        if self.connections[connection].client_closed.is_some() {
+            return;
+        }
         self.connections[connection].client_closed = Some(Instant::now());
         self.happens(&Happening::ClientClosed(connection));
+        for tunnel in self.tunnels(connection) {
+            self.client_closed(tunnel);
+        }
     }
 
     /// Returns the client's connection that this one belongs to.
@@ -240,17 +290,26 @@ impl Record {
     pub(crate) fn fault(&mut self, connection: ConnectionId, fault: Fault) {
         let now = Instant::now();
         let near = self.near(connection);
-        self.connections[near].faults.push((now, fault));
-        self.happens(&Happening::Fault(connection, fault));
-        if fault.ends_work() {
-            self.release(near);
+        let tunnels = if fault.is_promise() {
+            Vec::new()
+        } else {
+            self.tunnels(near)
+        };
+        for harmed in tunnels.into_iter().chain([near]) {
+            self.connections[harmed].faults.push((now, fault));
+            if fault.ends_work() {
+                self.release(harmed);
+            }
         }
+        self.happens(&Happening::Fault(connection, fault));
     }
 
     pub(crate) fn server_closed(&mut self, connection: ConnectionId) {
         self.happens(&Happening::ServerClosed(connection));
         let near = self.near(connection);
-        self.release(near);
+        for over in self.tunnels(near).into_iter().chain([near]) {
+            self.release(over);
+        }
     }
 
     /// No server works any more on what was on a connection.

@@ -7,14 +7,17 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tower_outbound_proxy::{Client, ProxyConfig, ProxyLayer};
+use tower_outbound_proxy::{
+    Client, ProxyConfig, ProxyLayer,
+    connector::{Http2Settings, ProxyVersion},
+};
 
 use crate::{
     caller, certificates,
     fault::Fault,
     invariants::{self, Invariant, Violation},
     network::Dialer,
-    plan::{Event, ORIGINS, Plan, Protocol, Settings},
+    plan::{self, Event, ORIGINS, Plan, Settings},
     random::Random,
     record::{Happening, Record},
     server::credentials,
@@ -28,6 +31,9 @@ const REST: Duration = Duration::from_secs(3);
 const PROBE: Duration = Duration::from_secs(5);
 /// Longer than any request or pause of a plan.
 const END: Duration = Duration::from_secs(3_600);
+
+/// The smallest window of HTTP/2.
+const SMALL_WINDOW: u32 = (1 << 16) - 1;
 
 /// The result of a seed.
 #[derive(Debug, Default)]
@@ -97,7 +103,12 @@ async fn simulate(plan: Plan, print: bool, tolerated: &[Invariant]) -> Outcome {
 fn client(world: &Arc<World>) -> Client<UploadBody> {
     let limits = &world.plan.client;
     let layer = ProxyLayer::new(config(world, world.settings()))
-        .with_connect_timeout(Some(Duration::from_millis(limits.connect_timeout)));
+        .with_connect_timeout(Some(Duration::from_millis(limits.connect_timeout)))
+        .with_proxy_version(match limits.is_http2_only {
+            true => ProxyVersion::Http2,
+            false => ProxyVersion::Negotiated,
+        })
+        .with_http2(http2(limits));
     let mut builder = Client::builder()
         .layer(layer)
         .connector(Dialer(world.clone()))
@@ -115,11 +126,24 @@ fn client(world: &Arc<World>) -> Client<UploadBody> {
     builder.build().expect("the settings can be used")
 }
 
+fn http2(limits: &plan::Client) -> Http2Settings {
+    let mut settings = Http2Settings::default()
+        .idle_timeout(limits.idle_timeout.map(Duration::from_millis))
+        .optimistic(!limits.is_patient);
+    if let Some(most) = limits.max_shared {
+        settings = settings.max_connections(most);
+    }
+    if limits.has_small_windows {
+        settings = settings.stream_window(SMALL_WINDOW).connection_window(4 * SMALL_WINDOW);
+    }
+    settings
+}
+
 fn config(world: &World, settings: Settings) -> ProxyConfig {
     let url = |proxy: usize| {
         let credentials = credentials(proxy, settings.password);
         let server = world.server(proxy);
-        let scheme = if server.protocol == Protocol::SecureProxy {
+        let scheme = if server.protocol.is_secure_proxy() {
             "https"
         } else {
             "http"
@@ -202,7 +226,13 @@ async fn recover(world: &Arc<World>, client: &Client<UploadBody>) {
         let dead = world.record().silent_connections(|to| to == server);
         while !caller::probe(world, client, origin, PROBE).await {
             failed += 1;
-            if failed > dead {
+            // Under a limit, a dead connection has to be found before there is another one.
+            let patience = if world.plan.client.max_shared.is_some() {
+                8 * dead
+            } else {
+                dead
+            };
+            if failed > patience {
                 let text = format_args!("origin {origin} was not reached {failed} times, over {dead} dead connections");
                 world.record().violated(Invariant::Recovery, text);
                 break;
@@ -216,7 +246,8 @@ async fn recover(world: &Arc<World>, client: &Client<UploadBody>) {
 /// Ends the client in one way or the other.
 async fn finish(world: &Arc<World>, client: Client<UploadBody>) {
     if let Some(idle) = world.plan.client.idle_timeout.filter(|_| world.plan.ends_idle) {
-        sleep(Duration::from_millis(idle) + REST).await;
+        // A connection that carries tunnels is idle when they are closed.
+        sleep(2 * Duration::from_millis(idle) + REST).await;
         invariants::closed(world, "after the idle time-out");
         let open = client.stats().open();
         if open > 0 {

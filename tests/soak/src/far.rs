@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::BoxError;
 use tower_outbound_proxy_lab::{
     Ca,
-    servers::{RealProxy, Setup, StartError},
+    servers::{Http2, RealProxy, Setup, StartError},
 };
 
 use crate::pattern::{self, Dice};
@@ -39,6 +39,15 @@ pub(crate) const PASSWORD: &str = "password";
 pub(crate) const PROCESSED: &str = "processed";
 /// The file of the root certificate of proxies and origins.
 pub(crate) const ROOT: &str = "root.pem";
+
+/// The proxies that are killed, each with the name of its port with TLS.
+const PROXIES: [(&str, &str); 5] = [
+    ("squid", "squid-tls"),
+    ("apache", "apache-tls"),
+    ("tinyproxy", ""),
+    ("apache over HTTP/2", "apache-http2"),
+    ("nghttpx", "nghttpx-http2"),
+];
 
 /// The addresses of the servers, by name.
 pub(crate) struct Addresses {
@@ -115,17 +124,24 @@ pub(crate) async fn run(folder: &Path, seed: u64) -> Result<(), BoxError> {
 
     let mut setup = Setup::new(USER, PASSWORD);
     setup.tls = Some(ca.issue(&["127.0.0.1"]).into());
+    let mut over_http2 = setup.clone();
+    over_http2.http2 = Http2::On;
     let (stop, stopped) = watch::channel(());
     let mut killers = Vec::new();
-    for (number, name) in ["squid", "apache", "tinyproxy"].into_iter().enumerate() {
+    for (number, (name, tls_name)) in PROXIES.into_iter().enumerate() {
         let proxy = match name {
             "squid" => RealProxy::squid(&setup).await?,
             "apache" => RealProxy::apache(&setup).await?,
+            "apache over HTTP/2" => RealProxy::apache(&over_http2).await?,
+            "nghttpx" => RealProxy::nghttpx(&over_http2).await?,
             _ => RealProxy::tinyproxy(&setup).await?,
         };
-        addresses.push((name, proxy.addr()));
-        if let Some(tls) = proxy.tls_addr() {
-            addresses.push((if number == 0 { "squid-tls" } else { "apache-tls" }, tls));
+        match proxy.tls_addr() {
+            Some(tls) if tls_name.ends_with("-http2") => addresses.push((tls_name, tls)),
+            tls => {
+                addresses.push((name, proxy.addr()));
+                addresses.extend(tls.map(|tls| (tls_name, tls)));
+            }
         }
         let dice = Dice::new(seed.wrapping_mul(10) + number as u64);
         killers.push((name, tokio::spawn(kill_at_random(proxy, dice, stopped.clone()))));

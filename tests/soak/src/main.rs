@@ -1,4 +1,4 @@
-//! A million requests through Squid, Apache httpd and tinyproxy, which are killed (SIGKILL) and started again at random.
+//! A million requests through Squid, Apache httpd, nghttpx and tinyproxy, which are killed (SIGKILL) and started again at random.
 //!
 //! ```text
 //! cargo run --release --package tower-outbound-proxy-soak -- [--requests N] [--minutes M] [--seed S]

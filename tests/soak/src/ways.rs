@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use tower::BoxError;
-use tower_outbound_proxy::{Client, ProxyConfig, TlsConfig};
+use tower_outbound_proxy::{Client, ProxyConfig, ProxyLayer, Route, TlsConfig, connector::ProxyVersion};
 
 use crate::far::{Addresses, PASSWORD, USER};
 
@@ -24,7 +24,15 @@ const ROUTES: [(&str, &str, bool); 4] = [
     ("tunnel, TLS, HTTP/1.1", "http1", false),
     ("tunnel, TLS, HTTP/2", "http2", false),
 ];
-const PROXIES: [&str; 5] = ["squid", "squid-tls", "apache", "apache-tls", "tinyproxy"];
+const PROXIES: [&str; 7] = [
+    "squid",
+    "squid-tls",
+    "apache",
+    "apache-tls",
+    "tinyproxy",
+    "apache-http2",
+    "nghttpx-http2",
+];
 
 /// Returns all ways, each with a client of its own, which has that many connections for a key at most.
 pub(crate) fn all(addresses: &Addresses, connections: usize) -> Result<Vec<Way>, BoxError> {
@@ -34,9 +42,10 @@ pub(crate) fn all(addresses: &Addresses, connections: usize) -> Result<Vec<Way>,
         .build()?;
     let mut ways = Vec::new();
     for proxy in PROXIES {
-        let (name, scheme) = match proxy.strip_suffix("-tls") {
-            Some(name) => (format!("{name}, TLS to it"), "https"),
-            None => (proxy.to_owned(), "http"),
+        let (name, scheme, version) = match proxy.split_once('-') {
+            Some((name, "http2")) => (format!("{name}, HTTP/2 to it"), "https", ProxyVersion::Http2),
+            Some((name, _)) => (format!("{name}, TLS to it"), "https", ProxyVersion::Http1),
+            None => (proxy.to_owned(), "http", ProxyVersion::Http1),
         };
         let address = addresses.named.get(proxy).ok_or("a proxy is missing")?;
         let url = format!("{scheme}://{USER}:{PASSWORD}@{address}");
@@ -46,8 +55,9 @@ pub(crate) fn all(addresses: &Addresses, connections: usize) -> Result<Vec<Way>,
                 .proxy_tls(tls.clone())
                 .loopback_direct(false)
                 .always_tunnel(always_tunnel);
+            let layer = ProxyLayer::new(config.build()?).with_proxy_version(version);
             let client = Client::builder()
-                .config(config.build()?)
+                .layer(layer)
                 .target_tls(tls.clone())
                 .max_connections_per_key(connections);
             let scheme = if origin == "http" { "http" } else { "https" };
@@ -62,9 +72,13 @@ pub(crate) fn all(addresses: &Addresses, connections: usize) -> Result<Vec<Way>,
     Ok(ways)
 }
 
-/// Returns true if nothing but idle connections is in the pool.
+/// Returns true if nothing but idle connections is in the pool, and those that carry idle tunnels over HTTP/2.
 pub(crate) fn is_idle(client: &SoakClient) -> bool {
     let stats = client.stats();
-    let busy = stats.keys.iter().any(|key| key.connecting > 0 || key.waiting > 0);
-    !busy && stats.open() == stats.idle()
+    let tunnels = stats.keys.iter().filter(|key| matches!(key.route, Route::Tunnel(_)));
+    let has_tunnels = tunnels.map(|key| key.open).sum::<usize>() > 0;
+    stats.keys.iter().all(|key| {
+        let carries = has_tunnels && matches!(key.route, Route::Forward(_));
+        key.connecting == 0 && key.waiting == 0 && (key.open == key.idle || carries)
+    })
 }

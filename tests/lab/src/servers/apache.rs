@@ -8,9 +8,13 @@
 //! - Refuses denied hosts after authentication: they require the user `:`, who cannot exist.
 //!   `AuthzSendForbiddenOnFailure` is set because the default would be another 407.
 //! - The number of worker threads limits the tunnels at a time: 64 here.
+//! - Over HTTP/2, it serves 6 tunnels of one connection at a time, and the others wait. It doubles that, ten times a
+//!   second at most and up to its workers for HTTP/2 ([`Setup::streams`]), as requests come to a good end.
+//! - Over HTTP/2, it does not tell the client that the target has closed a tunnel, until the client has closed as well.
+//! - Over HTTP/2, it forwards requests only if `H2ProxyRequests` is on, and otherwise takes them for its own site's.
 
 use super::process::{self, Plan, Running, Scratch};
-use super::{RealProxy, Setup, StartError};
+use super::{Http2, RealProxy, Setup, StartError};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -25,7 +29,7 @@ const MODULE_DIRS: [&str; 3] = [
     "/usr/lib/httpd/modules",
 ];
 
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "mpm_event",
     "unixd",
     "authn_core",
@@ -38,6 +42,7 @@ const MODULES: [&str; 12] = [
     "proxy_connect",
     "rewrite",
     "ssl",
+    "http2",
 ];
 
 pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
@@ -54,7 +59,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
         dir.write("passwd", &password)?;
         dir.write("proxy.conf", &proxy(setup, dir))?;
         dir.write_tls(setup)?;
-        let config = dir.write("httpd.conf", &server(dir, modules, addr, tls))?;
+        let config = dir.write("httpd.conf", &server(setup, dir, modules, addr, tls))?;
         let mut command = Command::new(&program);
         command.args(["-DFOREGROUND", "-f"]).arg(config);
         Ok(Plan {
@@ -70,10 +75,11 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
         running,
         realm: REALM,
         root_pem: None,
+        behind: None,
     })
 }
 
-fn server(dir: &Scratch, modules: &Path, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
+fn server(setup: &Setup, dir: &Scratch, modules: &Path, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
     let mut text = String::new();
     for module in MODULES {
         // Some are built in, depending on who built it.
@@ -111,7 +117,15 @@ Include "{dir}/proxy.conf"
 </VirtualHost>
 "#
     );
+    if let Some(streams) = setup.streams {
+        let _ = writeln!(text, "H2MaxWorkers {streams}\nH2MaxSessionStreams {streams}");
+    }
     if let Some(addr) = tls {
+        let (protocols, forwarding) = match setup.http2 {
+            Http2::Off => ("http/1.1", "off"),
+            Http2::WithoutForwarding => ("h2 http/1.1", "off"),
+            Http2::On => ("h2 http/1.1", "on"),
+        };
         let _ = write!(
             text,
             r#"SSLSessionCache none
@@ -120,7 +134,8 @@ Listen {addr}
 SSLEngine on
 SSLCertificateFile "{dir}/tls.pem"
 SSLCertificateKeyFile "{dir}/tls.key"
-Protocols http/1.1
+Protocols {protocols}
+H2ProxyRequests {forwarding}
 Include "{dir}/proxy.conf"
 </VirtualHost>
 "#

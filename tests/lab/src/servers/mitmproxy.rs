@@ -4,7 +4,7 @@
 //! - Makes a root certificate at the start, see [`RealProxy::root_pem`], and
 //!   a leaf for each name a client asks for in TLS.
 //! - Takes TLS from clients on the same port, also with a leaf of that root.
-//!   There it agrees to ALPN `h2` and then drops CONNECT: offer `http/1.1`.
+//!   There it agrees to ALPN `h2` and then drops CONNECT.
 //! - Answers CONNECT with `HTTP/1.1 200 Connection established`, only after it
 //!   has connected to the origin. If it cannot, it answers 502 and leaves the
 //!   connection open, but answers nothing more on it.
@@ -48,6 +48,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
         running,
         realm: REALM,
         root_pem: Some(root_pem),
+        behind: None,
     })
 }
 

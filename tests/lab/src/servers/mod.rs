@@ -1,15 +1,17 @@
 //! Real proxy servers, started for one test and stopped with it.
 //!
 //! The lab's own proxy does what a test tells it to do. These do what deployed proxies do: Squid, Apache httpd,
-//! tinyproxy and mitmproxy, as Debian and PyPI ship them. Each gets its own folder and free ports on `127.0.0.1`, so
-//! any number can run at once. Nothing outside that folder is written.
+//! nghttpx, Envoy, tinyproxy and mitmproxy, as Debian and PyPI ship them. Each gets its own folder and free ports on
+//! `127.0.0.1`, so any number can run at once. Nothing outside that folder is written.
 //!
-//! | server | plain | TLS | names it resolves | refusal of a denied host |
-//! |---|---|---|---|---|
-//! | [Squid](RealProxy::squid) | yes | yes | [`Setup::hosts`], `localhost` | page, `X-Squid-Error` |
-//! | [Apache httpd](RealProxy::apache) | yes | yes | [`Setup::hosts`], the system's | page |
-//! | [tinyproxy](RealProxy::tinyproxy) | yes | no | the system's (`localhost`) | page |
-//! | [mitmproxy](RealProxy::mitmproxy) | yes | yes, one port | [`Setup::hosts`], the system's | page |
+//! | server | plain | TLS | HTTP/2 behind TLS | names it resolves | refusal of a denied host |
+//! |---|---|---|---|---|---|
+//! | [Squid](RealProxy::squid) | yes | yes | no, and no ALPN | [`Setup::hosts`], `localhost` | page, `X-Squid-Error` |
+//! | [Apache httpd](RealProxy::apache) | yes | yes | yes | [`Setup::hosts`], the system's | page |
+//! | [nghttpx](RealProxy::nghttpx) | yes | yes | yes | as Squid | as Squid |
+//! | [Envoy](RealProxy::envoy) | yes | yes | yes | [`Setup::hosts`], `localhost` | page |
+//! | [tinyproxy](RealProxy::tinyproxy) | yes | no | – | the system's (`localhost`) | page |
+//! | [mitmproxy](RealProxy::mitmproxy) | yes | one port | but for CONNECT | [`Setup::hosts`], the system's | page |
 //!
 //! [`Nginx`] is not a proxy but an origin, and [`Kdc`] issues the tickets by which Squid knows users of Kerberos.
 //!
@@ -25,9 +27,11 @@
 //! ```
 
 mod apache;
+mod envoy;
 mod error;
 mod kdc;
 mod mitmproxy;
+mod nghttpx;
 mod nginx;
 mod process;
 mod squid;
@@ -53,6 +57,10 @@ pub struct Setup {
     pub password: String,
     /// Certificate and key to be reached over TLS with; none: plain only.
     pub tls: Option<TlsFiles>,
+    /// HTTP/2 behind TLS, with nghttpx, Apache httpd and Envoy.
+    pub http2: Http2,
+    /// The streams of one connection that those serve at a time; none: the server's default.
+    pub streams: Option<u32>,
     /// Host names refused with 403, in CONNECT and in plain requests.
     pub deny: Vec<String>,
     /// Names that resolve although no DNS knows them, as far as the server can
@@ -65,7 +73,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// One user, no TLS, nothing denied; `origin.test` and `other.test` are
+    /// One user, no TLS, no HTTP/2, nothing denied; `origin.test` and `other.test` are
     /// `127.0.0.1`.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -73,6 +81,8 @@ impl Setup {
             user: user.into(),
             password: password.into(),
             tls: None,
+            http2: Http2::Off,
+            streams: None,
             deny: Vec::new(),
             hosts: ["origin.test", "other.test"]
                 .map(|name| (name.to_owned(), loopback))
@@ -96,10 +106,29 @@ impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup")
             .field("tls", &self.tls)
+            .field("http2", &self.http2)
+            .field("streams", &self.streams)
             .field("deny", &self.deny)
             .field("hosts", &self.hosts)
             .field("kerberos", &self.kerberos)
             .finish_non_exhaustive()
+    }
+}
+
+/// HTTP/2 on a port with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2 {
+    /// HTTP/1.1 alone.
+    Off,
+    /// For CONNECT alone, with Apache httpd, whose default it is: it takes other requests for its own site's.
+    WithoutForwarding,
+    /// For all requests.
+    On,
+}
+
+impl Http2 {
+    fn is_offered(self) -> bool {
+        self != Self::Off
     }
 }
 
@@ -137,6 +166,8 @@ pub struct RealProxy {
     running: Running,
     realm: &'static str,
     root_pem: Option<String>,
+    /// The proxy that this one hands everything on to.
+    behind: Option<Box<RealProxy>>,
 }
 
 impl RealProxy {
@@ -157,6 +188,28 @@ impl RealProxy {
     /// If httpd or `openssl` is missing, or httpd does not come up.
     pub async fn apache(setup: &Setup) -> Result<Self, StartError> {
         apache::start(setup).await
+    }
+
+    /// Starts nghttpx, and Squid behind it: Basic, plain port, TLS port if [`Setup::tls`] is given.
+    ///
+    /// [`kill`](Self::kill) ends nghttpx alone.
+    ///
+    /// # Errors
+    ///
+    /// If nghttpx, Squid or `openssl` is missing, or one of them does not come up.
+    pub async fn nghttpx(setup: &Setup) -> Result<Self, StartError> {
+        nghttpx::start(setup).await
+    }
+
+    /// Starts Envoy: Basic, plain port, TLS port if [`Setup::tls`] is given.
+    ///
+    /// The program is looked for in the environment variable `ENVOY`, then in `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// If Envoy or `openssl` is missing, or Envoy does not come up.
+    pub async fn envoy(setup: &Setup) -> Result<Self, StartError> {
+        envoy::start(setup).await
     }
 
     /// Starts tinyproxy: Basic, plain port only.
@@ -224,14 +277,15 @@ impl RealProxy {
     /// Returns the requests it logged, one a line. Each begins with the request line: `CONNECT origin.test:443 HTTP/1.1
     /// 200 user 40312`. Status, user and the client's port follow, except with tinyproxy.
     ///
-    /// Squid and Apache httpd log a tunnel when it *ends*.
+    /// Squid, Apache httpd, nghttpx and Envoy log a tunnel when it *ends*. The last two do not know the user.
     pub fn requests(&self) -> Vec<String> {
         self.running.requests()
     }
 
     /// Returns everything it logged, for the message of a failed test.
     pub fn log(&self) -> String {
-        self.running.log()
+        let behind = self.behind.as_ref().map(|behind| behind.log());
+        self.running.log() + &behind.unwrap_or_default()
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
         running,
         realm: REALM,
         root_pem: None,
+        behind: None,
     })
 }
 

@@ -33,6 +33,7 @@ pub(crate) enum Invariant {
     Order,
     Share,
     Limit,
+    Streams,
     Idle,
     Stats,
     Waste,
@@ -44,7 +45,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Deadline,
         Self::OwnDeadline,
         Self::BeforeRequest,
@@ -60,6 +61,7 @@ impl Invariant {
         Self::Order,
         Self::Share,
         Self::Limit,
+        Self::Streams,
         Self::Idle,
         Self::Stats,
         Self::Waste,
@@ -87,6 +89,7 @@ impl Invariant {
             Self::Order => "order",
             Self::Share => "share",
             Self::Limit => "limit",
+            Self::Streams => "streams",
             Self::Idle => "idle",
             Self::Stats => "stats",
             Self::Waste => "waste",
@@ -116,6 +119,7 @@ impl Invariant {
             Self::Order => "requests that wait for one connection are served in order",
             Self::Share => "no origin has more than half of the connections that a limit allows to a forward proxy",
             Self::Limit => "no key has more connections than its limit",
+            Self::Streams => "no more streams are open than the peer allows, and one before it has said so",
             Self::Idle => "no more connections are idle, and for no longer, than the limits allow",
             Self::Stats => "the figures equal what the network sees when all is quiet",
             Self::Waste => "no more connections are opened and closed unused than there are requests",

@@ -1,12 +1,19 @@
 //! Limits, figures, and what is left.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
-use tower_outbound_proxy::client::PoolStats;
+use tower_outbound_proxy::{
+    ProxyServer, Route,
+    client::{KeyStats, PoolStats},
+};
 
 use super::Invariant;
 use crate::{
+    plan::{Event, Server},
     record::{Connection, ConnectionId, End, Peer, Record, Try, TryId},
     world::World,
 };
@@ -20,14 +27,32 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
     let mut record = world.record();
     if let Some(most) = client.max_per_key {
         let mut open = BTreeMap::<Peer, usize>::new();
-        for peer in open_connections(&record).filter_map(|connection| connection.peer) {
+        // A proxy hears of a tunnel's end later. A shared connection that takes no more streams does not count, be it that
+        // the settings do not name it any more.
+        let is_replaced = |event: &(u64, Event)| matches!(event.1, Event::Replace(_));
+        let is_shared_limited = client.max_shared.is_some() && !world.plan.events.iter().any(is_replaced);
+        let counts = |connection: &&Connection| match connection.peer {
+            Some(Peer::Shared { .. }) => is_shared_limited && connection.faults.is_empty(),
+            _ => connection.carrier.is_none(),
+        };
+        for peer in open_connections(&record)
+            .filter(counts)
+            .filter_map(|connection| connection.peer)
+        {
             *open.entry(peer).or_default() += 1;
         }
         for (peer, open) in open.into_iter().filter(|(_, open)| *open > most) {
             let text = format_args!("{peer:?} has {open} connections, the limit is {most}");
             record.violated(Invariant::Limit, text);
         }
-        for key in stats.keys.iter().filter(|key| key.open + key.connecting > most) {
+        // Attempts to find out if a proxy speaks HTTP/2 have no limit of this kind.
+        let may_be_shared =
+            |key: &&KeyStats| key.origin.is_none() && key.route.proxy().is_some_and(ProxyServer::is_tls);
+        let keys = stats
+            .keys
+            .iter()
+            .filter(|key| world.shared_proxy(key).is_none() && !may_be_shared(key));
+        for key in keys.filter(|key| key.open + key.connecting > most) {
             let text = format_args!(
                 "{} open and {} connecting, the limit is {most}",
                 key.open, key.connecting
@@ -35,7 +60,7 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
             record.violated(Invariant::Limit, text);
         }
     }
-    for key in &stats.keys {
+    for key in stats.keys.iter().filter(|key| world.shared_proxy(key).is_none()) {
         let most = client.max_idle_per_key.unwrap_or(usize::MAX).min(key.open);
         if key.idle > most {
             let text = format_args!("{} idle for {:?}, the limit is {most}", key.idle, key.origin);
@@ -54,8 +79,10 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
             record.violated(Invariant::Idle, text);
         }
     }
-    if let Some(most) = client.max_idle.filter(|most| stats.idle() > *most) {
-        let text = format_args!("{} idle, the limit is {most}", stats.idle());
+    let keys = stats.keys.iter().filter(|key| world.shared_proxy(key).is_none());
+    let idle: usize = keys.map(|key| key.idle).sum();
+    if let Some(most) = client.max_idle.filter(|most| idle > *most) {
+        let text = format_args!("{idle} idle, the limit is {most}");
         record.violated(Invariant::Idle, text);
     }
 }
@@ -63,9 +90,12 @@ pub(crate) fn limits(world: &World, stats: &PoolStats) {
 /// Checks, when a request arrives, that its origin leaves connections of a forward proxy to others.
 pub(crate) fn share(world: &World, record: &mut Record, arrived: TryId) {
     let one = &record.tries[arrived];
-    let (Some(limit), Peer::Forward { .. }) = (world.plan.client.max_per_key, one.peer) else {
+    let (Some(limit), Peer::Forward { proxy, .. }) = (world.plan.client.max_per_key, one.peer) else {
         return;
     };
+    if world.server(proxy).protocol.is_http2_proxy() {
+        return;
+    }
     let origin = world.plan.origin(one.request);
     let is_same = |other: &&Try| other.peer == one.peer && world.plan.origin(other.request) == origin;
     let is_sent = |other: &&Try| {
@@ -95,7 +125,10 @@ pub(crate) fn quiet(world: &World, stats: &PoolStats) {
     }
     let connecting: usize = stats.keys.iter().map(|key| key.connecting).sum();
     let dialling = record.connections.iter().filter(|connection| {
-        connection.near.is_none() && connection.connected.is_none() && connection.client_closed.is_none()
+        connection.near.is_none()
+            && connection.connected.is_none()
+            && connection.client_closed.is_none()
+            && !connection.is_doubtful()
     });
     let dialling = dialling.count();
     if dialling > 0 {
@@ -107,19 +140,26 @@ pub(crate) fn quiet(world: &World, stats: &PoolStats) {
         // Reported above.
         return;
     }
-    if stats.open() != open {
+    let doubtful = open_connections(&record)
+        .filter(|connection| connection.is_doubtful())
+        .count();
+    if !(open - doubtful..=open).contains(&stats.open()) {
         let text = format_args!("{} open in the figures, {open} on the network", stats.open());
         record.violated(Invariant::Stats, text);
     }
     counters(&mut record, stats);
-    let in_use = stats.open() - stats.idle().min(stats.open());
+    // A connection is in use as long as it carries a tunnel, which may be idle itself.
+    let carriers: BTreeSet<_> = open_connections(&record).filter_map(|tunnel| tunnel.carrier).collect();
+    let in_use = (stats.open() - stats.idle().min(stats.open())).saturating_sub(carriers.len());
     if in_use > 0 {
         let text = format_args!("{in_use} connections are in use after the last request");
         record.violated(Invariant::Leak, text);
     }
     let settings = world.settings();
     let retired = open_connections(&record).filter(|connection| match connection.peer {
-        Some(Peer::Forward { proxy, password } | Peer::Tunnel { proxy, password, .. }) => {
+        Some(
+            Peer::Forward { proxy, password } | Peer::Tunnel { proxy, password, .. } | Peer::Shared { proxy, password },
+        ) => {
             let is_named = settings.http == Some(proxy) || settings.https == Some(proxy);
             !is_named || password != settings.password
         }
@@ -138,7 +178,7 @@ fn counters(record: &mut Record, stats: &PoolStats) {
     let used = own().filter(|connection| connection.served > 0).count() as u64;
     let connected = own().filter(|connection| connection.connected.is_some()).count() as u64;
     let sightings = record.tries.iter().flat_map(|one| &one.seen);
-    let reused = sightings.filter(|sighting| sighting.reused).count() as u64;
+    let reused = sightings.filter(|sighting| sighting.reused).count() as u64 + record.reused_by_connects;
     let reused_open: usize = open_connections(record)
         .map(|connection| connection.served.saturating_sub(1))
         .sum();
@@ -187,6 +227,24 @@ fn open_connections(record: &Record) -> impl Iterator<Item = &Connection> {
     })
 }
 
+impl Connection {
+    /// Returns true for a connection over HTTP/2 that is dead without a sign, and for the tunnels on it: the proxy does
+    /// not hear of their end, and closing takes a while.
+    fn is_doubtful(&self) -> bool {
+        let is_shared = self.carrier.is_some() || matches!(self.peer, Some(Peer::Shared { .. }));
+        is_shared && self.faults.iter().any(|(_, fault)| fault.is_silent())
+    }
+}
+
+impl World {
+    /// Returns the proxy over HTTP/2 that a key of the pool forwards to.
+    fn shared_proxy(&self, key: &KeyStats) -> Option<&Server> {
+        let Route::Forward(proxy) = &key.route else { return None };
+        let is_it = |server: &&Server| server.protocol.is_http2_proxy() && proxy.to_string().contains(&server.name);
+        self.plan.servers.iter().find(is_it)
+    }
+}
+
 impl Record {
     /// Returns the time since which one of the client's own connections is idle, if nothing has gone wrong on it.
     fn idle_since(&self, number: ConnectionId) -> Option<Instant> {
@@ -195,7 +253,15 @@ impl Record {
             return None;
         }
         let mut since = connection.connected?;
-        let is_on_it = |one: &&Try| one.seen.iter().any(|sighting| sighting.connection == number);
+        if connection.carrier.is_some() && connection.served == 0 {
+            // The client may not have heard yet that it is open, or still speak TLS in it.
+            return None;
+        }
+        for tunnel in self.connections.iter().filter(|tunnel| tunnel.carrier == Some(number)) {
+            since = since.max(tunnel.client_closed?);
+        }
+        let is_it = |id: ConnectionId| id == number || self.connections[id].carrier == Some(number);
+        let is_on_it = |one: &&Try| one.seen.iter().any(|sighting| is_it(sighting.connection));
         for one in self.tries.iter().filter(is_on_it) {
             let (ended, end) = one.ended?;
             let over = match end {

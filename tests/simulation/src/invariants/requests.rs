@@ -35,7 +35,7 @@ pub(crate) fn judge(world: &World) {
         };
         judge.all(|invariant, text| broken.push((invariant, format!("try {number} {text}"))));
     }
-    shared_blame(&record, |text| broken.push((Invariant::Blame, text)));
+    shared_blame(world, &record, |text| broken.push((Invariant::Blame, text)));
     waste(&record, |text| broken.push((Invariant::Waste, text)));
     if world.plan.client.max_per_key == Some(1) {
         order(world, &record, |text| broken.push((Invariant::Order, text)));
@@ -113,7 +113,8 @@ impl Judge<'_> {
         // sent.
         let is_unrepeatable = before && has_upload && self.is_http2();
         // A graceful GOAWAY lets every request have its response.
-        if !self.has_fault(ended, |fault| fault != Fault::GoAwayGraceful) && !is_unrepeatable {
+        let is_harmless = |fault| matches!(fault, Fault::GoAwayGraceful | Fault::AllowsFewer);
+        if !self.has_fault(ended, |fault| !is_harmless(fault)) && !is_unrepeatable {
             broken(Invariant::Blame, "failed without a fault of its connection".to_owned());
         }
         if self.was_refused(ended) {
@@ -145,7 +146,9 @@ impl Judge<'_> {
             connection.near.is_none()
                 && connection.server == server
                 && connection.dialled <= ended
-                && connection.client_closed.is_none_or(|closed| closed >= self.one.began)
+                && connection
+                    .client_closed
+                    .is_none_or(|closed| closed + news(connection) >= self.one.began)
         })
     }
 
@@ -214,6 +217,11 @@ impl Judge<'_> {
             .connections(ended)
             .filter(|connection| !connection.faults.is_empty() || connection.served == 0);
         let (own, inherited): (Vec<_>, Vec<_>) = attempts.partition(|connection| connection.dialled >= self.one.began);
+        // On the way to a proxy that may speak HTTP/2, attempts are everybody's.
+        let is_everybodys = |connection: &&Connection| matches!(connection.peer, None | Some(Peer::Shared { .. }));
+        if own.is_empty() && inherited.iter().any(is_everybodys) {
+            return None;
+        }
         if own.is_empty() {
             return Some("timed out over attempts that others had made".to_owned());
         }
@@ -248,7 +256,7 @@ impl Judge<'_> {
             .filter(|(at, _)| *at <= ended)
             .collect();
         // A connection that broke may have had the request before, or may have kept the refusal from the client.
-        let promise = |fault: &Fault| matches!(fault, Fault::GoAwayBelow | Fault::GoAwayGraceful);
+        let promise = |fault: &Fault| fault.is_promise() || *fault == Fault::AllowsFewer;
         faults.iter().all(|(_, fault)| promise(fault))
             && match self.one.seen.last() {
                 Some(sighting) => sighting.at <= ended && sighting.fault == Some(Fault::RefusesStream),
@@ -275,13 +283,22 @@ impl Judge<'_> {
             Peer::Direct { origin } | Peer::Tunnel { origin, .. } => {
                 self.world.server(origin).protocol == Protocol::Http2
             }
-            Peer::Forward { .. } => false,
+            Peer::Forward { proxy, .. } => self.world.server(proxy).protocol.is_http2_proxy(),
+            Peer::Shared { .. } => true,
         }
     }
 }
 
+/// Returns the time that the client may take to hear of a connection's end: the end of a tunnel is known by its proxy.
+fn news(connection: &Connection) -> Duration {
+    match connection.carrier {
+        Some(_) => SLACK,
+        None => Duration::ZERO,
+    }
+}
+
 /// One attempt that fails is told to one request: no server has more failures than failed attempts.
-fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
+fn shared_blame(world: &World, record: &Record, mut broken: impl FnMut(String)) {
     let mut failed = BTreeMap::<usize, (usize, usize)>::new();
     for one in &record.tries {
         if let Some((
@@ -301,8 +318,10 @@ fn shared_blame(record: &Record, mut broken: impl FnMut(String)) {
             failed.entry(connection.server).or_default().1 += 1;
         }
     }
+    // What is on its way on a shared connection is lost with it.
+    let is_shared = |server: usize| world.server(server).protocol.is_http2_proxy();
     for (server, (requests, attempts)) in failed {
-        if requests > attempts {
+        if requests > attempts && !is_shared(server) {
             broken(format!(
                 "{requests} requests failed by {attempts} failed attempts to server {server}"
             ));
@@ -336,7 +355,8 @@ fn order(world: &World, record: &Record, mut broken: impl FnMut(String)) {
         let got_response = matches!(one.ended, Some((_, End::Response(_))));
         let is_http1 = match one.peer {
             Peer::Direct { origin } | Peer::Tunnel { origin, .. } => world.server(origin).protocol != Protocol::Http2,
-            Peer::Forward { .. } => true,
+            Peer::Forward { proxy, .. } => !world.server(proxy).protocol.is_http2_proxy(),
+            Peer::Shared { .. } => false,
         };
         if !got_response || one.is_probe || !is_http1 || !record.connections.iter().all(|one| is_calm(&one)) {
             continue;

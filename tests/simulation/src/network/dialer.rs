@@ -17,7 +17,13 @@ use super::{
     end::End,
     link::{CLIENT, Link, SERVER},
 };
-use crate::{fault::Fault, random::Random, record::ConnectionId, server, world::World};
+use crate::{
+    fault::Fault,
+    random::Random,
+    record::{ConnectionId, Peer},
+    server,
+    world::World,
+};
 
 /// The connections that a world has before it takes no more.
 const MOST: usize = 5_000;
@@ -44,8 +50,8 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// Connects to the server of this name. `near` is the client's connection, if a proxy dials for it.
-pub(crate) async fn dial(world: &Arc<World>, name: &str, near: Option<ConnectionId>) -> io::Result<End> {
+/// Connects to the server of this name. `near` is the client's connection and its peer, if a proxy dials for it.
+pub(crate) async fn dial(world: &Arc<World>, name: &str, near: Option<(ConnectionId, Peer)>) -> io::Result<End> {
     let found = world.plan.servers.iter().position(|server| server.name == name);
     let server = found.ok_or(io::ErrorKind::NotFound)?;
     let attempt = Attempt::new(world, name, server, near);
@@ -104,7 +110,7 @@ struct Attempt<'w> {
 }
 
 impl<'w> Attempt<'w> {
-    fn new(world: &'w Arc<World>, name: &str, server: usize, near: Option<ConnectionId>) -> Self {
+    fn new(world: &'w Arc<World>, name: &str, server: usize, near: Option<(ConnectionId, Peer)>) -> Self {
         let connection = world.record().dial(name, server, near);
         Self {
             world,

@@ -37,14 +37,14 @@ impl Session {
         let one = &record.tries[number];
         let (request, planned) = (one.request, one.peer);
         let path = format!("/{request}/{number}");
-        let is_proxy = self.world.server(self.server).protocol.is_proxy();
+        let is_proxy = self.is_proxy();
         let peer = match is_proxy {
             true => password(self.server, head.field("proxy-authorization")).map(|password| Peer::Forward {
                 proxy: self.server,
                 password,
             }),
             false => match record.connections[self.connection].near {
-                Some(near) => record.connections[near].peer,
+                Some(_) => record.connections[self.connection].peer,
                 None => Some(Peer::Direct { origin: self.server }),
             },
         };
@@ -72,16 +72,26 @@ impl Session {
             );
         }
         if let Some(peer) = peer {
-            let near = record.near(self.connection);
-            record.belongs(near, peer);
+            record.belongs(self.connection, self.shared(peer));
         }
         record.seen(number, self.connection);
         invariants::share(&self.world, &mut record, number);
         Some(number)
     }
 
-    /// Returns the name of the origin that a CONNECT asks for, if it has the right credentials and no other.
-    pub(super) fn asks_for(&self, head: &Head) -> Option<String> {
+    /// Returns the peer of a connection on which requests to this one come.
+    fn shared(&self, peer: Peer) -> Peer {
+        match peer {
+            Peer::Forward { proxy, password } | Peer::Tunnel { proxy, password, .. } if self.is_shared => {
+                Peer::Shared { proxy, password }
+            }
+            peer => peer,
+        }
+    }
+
+    /// Returns the name of the origin that a CONNECT asks for, if it has the right credentials and no other, and the
+    /// peer of the tunnel.
+    pub(super) fn asks_for(&self, head: &Head) -> Option<(String, Peer)> {
         let mut record = self.world.record();
         let password = password(self.server, head.field("proxy-authorization"));
         if password.is_none() || head.field("authorization").is_some() {
@@ -99,8 +109,8 @@ impl Session {
             password: password?,
             origin: origin?,
         };
-        record.belongs(self.connection, peer);
-        Some(name)
+        record.belongs(self.connection, self.shared(peer));
+        Some((name, peer))
     }
 
     /// Returns a check of an upload's bytes, in order.

@@ -1,36 +1,52 @@
-//! An HTTP/2 origin, over the `h2` crate. What that crate does not do of itself, [`goaway`](super::goaway) adds.
+//! An HTTP/2 server, an origin or a proxy, over the `h2` crate. What that crate does not do of itself, the
+//! [`gate`](super::gate) adds.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::{
     Reason, RecvStream, SendStream,
     server::{Builder, Connection, SendResponse},
 };
-use http::{Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use tokio::{
     io::{AsyncRead, AsyncWrite, duplex},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use super::{Session, goaway, message::Head};
-use crate::{content, fault::Fault, random::Random, record::TryId};
+use super::{Session, gate::Gate, message::Head, shared_tunnel};
+use crate::{content, fault::Fault, plan::Tunnels, random::Random, record::TryId};
 
 pub(super) async fn serve<T>(mut session: Session, io: T)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    session.is_shared = session.is_proxy();
+    if session.happens(Fault::ServesFew) {
+        let slots = session.random.range(1, 3) as usize;
+        session.slots = Some(Arc::new(Semaphore::new(slots)));
+    }
     let mut builder = Builder::new();
-    builder.max_concurrent_streams(session.world.server(session.server).max_streams);
-    if !session.happens(Fault::GoAwayBelow) {
+    let most = match session.is_proxy() {
+        // The gate tells the client of another number.
+        true => 1_000,
+        false => session.world.server(session.server).max_streams,
+    };
+    builder.max_concurrent_streams(most);
+    if session.is_proxy() {
+        // One tunnel that nobody reads does not stop the others.
+        builder.initial_connection_window_size(16 << 20);
+    }
+    let gate = Gate::of(&mut session);
+    if gate.is_open() {
         if let Ok(connection) = builder.handshake(io).await {
             session.streams(connection).await;
         }
         return;
     }
-    let streams = session.random.range(1, 4) as usize;
     let (inner, outer) = duplex(64 << 10);
-    session.world.spawn(goaway::relay(session.clone(), io, outer, streams));
+    session.world.spawn(gate.relay(session.clone(), io, outer));
     if let Ok(connection) = builder.handshake(inner).await {
         session.streams(connection).await;
     }
@@ -56,12 +72,19 @@ impl Session {
             if self.happens(Fault::ClosesUnread) {
                 return self.fault(Fault::ClosesUnread);
             }
+            let is_connect = request.method() == Method::CONNECT;
+            if is_connect && self.world.server(self.server).tunnels == Tunnels::Closes {
+                return self.fault(Fault::ConnectCloses);
+            }
             served += 1;
             let stream = Session {
                 random: Random::new(self.world.plan.seed, "stream", (self.connection << 16 | served) as u64),
                 ..self.clone()
             };
-            self.world.spawn(stream.stream(request, respond));
+            match is_connect {
+                true => self.world.spawn(shared_tunnel::serve(stream, request, respond)),
+                false => self.world.spawn(stream.stream(request, respond)),
+            }
             if self.happens(Fault::GoAwayGraceful) {
                 self.fault(Fault::GoAwayGraceful);
                 connection.graceful_shutdown();
@@ -75,17 +98,14 @@ impl Session {
 
     async fn stream(mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, mut upload) = request.into_parts();
-        let fields = parts.headers.iter().map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.as_str().to_owned(), value)
-        });
-        let head = Head {
-            method: parts.method.to_string(),
-            target: parts.uri.path().to_owned(),
-            fields: fields.collect(),
-        };
-        let Some(number) = self.arrived(&head) else {
+        let Some(number) = self.arrived(&self.head(&parts)) else {
             return;
+        };
+        let waits = |session: &Self| session.stream_fault(number, Fault::ServesFew);
+        let slot = tokio::select! {
+            biased;
+            () = given_up(&mut respond) => return,
+            slot = self.slot(waits) => slot,
         };
         if self.happens(Fault::RefusesStream) {
             self.stream_fault(number, Fault::RefusesStream);
@@ -116,6 +136,42 @@ impl Session {
         }
         if self.respond(number, respond).await.is_ok() && early {
             let _ = self.receive(number, &mut upload).await;
+        }
+        drop(slot);
+    }
+
+    /// Returns the head of a request. That to a proxy has the form that it has over HTTP/1.1.
+    pub(super) fn head(&self, parts: &Parts) -> Head {
+        let fields = parts.headers.iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str().to_owned(), value)
+        });
+        let mut head = Head {
+            method: parts.method.to_string(),
+            target: parts.uri.path().to_owned(),
+            fields: fields.collect(),
+        };
+        if self.is_shared {
+            head.target = parts.uri.to_string();
+            let authority = parts.uri.authority().map(ToString::to_string);
+            head.fields.push(("host".to_owned(), authority.unwrap_or_default()));
+        }
+        head
+    }
+
+    /// Waits until a stream is served, if not many are served at a time.
+    pub(super) async fn slot(&self, waits: impl FnOnce(&Self)) -> Option<OwnedSemaphorePermit> {
+        let slots = self.slots.as_ref()?;
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            return Some(slot);
+        }
+        waits(self);
+        loop {
+            match timeout(Duration::from_secs(1), slots.clone().acquire_owned()).await {
+                Ok(slot) => return slot.ok(),
+                Err(_) if self.world.is_healthy() => return None,
+                Err(_) => {}
+            }
         }
     }
 
@@ -170,6 +226,6 @@ impl Session {
 }
 
 /// Waits until the client gives a stream up.
-async fn given_up(respond: &mut SendResponse<Bytes>) {
+pub(super) async fn given_up(respond: &mut SendResponse<Bytes>) {
     let _ = poll_fn(|cx| respond.poll_reset(cx)).await;
 }

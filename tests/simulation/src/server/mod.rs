@@ -4,15 +4,16 @@
 //! does.
 
 mod arrival;
-mod goaway;
+mod gate;
 mod http1;
 mod http2;
 mod message;
+mod shared_tunnel;
 mod tunnel;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{io::AsyncReadExt, time::sleep};
+use tokio::{io::AsyncReadExt, sync::Semaphore, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::arrival::credentials;
@@ -34,6 +35,10 @@ struct Session {
     connection: ConnectionId,
     link: Arc<Link>,
     random: Random,
+    /// HTTP/2: the streams that are served at a time, if there is a limit.
+    slots: Option<Arc<Semaphore>>,
+    /// True for a proxy over HTTP/2, whose connections are shared by all that goes through it.
+    is_shared: bool,
 }
 
 impl Session {
@@ -43,6 +48,16 @@ impl Session {
 
     fn fault(&self, fault: Fault) {
         self.world.record().fault(self.connection, fault);
+    }
+
+    fn is_proxy(&self) -> bool {
+        self.world.server(self.server).protocol.is_proxy()
+    }
+
+    /// Returns a random moment in the life of a connection, in milliseconds.
+    fn moment(&mut self) -> u64 {
+        let most = self.random.pick(&[0, 1, 10, 100, 1_000, 10_000]);
+        self.random.range(0, most)
     }
 
     async fn pause(&mut self, most: u64) {
@@ -68,6 +83,8 @@ async fn serve(world: Arc<World>, server: usize, mut end: End) {
         connection: link.connection,
         link,
         world,
+        slots: None,
+        is_shared: false,
     };
     if session.happens(Fault::Mute) {
         session.fault(Fault::Mute);
@@ -77,8 +94,9 @@ async fn serve(world: Arc<World>, server: usize, mut end: End) {
     }
     let tls = match session.world.server(server).protocol {
         Protocol::Http | Protocol::Proxy => return http1::serve(session, end).await,
+        Protocol::Http2Proxy => return http2::serve(session, end).await,
         Protocol::Https | Protocol::SecureProxy => &certificates::HTTP1,
-        Protocol::Http2 => &certificates::HTTP2,
+        Protocol::Http2 | Protocol::SecureHttp2Proxy => &certificates::HTTP2,
     };
     let Ok(stream) = TlsAcceptor::from((*tls).clone()).accept(end).await else {
         return;

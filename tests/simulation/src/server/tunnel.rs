@@ -14,7 +14,7 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send>(
     mut wire: Wire<T>,
     head: &Head,
 ) {
-    let Some(name) = session.asks_for(head) else {
+    let Some((name, peer)) = session.asks_for(head) else {
         return;
     };
     if session.happens(Fault::ConnectHangs) {
@@ -34,7 +34,7 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send>(
         let status = session.random.pick(&[403, 407, 502, 503]);
         return refuse(wire, status).await;
     }
-    let Ok(mut far) = dial(&session.world, &name, Some(session.connection)).await else {
+    let Ok(mut far) = dial(&session.world, &name, Some((session.connection, peer))).await else {
         session.fault(Fault::ConnectRefused);
         return refuse(wire, 502).await;
     };

@@ -149,7 +149,7 @@ fn measure(options: &Options) -> Result<(), BoxError> {
     let cores = Cores::find()?;
     let directory = process::directory()?;
     let go = match options.go {
-        true => Some(Go::build(&directory).map_err(|error| {
+        true => Some(Go::build("client", &directory).map_err(|error| {
             format!("no Go toolchain to be had ({error}): set GO to one, or measure the others with --without-go")
         })?),
         false => None,

@@ -87,7 +87,7 @@ impl Drop for Process {
     }
 }
 
-/// The Go program, built with the Go that the variable `GO` names, or else with the one on the path.
+/// A Go program, built with the Go that the variable `GO` names, or else with the one on the path.
 pub(crate) struct Go {
     path: PathBuf,
     /// The toolchain's version, such as `go1.27.3`.
@@ -95,15 +95,17 @@ pub(crate) struct Go {
 }
 
 impl Go {
-    pub(crate) fn build(directory: &Path) -> io::Result<Self> {
+    /// Builds the program of this name, which is a folder of `go`.
+    pub(crate) fn build(name: &str, directory: &Path) -> io::Result<Self> {
         let go = env::var_os("GO").unwrap_or("go".into());
         let version = output(Command::new(&go).args(["env", "GOVERSION"]))?;
-        let path = directory.join("client");
+        let path = directory.join(format!("go-{name}"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(name);
         output(
             Command::new(&go)
                 .args(["build", "-o"])
                 .arg(&path)
-                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("go/client/main.go"))
+                .arg(source.join("main.go"))
                 .envs([("GO111MODULE", "off"), ("GOPROXY", "off"), ("GOTOOLCHAIN", "local")]),
         )?;
         Ok(Self { path, version })

@@ -3,6 +3,16 @@
 
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
+mod chaos;
+mod first_flight;
+mod flow;
+mod life;
+mod limits;
+mod pipes;
+mod secrets;
+mod sharing;
+mod versions;
+
 use std::time::Duration;
 
 use crate::common::{client, connect, everything, get};
