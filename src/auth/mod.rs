@@ -34,13 +34,14 @@ mod challenge;
 mod credentials;
 mod digest;
 mod echo;
-#[cfg(all(unix, feature = "negotiate"))]
+#[cfg(all(unix, any(feature = "negotiate", docsrs)))]
 mod negotiate;
 mod password;
 mod provider;
 mod scheme;
 
-#[cfg(all(unix, feature = "negotiate"))]
+#[cfg(all(unix, any(feature = "negotiate", docsrs)))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "negotiate"))))]
 pub use self::negotiate::{Negotiate, NegotiateError, NegotiateFuture};
 pub(crate) use self::{
     account::Account,

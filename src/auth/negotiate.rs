@@ -1,36 +1,35 @@
 //! [`Negotiate`]: a credentials provider that authenticates with Kerberos tickets (RFC 4559).
 //!
-//! GSSAPI waits for files, the KDC and perhaps DNS, so it is called where blocking is allowed. Each call makes
-//! credentials and a context of its own: a token serves for one proxy, once.
+//! `gssapi` makes the tokens. It waits for files, the KDC and perhaps DNS, so it is called where blocking is allowed. The
+//! documentation is built without it, because docs.rs has no GSSAPI library.
+
+#[cfg(feature = "negotiate")]
+mod gssapi;
 
 use std::{
     error::Error,
     fmt,
+    future::pending,
     net::IpAddr,
+    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::HeaderValue;
-use libgssapi::{
-    context::{ClientCtx, CtxFlags},
-    credential::{Cred, CredUsage},
-    error::Error as GssError,
-    name::Name,
-    oid::{GSS_MECH_KRB5, GSS_MECH_SPNEGO, GSS_NT_HOSTBASED_SERVICE, GSS_NT_KRB5_PRINCIPAL, OidSet},
-};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tower_service::Service;
 
 use super::{Authorization, CredentialsRequest};
+
+/// The most calls to GSSAPI at a time. A KDC that does not answer holds so many threads.
+const MOST_CALLS: usize = 8;
 
 /// A credentials provider that authenticates to proxies with Kerberos, as `curl --proxy-negotiate` does.
 ///
 /// Whoever is logged in on this machine (`kinit`) gets a ticket for the proxy's service `HTTP/host`, where the host is
 /// that of the proxy's address. Each tunnel and each request that is forwarded gets a token of its own, which is sent
-/// unasked.
+/// unasked. A token that the proxy refuses is not followed by another one.
 ///
 /// ```no_run
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
@@ -40,6 +39,18 @@ use super::{Authorization, CredentialsRequest};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The layer around another HTTP client cannot wait for a token ([`with_credentials`](crate::ProxyLayer::with_credentials)),
+/// so what it forwards is refused. [`with_always_tunnel`](crate::ProxyLayer::with_always_tunnel) sends that through tunnels,
+/// which wait. A `Client` needs no such setting.
+///
+/// # Threads
+///
+/// GSSAPI blocks while it waits for the KDC, so each call runs on a thread of tokio's for blocking calls, at most 8 at a
+/// time (of all clones of one provider); others wait for their turn. A request gives up after the
+/// [`connect_timeout`](crate::ProxyLayer::with_connect_timeout), but nothing can interrupt the call: its thread comes back
+/// when the library gives up. MIT Kerberos does so within about half a minute for each KDC that is silent. Dropping the
+/// runtime waits for such threads, unless the program ends it with `Runtime::shutdown_background`.
 ///
 /// # Requirements
 ///
@@ -58,16 +69,20 @@ use super::{Authorization, CredentialsRequest};
 /// whether the KDC knows it.
 ///
 /// [squid]: https://wiki.squid-cache.org/ConfigExamples/Authenticate/Kerberos
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Negotiate {
     principal: Option<Arc<str>>,
+    calls: Arc<Semaphore>,
 }
 
 impl Negotiate {
     /// Creates a provider for whoever is logged in.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            principal: None,
+            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+        }
     }
 
     /// Sets the principal to authenticate as, such as `service@EXAMPLE.COM`. Its ticket is searched for in all caches of
@@ -76,6 +91,12 @@ impl Negotiate {
     pub fn principal(mut self, name: impl Into<Arc<str>>) -> Self {
         self.principal = Some(name.into());
         self
+    }
+}
+
+impl Default for Negotiate {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -89,86 +110,48 @@ impl Service<CredentialsRequest> for Negotiate {
     }
 
     fn call(&mut self, request: CredentialsRequest) -> NegotiateFuture {
-        let (principal, host) = (self.principal.clone(), request.host().to_owned());
-        // A proxy that refused one token refuses the next one as well.
-        let is_refused = request.round() > 0;
-        NegotiateFuture(spawn_blocking(move || match is_refused {
-            true => Ok(Authorization::none()),
-            false => initiate(principal.as_deref(), &host),
-        }))
+        NegotiateFuture(Box::pin(token(self.clone(), request)))
     }
 }
 
-/// The future of [`Negotiate`].
-#[derive(Debug)]
-pub struct NegotiateFuture(JoinHandle<Result<Authorization, NegotiateError>>);
+async fn token(Negotiate { principal, calls }: Negotiate, request: CredentialsRequest) -> Answer {
+    // A proxy that refused one token refuses the next one as well.
+    if request.round() > 0 {
+        return Ok(Authorization::none());
+    }
+    let turn = calls.acquire_owned().await;
+    let call = spawn_blocking(move || {
+        let _turn = turn;
+        gssapi::initiate(principal.as_deref(), request.host())
+    });
+    match call.await {
+        Ok(answer) => answer,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime shuts down, and polls no longer.
+            Err(_) => pending().await,
+        },
+    }
+}
+
+type Answer = Result<Authorization, NegotiateError>;
+
+/// Response future of [`Negotiate`]. Dropping it does not end a call to GSSAPI that has begun.
+#[must_use = "futures do nothing unless polled"]
+pub struct NegotiateFuture(Pin<Box<dyn Future<Output = Answer> + Send>>);
 
 impl Future for NegotiateFuture {
     type Output = Result<Authorization, NegotiateError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(Pin::new(&mut self.0).poll(cx)) {
-            Ok(answer) => Poll::Ready(answer),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime shuts down, and polls no longer.
-                Err(_) => Poll::Pending,
-            },
-        }
+        self.0.as_mut().poll(cx)
     }
 }
 
-/// Makes the first token for a proxy.
-fn initiate(principal: Option<&str>, host: &str) -> Result<Authorization, NegotiateError> {
-    let failed = |problem| {
-        move |cause: GssError| NegotiateError {
-            problem,
-            host: host.to_owned(),
-            principal: principal.map(str::to_owned),
-            // The library keeps the text for this thread only.
-            cause: Cause(cause.to_string()),
-        }
-    };
-    // The default credentials may be another user's a moment later, so they are taken by name.
-    let user = match principal {
-        Some(principal) => Name::new(principal.as_bytes(), Some(GSS_NT_KRB5_PRINCIPAL)),
-        None => credentials(None).and_then(|credentials| credentials.name()),
-    };
-    let credentials = user
-        .and_then(|user| credentials(Some(&user)))
-        .map_err(failed(Problem::NoTicket))?;
-    credentials.lifetime().map_err(failed(Problem::Expired))?;
-    let name = credentials.name().and_then(|name| name.display_name());
-    let name = name.map_err(failed(Problem::NoTicket))?;
-    let service = format!("HTTP@{}", host.trim_matches(['[', ']']));
-    let service = Name::new(service.as_bytes(), Some(GSS_NT_HOSTBASED_SERVICE)).map_err(failed(Problem::NoService))?;
-    let mut context = ClientCtx::new(
-        Some(credentials),
-        service,
-        CtxFlags::GSS_C_MUTUAL_FLAG,
-        Some(GSS_MECH_SPNEGO),
-    );
-    let token = context.step(None, None).map_err(failed(Problem::NoService))?;
-    Ok(Authorization::once(value(token.as_deref().unwrap_or_default())).identity(&*String::from_utf8_lossy(&name)))
-}
-
-/// Returns the credentials of a user, or of the default one.
-///
-/// SPNEGO's are asked for explicitly. With those of Kerberos alone, SPNEGO takes the default user's instead. Kerberos'
-/// are asked for first, because its errors say what is missing.
-fn credentials(user: Option<&Name>) -> Result<Cred, GssError> {
-    let mut mechanisms = OidSet::singleton(GSS_MECH_KRB5)?;
-    mechanisms.add(GSS_MECH_SPNEGO)?;
-    Cred::acquire(user, None, CredUsage::Initiate, Some(&mechanisms))
-}
-
-fn value(token: &[u8]) -> HeaderValue {
-    let mut value = match HeaderValue::try_from(format!("Negotiate {}", BASE64_STANDARD.encode(token))) {
-        Ok(value) => value,
-        Err(_) => unreachable!("base64 is visible ASCII"),
-    };
-    value.set_sensitive(true);
-    value
+impl fmt::Debug for NegotiateFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NegotiateFuture").finish_non_exhaustive()
+    }
 }
 
 /// The error of [`Negotiate`]: there is no token for a proxy.
@@ -214,8 +197,10 @@ impl fmt::Display for NegotiateError {
                 ": Kerberos knows services by the names of their hosts, so the proxy's address needs a name in place of \
                  the IP address",
             ),
-            Problem::NoService => f.write_str(
-                ": the KDC has to know this service (`kvno` asks for it), whose host is the one in the proxy's address",
+            Problem::NoService => write!(
+                f,
+                ": the KDC has to be reachable and to know this service, whose host is the one in the proxy's address; \
+                 `kvno HTTP/{host}` shows if that is so"
             ),
         }
     }

@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 const REALM: &str = "LAB.TEST";
 
@@ -108,9 +109,28 @@ impl Realm {
     ///
     /// If `kinit` is missing, or the KDC does not issue a ticket.
     pub fn log_in(&self, user: &str) -> Result<(), StartError> {
+        self.log_in_for(user, Duration::from_secs(3600))
+    }
+
+    /// Does the same with a ticket that expires after so many seconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_in`](Self::log_in).
+    pub fn log_in_for(&self, user: &str, lifetime: Duration) -> Result<(), StartError> {
         let mut kinit = self.command(&process::find("kinit", "Debian package krb5-user")?);
+        kinit.arg("-l").arg(format!("{}s", lifetime.as_secs()));
         kinit.arg("-k").arg("-t").arg(self.keytab(user)).arg(user);
         process::output(kinit.env("KRB5CCNAME", self.collection()), "").map(drop)
+    }
+
+    /// Tells its clients that the KDC is at another address.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn move_kdc(&self, addr: SocketAddr) -> std::io::Result<()> {
+        fs::write(self.config(), client_config(addr))
     }
 
     /// Returns a program that works in this realm.
