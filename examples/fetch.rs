@@ -8,6 +8,7 @@
 //!       --cacert FILE      trust these roots (PEM) in targets, too
 //!       --insecure         do not verify targets' certificates (testing only)
 //!       --proxy-cacert FILE, --proxy-insecure    the same for an https:// proxy
+//!       --proxy-negotiate  authenticate to the proxy with Kerberos (in builds with the feature `negotiate`)
 //!       --proxy-http2      speak HTTP/2 alone to the proxy, to an http:// proxy with prior knowledge
 //!       --proxy-http1.1    speak HTTP/1.1 alone to the proxy; by default, an https:// proxy chooses
 //!   -o FILE                write the body to a file
@@ -67,6 +68,7 @@ struct Options {
     target: Trust,
     proxy_server: Trust,
     proxy_version: ProxyVersion,
+    negotiate: bool,
     output: Option<String>,
     timeout: Option<Duration>,
     verbose: bool,
@@ -115,6 +117,7 @@ impl Options {
                 "--insecure" => options.target.insecure = true,
                 "--proxy-cacert" => options.proxy_server.roots = Some(read(&value()?)?),
                 "--proxy-insecure" => options.proxy_server.insecure = true,
+                "--proxy-negotiate" => options.negotiate = true,
                 "--proxy-http2" => options.proxy_version = ProxyVersion::Http2,
                 "--proxy-http1.1" => options.proxy_version = ProxyVersion::Http1,
                 "-o" => options.output = Some(value()?),
@@ -213,12 +216,25 @@ fn output(file: Option<&str>) -> io::Result<Box<dyn Write>> {
 
 fn client(config: ProxyConfig, options: &Options) -> Result<Client<Empty<Bytes>>, BoxError> {
     // A response of the proxy is printed as any other.
-    let layer = ProxyLayer::new(config).with_auth_errors(false);
+    let mut layer = ProxyLayer::new(config).with_auth_errors(false);
+    if options.negotiate {
+        layer = negotiate(layer)?;
+    }
     let mut builder = Client::builder().layer(layer.with_proxy_version(options.proxy_version));
     if options.target.roots.is_some() || options.target.insecure {
         builder = builder.target_tls(options.target.tls().map_err(|error| error.to_string())?);
     }
     Ok(builder.build()?)
+}
+
+#[cfg(all(unix, feature = "negotiate"))]
+fn negotiate(layer: ProxyLayer) -> Result<ProxyLayer, BoxError> {
+    Ok(layer.with_credentials(tower_outbound_proxy::auth::Negotiate::new()))
+}
+
+#[cfg(not(all(unix, feature = "negotiate")))]
+fn negotiate(_: ProxyLayer) -> Result<ProxyLayer, BoxError> {
+    Err("--proxy-negotiate: this build has no Kerberos; build it on Unix with `--features negotiate`".into())
 }
 
 async fn fetch(

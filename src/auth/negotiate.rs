@@ -25,11 +25,13 @@ use super::{Authorization, CredentialsRequest};
 /// The most calls to GSSAPI at a time. A KDC that does not answer holds so many threads.
 const MOST_CALLS: usize = 8;
 
-/// A credentials provider that authenticates to proxies with Kerberos, as `curl --proxy-negotiate` does.
+/// A credentials provider that authenticates to proxies with Kerberos, as `curl --proxy-negotiate` does
+/// (SPNEGO, RFC 4559).
 ///
 /// Whoever is logged in on this machine (`kinit`) gets a ticket for the proxy's service `HTTP/host`, where the host is
 /// that of the proxy's address. Each tunnel and each request that is forwarded gets a token of its own, which is sent
-/// unasked. A token that the proxy refuses is not followed by another one.
+/// unasked. A token that the proxy refuses is not followed by another one. Tokens do not verify the proxy: TLS does, to
+/// an `https://` proxy.
 ///
 /// ```no_run
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
@@ -188,10 +190,15 @@ impl fmt::Display for NegotiateError {
             write!(f, " from {principal}")?;
         }
         match problem {
-            Problem::NoTicket => f.write_str(
-                ", since nobody is logged in: run `kinit`, or set `KRB5CCNAME` to the cache that has the ticket, or \
-                 `KRB5_CLIENT_KTNAME` to a keytab",
-            ),
+            Problem::NoTicket => {
+                match &self.principal {
+                    Some(principal) => write!(f, ", which is not logged in: run `kinit {principal}`")?,
+                    None => f.write_str(", since nobody is logged in: run `kinit`")?,
+                }
+                f.write_str(
+                    ", or set `KRB5CCNAME` to the cache that has the ticket, or `KRB5_CLIENT_KTNAME` to a keytab",
+                )
+            }
             Problem::Expired => f.write_str(", since the ticket of whoever is logged in has expired: run `kinit`"),
             Problem::NoService if is_address(host) => f.write_str(
                 ": Kerberos knows services by the names of their hosts, so the proxy's address needs a name in place of \

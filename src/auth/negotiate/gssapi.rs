@@ -1,23 +1,27 @@
 //! Tokens by the system's GSSAPI library. Each call makes credentials and a context of its own: a token serves for one
 //! proxy, once.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{Engine, encoded_len, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use libgssapi::{
     context::{ClientCtx, CtxFlags},
     credential::{Cred, CredUsage},
-    error::Error,
+    error::{Error, MajorFlags},
     name::Name,
     oid::{GSS_MECH_KRB5, GSS_MECH_SPNEGO, GSS_NT_HOSTBASED_SERVICE, GSS_NT_KRB5_PRINCIPAL, OidSet},
 };
 
 use super::{Authorization, Cause, NegotiateError, Problem};
+use crate::auth::credentials::secret_value;
 
 /// Makes the first token for a proxy.
 pub(super) fn initiate(principal: Option<&str>, host: &str) -> Result<Authorization, NegotiateError> {
     let failed = |problem| {
         move |cause: Error| NegotiateError {
-            problem,
+            problem: match cause.major.bits() == MajorFlags::GSS_S_CREDENTIALS_EXPIRED.bits() {
+                true => Problem::Expired,
+                false => problem,
+            },
             host: host.to_owned(),
             principal: principal.map(str::to_owned),
             // The library keeps the text for this thread only.
@@ -32,7 +36,6 @@ pub(super) fn initiate(principal: Option<&str>, host: &str) -> Result<Authorizat
     let credentials = user
         .and_then(|user| credentials(Some(&user)))
         .map_err(failed(Problem::NoTicket))?;
-    credentials.lifetime().map_err(failed(Problem::Expired))?;
     let name = credentials.name().and_then(|name| name.display_name());
     let name = name.map_err(failed(Problem::NoTicket))?;
     let service = format!("HTTP@{}", host.trim_matches(['[', ']']));
@@ -58,10 +61,14 @@ fn credentials(user: Option<&Name>) -> Result<Cred, Error> {
 }
 
 fn value(token: &[u8]) -> HeaderValue {
-    let mut value = match HeaderValue::try_from(format!("Negotiate {}", BASE64_STANDARD.encode(token))) {
-        Ok(value) => value,
-        Err(_) => unreachable!("base64 is visible ASCII"),
-    };
-    value.set_sensitive(true);
-    value
+    const SCHEME: &str = "Negotiate ";
+    // At its full length, so that it leaves no copy behind.
+    let length = SCHEME.len() + encoded_len(token.len(), true).unwrap_or_default();
+    let mut value = String::with_capacity(length);
+    value.push_str(SCHEME);
+    BASE64_STANDARD.encode_string(token, &mut value);
+    match secret_value(value.into_bytes()) {
+        Some(value) => value,
+        None => unreachable!("base64 is visible ASCII"),
+    }
 }

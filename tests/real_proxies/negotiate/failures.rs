@@ -46,7 +46,7 @@ pub async fn without_a_ticket_the_error_says_how_to_get_one(realm: Realm) {
     let client = lab.client(&lab.url(), Negotiate::new().principal("carol@LAB.TEST"));
     let (text, is_not_logged_in) = provider_error(&client, &lab).await;
     assert!(is_not_logged_in);
-    for expected in ["HTTP/proxy.test", "carol@LAB.TEST", "run `kinit`"] {
+    for expected in ["HTTP/proxy.test", "from carol@LAB.TEST", "run `kinit carol@LAB.TEST`"] {
         assert!(text.contains(expected), "no {expected} in: {text}");
     }
     assert_eq!(lab.asked(), 0);
@@ -136,14 +136,18 @@ pub async fn a_silent_kdc_holds_no_request_and_few_threads(realm: Realm) {
         at_once.spawn(async move { send(&client, &url).await.unwrap_err() });
     }
     for error in at_once.join_all().await {
-        let connect = ConnectError::find(&error).unwrap();
+        let connect = ConnectError::find(&error).unwrap_or_else(|| panic!("{}", chain(&error)));
         assert_eq!(
             (connect.stage(), connect.is_timeout()),
             (Stage::Credentials, true),
             "{}",
             chain(&error)
         );
-        assert!(chain(&error).contains("credentials provider"), "{}", chain(&error));
+        assert!(
+            chain(&error).contains("asking the credentials provider took longer than 1s"),
+            "{}",
+            chain(&error)
+        );
     }
     assert!(since.elapsed() < 3 * LIMIT, "{:?}", since.elapsed());
     assert_eq!(lab.asked(), 0);
@@ -160,5 +164,4 @@ pub async fn a_silent_kdc_holds_no_request_and_few_threads(realm: Realm) {
     while let Err(error) = send(&client, &lab.http.url("/")).await {
         assert!(since.elapsed() < Duration::from_secs(60), "{}", chain(&error));
     }
-    eprintln!("threads were back after {:?}", since.elapsed());
 }
