@@ -8,6 +8,7 @@
 //!       --cacert FILE      trust these roots (PEM) in targets, too
 //!       --insecure         do not verify targets' certificates (testing only)
 //!       --proxy-cacert FILE, --proxy-insecure    the same for an https:// proxy
+//!       --proxy-negotiate  authenticate to the proxy with Kerberos (in builds with the feature `negotiate`)
 //!       --proxy-http2      speak HTTP/2 alone to the proxy, to an http:// proxy with prior knowledge
 //!       --proxy-http1.1    speak HTTP/1.1 alone to the proxy; by default, an https:// proxy chooses
 //!       --proxy-basic, --proxy-digest    send the proxy's password in this scheme alone; by default, Basic at once, and
@@ -72,6 +73,7 @@ struct Options {
     proxy_version: ProxyVersion,
     /// The only scheme for the proxy's password.
     proxy_scheme: Option<AuthScheme>,
+    negotiate: bool,
     output: Option<String>,
     timeout: Option<Duration>,
     verbose: bool,
@@ -120,6 +122,7 @@ impl Options {
                 "--insecure" => options.target.insecure = true,
                 "--proxy-cacert" => options.proxy_server.roots = Some(read(&value()?)?),
                 "--proxy-insecure" => options.proxy_server.insecure = true,
+                "--proxy-negotiate" => options.negotiate = true,
                 "--proxy-http2" => options.proxy_version = ProxyVersion::Http2,
                 "--proxy-http1.1" => options.proxy_version = ProxyVersion::Http1,
                 "--proxy-basic" => options.proxy_scheme = Some(AuthScheme::Basic),
@@ -226,11 +229,24 @@ fn client(config: ProxyConfig, options: &Options) -> Result<Client<Empty<Bytes>>
     if let Some(scheme) = options.proxy_scheme {
         layer = layer.with_auth_schemes([scheme]);
     }
+    if options.negotiate {
+        layer = negotiate(layer)?;
+    }
     let mut builder = Client::builder().layer(layer);
     if options.target.roots.is_some() || options.target.insecure {
         builder = builder.target_tls(options.target.tls().map_err(|error| error.to_string())?);
     }
     Ok(builder.build()?)
+}
+
+#[cfg(all(unix, feature = "negotiate"))]
+fn negotiate(layer: ProxyLayer) -> Result<ProxyLayer, BoxError> {
+    Ok(layer.with_credentials(tower_outbound_proxy::auth::Negotiate::new()))
+}
+
+#[cfg(not(all(unix, feature = "negotiate")))]
+fn negotiate(_: ProxyLayer) -> Result<ProxyLayer, BoxError> {
+    Err("--proxy-negotiate: this build has no Kerberos; build it on Unix with `--features negotiate`".into())
 }
 
 async fn fetch(

@@ -119,6 +119,7 @@
 //! | `tls` | | TLS with a provider that the application installs as the process's default |
 //! | `hyper-rustls` | | `ProxyLayer::https_connector`: TLS to targets, in the right order |
 //! | `client` | | `Client`: the layer over a pool keyed by route |
+//! | `negotiate` | | `auth::Negotiate`: Kerberos, on Unix; needs a GSSAPI library to build |
 //! | `filter` | | a predicate as a `tower::filter::Predicate` |
 //! | `serde` | | `ProxySettings`: settings read from a file, and effective settings written out |
 //! | `tracing` | | `tracing` events for settings' warnings, decisions (`DEBUG`), failed connections and refusals; spans for requests of a `Client` and for the phases of a connection; figures for dashboards |

@@ -334,3 +334,27 @@ async fn fetch_exits_with_the_code_that_it_documents() {
     let refused = fetch(&["-v", "-x", &proxy, "--cacert", &ca, &denied], &[]).await;
     assert!(stderr(&refused).contains("* the proxy said:\n"), "{refused:?}");
 }
+
+/// There is no KDC here, and nobody is logged in.
+#[tokio::test(flavor = "multi_thread")]
+async fn proxy_negotiate_says_what_it_needs() {
+    let lab = Lab::new().await;
+    let proxy = lab.proxy.url();
+    let tickets = format!("FILE:{}", lab.files.write("tickets", ""));
+    let vars = [
+        ("KRB5CCNAME", tickets.as_str()),
+        ("KRB5_CONFIG", "/dev/null"),
+        ("KRB5_CLIENT_KTNAME", "/dev/null"),
+    ];
+    let output = fetch(&["--proxy-negotiate", "-x", &proxy, &lab.url("/")], &vars).await;
+    let (code, expected) = match cfg!(all(unix, feature = "negotiate")) {
+        true => (
+            7,
+            "no Kerberos token for the proxy's service HTTP/127.0.0.1, since nobody is logged in: run `kinit`",
+        ),
+        false => (2, "build it on Unix with `--features negotiate`"),
+    };
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(stderr(&output).contains(expected), "{output:?}");
+    assert!(lab.proxy.requests().is_empty());
+}

@@ -79,6 +79,7 @@ impl Account {
     }
 
     /// Returns the number of the identity that requests have now.
+    #[cfg(feature = "client")]
     pub(crate) fn identity(&self) -> u64 {
         self.lock().identity
     }

@@ -21,6 +21,8 @@ const MOST_ROUNDS: u8 = 8;
 #[derive(Clone)]
 pub(crate) struct Authentication {
     pub(super) answer: Answer,
+    /// Connections that requests share ask for it.
+    #[cfg_attr(not(feature = "http2"), allow(dead_code))]
     identity: u64,
     pub(super) answers: u64,
     pub(super) changes: u64,
@@ -100,6 +102,7 @@ impl Authentication {
     }
 
     /// Returns the number of the identity that this stands for. A connection is for one.
+    #[cfg(feature = "http2")]
     pub(crate) fn identity(&self) -> u64 {
         self.identity
     }

@@ -6,7 +6,8 @@
 //!
 //! A credentials provider answers for everything else: passwords that change, tokens (Bearer), Negotiate. It is a tower
 //! service that gets a [`CredentialsRequest`] and returns an [`Authorization`]; see
-//! [`ProxyLayer::with_credentials`](crate::ProxyLayer::with_credentials).
+//! [`ProxyLayer::with_credentials`](crate::ProxyLayer::with_credentials). `Negotiate`, of the feature `negotiate`, is one
+//! for Kerberos.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -34,10 +35,15 @@ mod challenge;
 mod credentials;
 mod digest;
 mod echo;
+#[cfg(all(unix, any(feature = "negotiate", all(doc, docsrs))))]
+mod negotiate;
 mod password;
 mod provider;
 mod scheme;
 
+#[cfg(all(unix, any(feature = "negotiate", all(doc, docsrs))))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "negotiate"))))]
+pub use self::negotiate::{Negotiate, NegotiateError, NegotiateFuture};
 pub(crate) use self::{
     account::Account,
     authentication::{Answered, Authentication},

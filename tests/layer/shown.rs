@@ -70,6 +70,8 @@ fn public_types() -> BTreeSet<String> {
     let api = fs::read_to_string(".ci/public-api.txt").unwrap();
     let lines = api.lines().map(|line| line.trim_start_matches("#[non_exhaustive] "));
     let paths = lines.filter_map(|line| line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum ")));
+    // Their tests are in real_proxies/negotiate: nobody else has a token that they could show.
+    let paths = paths.filter(|path| !path.contains("::auth::Negotiate"));
     let names = paths.map(|path| {
         let path = path.split(['<', '(', ' ']).next().unwrap();
         path.rsplit("::").next().unwrap().to_owned()

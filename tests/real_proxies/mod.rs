@@ -7,7 +7,7 @@
 //! around hyper-util's client, around `ProxyLayer::https_connector_with`. Where requests share connections, it is a
 //! `Client`.
 //!
-//! [`nginx`] is the one real origin, and its client is a `Client`.
+//! [`nginx`] is the one real origin, and its client is a `Client`. `negotiate` has a real KDC.
 //!
 //! The tests are ignored because the servers have to be installed. `cargo test --test promises -- --ignored` runs them,
 //! and fails if a server is missing.
@@ -15,6 +15,8 @@
 mod cases;
 mod http2;
 mod lab;
+#[cfg(feature = "negotiate")]
+mod negotiate;
 mod nginx;
 mod restart;
 mod secrets;

@@ -34,7 +34,7 @@ use crate::{
 
 /// Waiters wait for so much longer than their deadline. An attempt that began with its waiter has the same deadline,
 /// and its error, which names the step that took too long, comes first.
-const GRACE: Duration = Duration::from_millis(10);
+const GRACE: Duration = Duration::from_millis(100);
 
 impl Pool {
     /// Returns a stream of a connection that a forwarded request shares with tunnels. `None` if the request is not

@@ -13,7 +13,7 @@
 //! | [tinyproxy](RealProxy::tinyproxy) | yes | no | – | the system's (`localhost`) | page |
 //! | [mitmproxy](RealProxy::mitmproxy) | yes | one port | but for CONNECT | [`Setup::hosts`], the system's | page |
 //!
-//! [`Nginx`] is not a proxy but an origin.
+//! [`Nginx`] is not a proxy but an origin, and [`Kdc`] issues the tickets by which Squid knows users of Kerberos.
 //!
 //! IP literals work through all of them, IPv6 included. Each server's own file has the details of its configuration.
 //!
@@ -29,6 +29,7 @@
 mod apache;
 mod envoy;
 mod error;
+mod kdc;
 mod mitmproxy;
 mod nghttpx;
 mod nginx;
@@ -37,6 +38,7 @@ mod squid;
 mod tinyproxy;
 
 pub use error::StartError;
+pub use kdc::{Kdc, Realm};
 pub use nginx::Nginx;
 
 use process::Running;
@@ -66,6 +68,8 @@ pub struct Setup {
     pub hosts: Vec<(String, IpAddr)>,
     /// Roots, as PEM, by which an intercepting proxy verifies origins.
     pub origin_ca_pem: Option<String>,
+    /// The realm whose users Squid knows by Negotiate, besides the only user, and its service there: `HTTP/proxy.test`.
+    pub kerberos: Option<(Realm, String)>,
 }
 
 impl Setup {
@@ -84,6 +88,7 @@ impl Setup {
                 .map(|name| (name.to_owned(), loopback))
                 .into(),
             origin_ca_pem: None,
+            kerberos: None,
         }
     }
 
@@ -105,6 +110,7 @@ impl fmt::Debug for Setup {
             .field("streams", &self.streams)
             .field("deny", &self.deny)
             .field("hosts", &self.hosts)
+            .field("kerberos", &self.kerberos)
             .finish_non_exhaustive()
     }
 }
@@ -165,7 +171,7 @@ pub struct RealProxy {
 }
 
 impl RealProxy {
-    /// Starts Squid: Basic, plain port, TLS port if [`Setup::tls`] is given.
+    /// Starts Squid: Basic, plain port, TLS port if [`Setup::tls`] is given, Negotiate if [`Setup::kerberos`] is.
     ///
     /// # Errors
     ///

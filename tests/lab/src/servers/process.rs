@@ -311,6 +311,27 @@ fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
+/// Runs a program to its end, and returns its output.
+pub(super) fn output(command: &mut Command, input: &str) -> Result<String, StartError> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |e| StartError::io(format!("cannot run {name}"), e);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    match output.status.success() {
+        true => Ok(text),
+        false => Err(StartError::new(format!("{name} ended with {}", output.status)).with_log(text)),
+    }
+}
+
 /// One line of an Apache-style password file.
 pub(super) fn password_line(user: &str, password: &str) -> Result<String, StartError> {
     if user.contains([':', '\n']) || password.contains('\n') {
@@ -319,20 +340,12 @@ pub(super) fn password_line(user: &str, password: &str) -> Result<String, StartE
         ));
     }
     let openssl = find("openssl", "Debian package openssl")?;
-    let failed = |e| StartError::io("cannot hash the password with openssl", e);
-    let mut child = Command::new(openssl)
-        .args(["passwd", "-apr1", "-stdin"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        writeln!(stdin, "{password}").map_err(failed)?;
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    let hash = String::from_utf8_lossy(&output.stdout);
-    let hash = hash.trim();
-    if output.status.success() && hash.starts_with("$apr1$") {
+    let hash = output(
+        Command::new(openssl).args(["passwd", "-apr1", "-stdin"]),
+        &format!("{password}\n"),
+    )?;
+    let hash = hash.lines().next().unwrap_or_default();
+    if hash.starts_with("$apr1$") {
         Ok(format!("{user}:{hash}\n"))
     } else {
         Err(StartError::new("openssl did not hash the password"))

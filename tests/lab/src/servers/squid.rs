@@ -7,42 +7,40 @@
 //! - Resolves the names it is given in a hosts file of its own, and
 //!   `localhost`. All others it asks of `127.0.0.1`, so no question leaves the
 //!   machine.
-//! - Forks its password checker into a session of its own, which the process
-//!   group does not reach; it ends when its standard input closes.
+//! - Offers Negotiate before Basic, if it has a realm of Kerberos. Its 200 has no token, so that a client cannot verify
+//!   it (mutual authentication).
+//! - Forks its checkers of credentials into sessions of their own, which the process
+//!   group does not reach; they end when their standard input closes.
 
 use super::process::{self, Plan, Running, Scratch};
 use super::{RealProxy, Setup, StartError};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const REALM: &str = "lab squid";
 
 /// Debian's place first, then those of Fedora and of an own build.
-const PASSWORD_CHECKERS: [&str; 3] = [
-    "/usr/lib/squid/basic_ncsa_auth",
-    "/usr/lib64/squid/basic_ncsa_auth",
-    "/usr/local/squid/libexec/basic_ncsa_auth",
-];
+const HELPERS: [&str; 3] = ["/usr/lib/squid", "/usr/lib64/squid", "/usr/local/squid/libexec"];
+
+const PACKAGE: &str = "Debian package squid-openssl";
 
 pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
-    let package = "Debian package squid-openssl";
-    let program = process::find("squid", package)?;
-    let checker = PASSWORD_CHECKERS
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .ok_or_else(|| StartError::missing("basic_ncsa_auth", package))?;
+    let program = process::find("squid", PACKAGE)?;
     let password = process::password_line(&setup.user, &setup.password)?;
 
     let running: Running = process::start("squid", setup.tls.is_some(), |dir, addr, tls| {
         dir.write("passwd", &password)?;
         dir.write("hosts", &hosts(setup))?;
         dir.write_tls(setup)?;
-        let config = dir.write("squid.conf", &config(setup, dir, checker, addr, tls))?;
+        let config = dir.write("squid.conf", &config(setup, dir, &schemes(setup, dir)?, addr, tls))?;
         let service = format!("lab{}", addr.port());
         let mut command = Command::new(&program);
         command.args(["-N", "-n", &service, "-f"]).arg(config);
+        if let Some((realm, _)) = &setup.kerberos {
+            command.env("KRB5_CONFIG", realm.config());
+        }
         Ok(Plan {
             command,
             ready: ("Accepting HTTP", 1 + usize::from(tls.is_some())),
@@ -60,6 +58,39 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
     })
 }
 
+fn helper(name: &str) -> Result<PathBuf, StartError> {
+    let found = HELPERS
+        .iter()
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| path.exists());
+    found.ok_or_else(|| StartError::missing(name, PACKAGE))
+}
+
+/// Returns the settings of the schemes that it offers, strongest first.
+fn schemes(setup: &Setup, dir: &Scratch) -> Result<String, StartError> {
+    let mut text = String::new();
+    if let Some((realm, service)) = &setup.kerberos {
+        let (checker, keytab) = (helper("negotiate_kerberos_auth")?, realm.keytab(service));
+        let service = realm.principal(service);
+        let _ = writeln!(
+            text,
+            "auth_param negotiate program {} -k {} -s {service}
+auth_param negotiate children 2 startup=1 idle=1",
+            checker.display(),
+            keytab.display()
+        );
+    }
+    let _ = writeln!(
+        text,
+        "auth_param basic program {} {}/passwd
+auth_param basic realm {REALM}
+auth_param basic children 2 startup=1 idle=1",
+        helper("basic_ncsa_auth")?.display(),
+        dir.path().display()
+    );
+    Ok(text)
+}
+
 fn hosts(setup: &Setup) -> String {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let denied = setup.deny.iter().map(|name| (name, loopback));
@@ -71,7 +102,7 @@ fn hosts(setup: &Setup) -> String {
     text
 }
 
-fn config(setup: &Setup, dir: &Scratch, checker: &str, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
+fn config(setup: &Setup, dir: &Scratch, schemes: &str, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
     let dir = dir.path().display();
     let mut text = format!("http_port {addr}\n");
     if let Some(addr) = tls {
@@ -96,10 +127,7 @@ memory_cache_shared off
 netdb_filename none
 max_filedescriptors 4096
 pinger_enable off
-auth_param basic program {checker} {dir}/passwd
-auth_param basic realm {REALM}
-auth_param basic children 2 startup=1 idle=1
-acl authed proxy_auth REQUIRED
+{schemes}acl authed proxy_auth REQUIRED
 http_access deny !authed
 "
     );
