@@ -25,7 +25,7 @@ use super::{
 use crate::http2::{Connections, ProxyVersion};
 use crate::{
     accounts::AccountOf,
-    auth::Authentication,
+    auth::{Authentication, Challenge},
     config::ProxyServer,
     error::{ConnectError, Failure, Stage},
     layer::Shared,
@@ -200,7 +200,11 @@ impl<S: Connector> Proxied<S> {
             };
             // The proxy may have closed it with its refusal.
             let was_closed = is_kept && matches!(refused.failure, Failure::Io(_)) && !authentication.is_once();
-            if !was_closed && !self.exchange(&mut authentication, &refused.failure).await? {
+            if !was_closed
+                && !self
+                    .exchange(&mut authentication, &refused.failure, &refused.challenges)
+                    .await?
+            {
                 return Err((Stage::Tunnel, refused.failure));
             }
             (io, is_kept) = match refused.connection {
@@ -224,15 +228,15 @@ impl<S: Connector> Proxied<S> {
 
     /// Exchanges an authentication that the proxy refused for a better one. Returns false if there is none, or the
     /// refusal is not about credentials.
-    pub(super) async fn exchange(&self, refused: &mut Authentication, failure: &Failure) -> Result<bool, Failed> {
-        let Failure::Refused {
-            response, challenges, ..
-        } = failure
-        else {
-            return Ok(false);
-        };
-        if !response.is_auth() {
-            return Ok(false);
+    pub(super) async fn exchange(
+        &self,
+        refused: &mut Authentication,
+        failure: &Failure,
+        challenges: &[Challenge],
+    ) -> Result<bool, Failed> {
+        match failure {
+            Failure::Refused { response, .. } if response.is_auth() => {}
+            _ => return Ok(false),
         }
         let account = self.account();
         let exchange = async {

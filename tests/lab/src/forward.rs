@@ -23,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
+use crate::auth::Auth;
 use crate::intercept::Interception;
 use crate::listen::Ledger;
 use crate::lock;
@@ -45,8 +46,7 @@ struct Tunnel {
 /// The policy of a proxy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
-    /// The required value of `Proxy-Authorization`.
-    pub(crate) authorization: Option<String>,
+    pub(crate) auth: Option<Auth>,
     /// Hosts in lower case, IPv6 addresses without brackets.
     pub(crate) denied: Vec<String>,
     pub(crate) targets: Targets,
@@ -111,12 +111,8 @@ impl Proxy {
         if kind == Kind::Origin {
             return Err(Refusal::bad_request("the target is not a whole URI"));
         }
-        let credentials = request.headers().get(PROXY_AUTHORIZATION);
-        match &self.rules.authorization {
-            Some(wanted) if credentials.is_none_or(|sent| sent != wanted.as_str()) => {
-                return Err(Refusal::AUTHENTICATION);
-            }
-            _ => {}
+        if let Some(auth) = &self.rules.auth {
+            auth.check(heard).map_err(Refusal::authentication)?;
         }
         let Some(authority) = request.uri().authority().cloned() else {
             return Err(Refusal::bad_request("the target has no authority"));
@@ -195,25 +191,32 @@ struct Refusal {
     status: StatusCode,
     reason: &'static str,
     explanation: Cow<'static, str>,
+    challenges: Vec<String>,
 }
 
 impl Refusal {
-    const AUTHENTICATION: Self = Self {
-        status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-        reason: "authentication",
-        explanation: Cow::Borrowed("credentials are required"),
-    };
     const DENIED: Self = Self {
         status: StatusCode::FORBIDDEN,
         reason: "denied",
         explanation: Cow::Borrowed("this host is denied"),
+        challenges: Vec::new(),
     };
+
+    fn authentication(challenges: Vec<String>) -> Self {
+        Self {
+            status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            reason: "authentication",
+            explanation: Cow::Borrowed("credentials are required"),
+            challenges,
+        }
+    }
 
     fn bad_request(explanation: &'static str) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             reason: "bad-request",
             explanation: explanation.into(),
+            challenges: Vec::new(),
         }
     }
 
@@ -227,9 +230,8 @@ impl Refusal {
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         headers.insert("x-lab-error", HeaderValue::from_static(self.reason));
-        if self.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            let challenge = HeaderValue::from_static("Basic realm=\"lab\"");
-            headers.insert(PROXY_AUTHENTICATE, challenge);
+        for challenge in &self.challenges {
+            headers.extend(HeaderValue::from_str(challenge).map(|challenge| (PROXY_AUTHENTICATE, challenge)));
         }
         reply
     }
@@ -246,6 +248,7 @@ impl From<std::io::Error> for Refusal {
             status,
             reason: "connect",
             explanation: error.to_string().into(),
+            challenges: Vec::new(),
         }
     }
 }
@@ -257,6 +260,7 @@ impl From<hyper::Error> for Refusal {
             status: StatusCode::BAD_GATEWAY,
             reason: "upstream",
             explanation: error.to_string().into(),
+            challenges: Vec::new(),
         }
     }
 }

@@ -13,19 +13,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::auth::Auth;
 use crate::forward;
 use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::request::Request;
@@ -83,7 +82,7 @@ impl Http2Proxy {
         Http2ProxyBuilder {
             bind: Bind::default(),
             rules: Rules {
-                authorization: None,
+                auth: None,
                 targets: Targets::default(),
                 choose: Arc::new(|_, _| Behaviour::Serve),
                 tune: Arc::new(|_| ()),
@@ -107,7 +106,7 @@ impl Http2Proxy {
 
 #[derive(Clone)]
 struct Rules {
-    authorization: Option<String>,
+    auth: Option<Auth>,
     targets: Targets,
     choose: Choose,
     tune: Tune,
@@ -126,8 +125,13 @@ bind_setters!(Http2ProxyBuilder);
 impl Http2ProxyBuilder {
     /// Requires these credentials. Without them the answer is 407.
     pub fn basic(mut self, user: &str, password: &str) -> Self {
-        let credentials = STANDARD.encode(format!("{user}:{password}"));
-        self.rules.authorization = Some(format!("Basic {credentials}"));
+        self.rules.auth = Some(Auth::basic(user, password));
+        self
+    }
+
+    /// Asks for this authentication.
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.rules.auth = Some(auth);
         self
     }
 
@@ -200,7 +204,7 @@ impl Proxy {
     fn over_http1(&self) -> forward::Proxy {
         forward::Proxy {
             rules: forward::Rules {
-                authorization: self.rules.authorization.clone(),
+                auth: self.rules.auth.clone(),
                 targets: self.rules.targets.clone(),
                 ..forward::Rules::default()
             },
@@ -300,12 +304,8 @@ impl Proxy {
             }
             _ => {}
         }
-        let credentials = heard.headers.get(PROXY_AUTHORIZATION);
-        match &self.rules.authorization {
-            Some(wanted) if credentials.is_none_or(|sent| sent != wanted.as_str()) => {
-                return refuse(&mut respond, StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-            }
-            _ => {}
+        if let Some(Err(challenges)) = self.rules.auth.as_ref().map(|auth| auth.check(heard)) {
+            return challenge(&mut respond, &challenges);
         }
         let Some(authority) = head.uri.authority().cloned() else {
             return refuse(&mut respond, StatusCode::BAD_REQUEST);
@@ -343,17 +343,26 @@ impl Drop for Counted<'_> {
 }
 
 fn refuse(respond: &mut SendResponse<Bytes>, status: StatusCode) {
+    let challenge = "Basic realm=\"lab\"".to_owned();
+    let name = match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => PROXY_AUTHENTICATE,
+        StatusCode::UNAUTHORIZED => WWW_AUTHENTICATE,
+        _ => return refuse_with(respond, status, &PROXY_AUTHENTICATE, &[]),
+    };
+    refuse_with(respond, status, &name, &[challenge]);
+}
+
+fn challenge(respond: &mut SendResponse<Bytes>, challenges: &[String]) {
+    let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    refuse_with(respond, status, &PROXY_AUTHENTICATE, challenges);
+}
+
+fn refuse_with(respond: &mut SendResponse<Bytes>, status: StatusCode, name: &HeaderName, challenges: &[String]) {
     let mut response = Response::new(());
     *response.status_mut() = status;
-    let challenge = HeaderValue::from_static("Basic realm=\"lab\"");
-    match status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
-        }
-        StatusCode::UNAUTHORIZED => {
-            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
-        }
-        _ => {}
+    for challenge in challenges {
+        let value = HeaderValue::from_str(challenge);
+        response.headers_mut().extend(value.map(|value| (name.clone(), value)));
     }
     if let Ok(mut body) = respond.send_response(response, false) {
         let _ = body.send_data(Bytes::from(format!("the lab refuses: {status}\n")), true);

@@ -43,6 +43,7 @@
 //! # }
 //! ```
 
+mod auth;
 mod black_hole;
 mod ca;
 mod fault;
@@ -71,6 +72,7 @@ use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use auth::Auth;
 pub use black_hole::BlackHole;
 pub use ca::{Ca, Identity, provider};
 pub use fault::Fault;

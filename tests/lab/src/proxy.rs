@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::Fault;
+use crate::auth::Auth;
 use crate::ca::Ca;
 use crate::forward::{Proxy, Rules};
 use crate::intercept::Interception;
@@ -58,8 +56,13 @@ bind_setters!(ForwardProxyBuilder);
 impl ForwardProxyBuilder {
     /// Requires these credentials. Without them the answer is 407, and the connection stays open.
     pub fn basic(mut self, user: &str, password: &str) -> Self {
-        let credentials = STANDARD.encode(format!("{user}:{password}"));
-        self.rules.authorization = Some(format!("Basic {credentials}"));
+        self.rules.auth = Some(Auth::basic(user, password));
+        self
+    }
+
+    /// Asks for this authentication.
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.rules.auth = Some(auth);
         self
     }
 
