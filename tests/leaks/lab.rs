@@ -161,6 +161,12 @@ impl Trust {
         }
     }
 
+    /// Starts an origin with TLS.
+    pub async fn origin(&self) -> Origin {
+        let tls = self.origin.server_config(&["http/1.1"]);
+        Origin::builder().host("x.test").tls(tls).start().await
+    }
+
     pub fn tls(&self) -> TlsConfig {
         let tls = TlsConfig::builder().add_root_pem(self.ca.pem()).only_added_roots();
         tls.build().unwrap()
@@ -208,11 +214,7 @@ impl Lab {
             scheme,
             version,
             plain: Origin::builder().host("x.test").start().await,
-            tls: Origin::builder()
-                .host("x.test")
-                .tls(trust.origin.server_config(&["http/1.1"]))
-                .start()
-                .await,
+            tls: trust.origin().await,
             proxies: [start(Proxy::A).await, start(Proxy::B).await],
         }
     }

@@ -4,6 +4,8 @@
 //! they receive. No origin and no other proxy may have received a user name or a password in any spelling, and no
 //! connection to a proxy may have carried two identities.
 
+mod accounts;
+mod echoes;
 pub mod lab;
 pub mod schemes;
 pub mod secrets;
