@@ -197,6 +197,11 @@ impl ProxyLayer {
     ///
     /// A tunnel waits for it, and so does a request of a `Client`. The layer around another HTTP client cannot wait: the
     /// first requests that it forwards get the proxy's 407, while the provider is asked.
+    ///
+    /// A `Proxy-Authorization` of a request's own goes to the proxy only if the provider has answered
+    /// [`Authorization::none`]. The provider's error is the [`source`](std::error::Error::source) of the
+    /// [`ConnectError`](crate::ConnectError), and is shown and logged with it as it is: it must not have a secret in it.
+    /// Requests that waited for the same answer have its text as their cause.
     #[must_use]
     pub fn with_credentials<S>(mut self, provider: S) -> Self
     where

@@ -143,7 +143,7 @@ impl Asking {
         };
         if own.is_some_and(|own| Some(&own) != request.headers().get(header::PROXY_AUTHORIZATION)) {
             let route = Route::Forward(self.proxy.clone());
-            tell_dropped(request, &route, "the proxy has other credentials");
+            tell_dropped(request, &route, "the proxy's address sets other credentials");
         }
     }
 

@@ -345,11 +345,12 @@ async fn providers(shown: &mut Shown) {
     shown.error("CredentialsError", &Credentials::new("user", "s3cret\n").unwrap_err());
     shown.display("AuthScheme", &AuthScheme::Digest);
     let value = HeaderValue::from_static("Bearer s3cret/w@rd");
-    for answer in [
-        Authorization::none(),
-        Authorization::password(credentials),
-        Authorization::value(value.clone()),
-        Authorization::once(value),
+    // A proxy says back what it has received.
+    for (answer, said) in [
+        (Authorization::none(), "nothing"),
+        (Authorization::password(credentials), PASSWORD),
+        (Authorization::value(value.clone()), PASSWORD),
+        (Authorization::once(value), PASSWORD),
     ] {
         shown.debug("Authorization", &answer);
         let named = answer.clone().identity("user").expires_after(Duration::from_secs(1));
@@ -368,11 +369,12 @@ async fn providers(shown: &mut Shown) {
         let client: Client<Full<Bytes>> = builder.build().unwrap();
         shown.debug("Client", &client);
         // A token that serves once is sent again, on the wire's only connection.
-        let error = tunnel(
-            &layer,
-            Wire::saying([echo(407).replace("Connection: close\r\n", ""), echo(407)]),
-        )
-        .await;
+        let refusal = echo(407)
+            .replace("Connection: close\r\n", "")
+            .replace("Content-Length: 40", "Content-Length: 0");
+        let refusal = refusal.replace(PASSWORD, said).replace(TOKEN, said);
+        let refusal = refusal.split_inclusive("\r\n\r\n").next().unwrap();
+        let error = tunnel(&layer, Wire::saying([refusal, refusal])).await;
         shown.error("ConnectError", &error.unwrap_err());
         let asked = asked.lock().unwrap();
         assert!(asked.iter().any(|request| !request.challenges().is_empty()));

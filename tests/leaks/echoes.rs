@@ -68,7 +68,7 @@ async fn echoing(version: ProxyVersion, challenges: &'static [&'static str]) -> 
 }
 
 fn refusal(received: &[String], challenges: &[&'static str]) -> Response<Full<Bytes>> {
-    let all = format!("{} {PASSWORD} {BASIC}==", received.join(" "));
+    let all = format!("{} {}", received.join(" "), said(challenges).join(" "));
     let mut refused = Response::new(Full::from(format!("{all} {}", all.to_uppercase())));
     *refused.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
     refused
@@ -84,7 +84,7 @@ fn refusal(received: &[String], challenges: &[&'static str]) -> Response<Full<By
         format!("Other realm=\"{quoted}\"").parse().unwrap(),
     );
     headers.append("x-echo", all.parse().unwrap());
-    for secret in secrets(received) {
+    for secret in secrets(received, challenges) {
         let name = format!("x-{secret}").replace(['=', '/', '+'], "");
         headers.append(
             HeaderName::from_bytes(name.as_bytes()).unwrap(),
@@ -94,14 +94,22 @@ fn refusal(received: &[String], challenges: &[&'static str]) -> Response<Full<By
     refused
 }
 
+/// Returns what a proxy says that knows the password already.
+fn said(challenges: &[&str]) -> &'static [&'static str] {
+    match challenges {
+        BEARER => &[],
+        _ => &[PASSWORD, BASIC],
+    }
+}
+
 /// Returns the secret parts of these values.
-fn secrets(received: &[String]) -> Vec<String> {
+fn secrets(received: &[String], challenges: &[&str]) -> Vec<String> {
     let secret = |value: &String| match response(value) {
         Some(response) => response.to_owned(),
         None => value.split(' ').next_back().unwrap().trim_end_matches('=').to_owned(),
     };
     let mut secrets: Vec<_> = received.iter().map(secret).collect();
-    secrets.extend([PASSWORD, BASIC].map(str::to_owned));
+    secrets.extend(said(challenges).iter().map(|&said| said.to_owned()));
     secrets.sort();
     secrets.dedup();
     secrets
@@ -187,7 +195,7 @@ async fn no_error_and_no_log_shows_what_a_proxy_says_back() {
             shown.push(format!("{half:?} {client:?} {layer:#?}"));
             assert!(sent.len() >= 6, "{name}: {sent:?}");
             let of_client = [("shown", shown.join("\n")), ("log", of_clients(&log.text()))];
-            for secret in secrets(&sent) {
+            for secret in secrets(&sent, challenges) {
                 for (place, text) in &of_client {
                     let found = text.to_lowercase().find(&secret.to_lowercase());
                     let around = found.map(|at| String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(200)..at]));
