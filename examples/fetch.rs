@@ -10,6 +10,8 @@
 //!       --proxy-cacert FILE, --proxy-insecure    the same for an https:// proxy
 //!       --proxy-http2      speak HTTP/2 alone to the proxy, to an http:// proxy with prior knowledge
 //!       --proxy-http1.1    speak HTTP/1.1 alone to the proxy; by default, an https:// proxy chooses
+//!       --proxy-basic, --proxy-digest    send the proxy's password in this scheme alone; by default, Basic at once, and
+//!                          Digest if the proxy asks for it
 //!   -o FILE                write the body to a file
 //!       --timeout SECONDS  for each URL, all in all
 //!   -v                     route, the proxy's version of HTTP and status, and response status on standard error
@@ -41,6 +43,7 @@ use tower::{BoxError, timeout::error::Elapsed};
 use tower_outbound_proxy::{
     Client, ClientError, ConfigError, ConnectError, Dialect, NoProxy, ProxyConfig, ProxyLayer, Route, Target,
     TlsConfig,
+    auth::AuthScheme,
     connector::{ConnectResponse, ProxyConnection, ProxyVersion},
     error::Stage,
 };
@@ -67,6 +70,8 @@ struct Options {
     target: Trust,
     proxy_server: Trust,
     proxy_version: ProxyVersion,
+    /// The only scheme for the proxy's password.
+    proxy_scheme: Option<AuthScheme>,
     output: Option<String>,
     timeout: Option<Duration>,
     verbose: bool,
@@ -117,6 +122,8 @@ impl Options {
                 "--proxy-insecure" => options.proxy_server.insecure = true,
                 "--proxy-http2" => options.proxy_version = ProxyVersion::Http2,
                 "--proxy-http1.1" => options.proxy_version = ProxyVersion::Http1,
+                "--proxy-basic" => options.proxy_scheme = Some(AuthScheme::Basic),
+                "--proxy-digest" => options.proxy_scheme = Some(AuthScheme::Digest),
                 "-o" => options.output = Some(value()?),
                 "--timeout" => options.timeout = Some(seconds(&value()?)?),
                 "-v" => options.verbose = true,
@@ -213,8 +220,13 @@ fn output(file: Option<&str>) -> io::Result<Box<dyn Write>> {
 
 fn client(config: ProxyConfig, options: &Options) -> Result<Client<Empty<Bytes>>, BoxError> {
     // A response of the proxy is printed as any other.
-    let layer = ProxyLayer::new(config).with_auth_errors(false);
-    let mut builder = Client::builder().layer(layer.with_proxy_version(options.proxy_version));
+    let mut layer = ProxyLayer::new(config)
+        .with_auth_errors(false)
+        .with_proxy_version(options.proxy_version);
+    if let Some(scheme) = options.proxy_scheme {
+        layer = layer.with_auth_schemes([scheme]);
+    }
+    let mut builder = Client::builder().layer(layer);
     if options.target.roots.is_some() || options.target.insecure {
         builder = builder.target_tls(options.target.tls().map_err(|error| error.to_string())?);
     }

@@ -100,6 +100,7 @@
 //! | `quickstart` | every route |
 //! | `fetch`, `explain` | a small curl; the route of a URL and the reason |
 //! | `retry`, `decide` | retries that are safe; a decision that takes time |
+//! | `credentials` | a password that changes while the program runs |
 //! | `stacks/tonic`, `stacks/gateway` | gRPC; an axum server that forwards |
 //! | `adapters/` | this crate under another library: `aws_s3`, `kube`, `octocrab`, `opentelemetry`, `redis`, `reqwest`, `tonic_balanced`, `websocket`; and `metrics` for a dashboard |
 //! | `mattermost/`, `palpo/` | whole systems, set up as their documentation says |

@@ -157,19 +157,20 @@ impl Asking {
         let Self {
             shared,
             proxy,
-            mut authentication,
+            authentication: refused,
             ..
         } = self;
         match shared.account(&proxy) {
             AccountOf::Address(account) => {
-                account.learn(&mut authentication, &challenges, shared.schemes);
-                authentication.publish();
+                let better = account.learn(&refused, &challenges, shared.schemes);
+                better.iter().for_each(Authentication::publish);
             }
             AccountOf::Provider(account) => {
                 let (limit, schemes) = (shared.connect_timeout, shared.schemes);
                 in_background(limit, async move {
-                    let _ = account.exchange(&mut authentication, &challenges, schemes).await;
-                    authentication.publish();
+                    if let Ok(Some(better)) = account.exchange(&refused, &challenges, schemes).await {
+                        better.publish();
+                    }
                 });
             }
         }

@@ -8,6 +8,7 @@
 mod client;
 mod common;
 mod config;
+mod credentials;
 mod guard;
 mod layer;
 mod leaks;

@@ -119,38 +119,46 @@ impl Account {
         authentication
     }
 
-    /// Exchanges an authentication that the proxy refused. Returns false if there is nothing better to send.
+    /// Exchanges an authentication that the proxy refused. `None` if there is nothing better to send.
     pub(crate) async fn exchange(
         &self,
-        refused: &mut Authentication,
+        refused: &Authentication,
         challenges: &[Challenge],
         schemes: Schemes,
-    ) -> Result<bool, BoxError> {
-        if !refused.may_be_tried_again(challenges) {
-            return Ok(false);
+    ) -> Result<Option<Authentication>, BoxError> {
+        let mut next = refused.clone();
+        if !next.may_be_tried_again(challenges) {
+            return Ok(None);
         }
-        if self.learn(refused, challenges, schemes) {
-            return Ok(true);
+        if let Some(better) = self.learn(&next, challenges, schemes) {
+            return Ok(Some(better));
         }
-        if self.provider.is_none() || !refused.may_ask(challenges) {
-            return Ok(false);
+        if self.provider.is_none() || !next.may_ask(challenges) {
+            return Ok(None);
         }
-        let before = refused.changes;
-        self.ask(refused, challenges).await?;
+        self.ask(&mut next, challenges).await?;
         // The same credentials are not sent again, since that could lock an account.
-        Ok(refused.has_credentials() && (refused.is_once() || refused.changes != before))
+        let is_new = next.is_once() || next.changes != refused.changes;
+        Ok((is_new && next.suits(challenges, schemes)).then_some(next))
     }
 
     /// Exchanges an authentication that the proxy refused, if nobody need be asked for a better one.
-    pub(crate) fn learn(&self, refused: &mut Authentication, challenges: &[Challenge], schemes: Schemes) -> bool {
+    pub(crate) fn learn(
+        &self,
+        refused: &Authentication,
+        challenges: &[Challenge],
+        schemes: Schemes,
+    ) -> Option<Authentication> {
+        let mut next = refused.clone();
         {
             let state = self.lock();
             if !refused.is_once() && state.changes > refused.changes && !state.answer.is_for_each_request() {
-                refused.renew(state.authentication());
-                return refused.has_credentials();
+                next.renew(state.authentication());
+                drop(state);
+                return next.suits(challenges, schemes).then_some(next);
             }
         }
-        refused.learn(challenges, schemes)
+        next.learn(challenges, schemes).then_some(next)
     }
 
     /// Asks the provider, or waits for its answer to another request.
@@ -286,7 +294,8 @@ impl State {
         let is_same = self.answer == answer;
         let is_same_person = match (&name, &self.name) {
             (Some(new), Some(old)) => new == old,
-            (None, None) => is_same,
+            // Nobody says for whom a value is that serves once.
+            (None, None) => is_same && once.is_none(),
             _ => false,
         };
         // The first answer stands for whom requests had in mind all the time.

@@ -55,7 +55,7 @@ pub(super) enum Answer {
 enum Sent {
     Nothing,
     Basic(HeaderValue),
-    /// True if the nonce had not served before.
+    /// True if the proxy has not accepted the nonce before.
     Digest(HeaderValue, bool),
     Value(HeaderValue),
 }
@@ -121,7 +121,8 @@ impl Authentication {
                 let digest = self.own.clone().or_else(|| password.digest());
                 match digest.filter(|_| schemes.digest) {
                     Some(digest) => match digest.answer(password.credentials(), method, &uri.to_string()) {
-                        Some((value, is_first)) => Sent::Digest(value, is_first),
+                        // One of its own has not been refused, however often it was sent.
+                        Some((value, is_first)) => Sent::Digest(value, is_first || self.own.is_some()),
                         // The nonce has served as often as it can.
                         None => Sent::Nothing,
                     },
@@ -130,11 +131,17 @@ impl Authentication {
                 }
             }
         };
-        let before = mem::replace(&mut self.sent, sent);
+        self.forget_sent();
+        self.sent = sent;
+        self.sent.value().cloned()
+    }
+
+    /// Counts what was sent as spent.
+    fn forget_sent(&mut self) {
+        let before = mem::replace(&mut self.sent, Sent::Nothing);
         if before.value().is_some() {
             self.spent.push(before);
         }
-        self.sent.value().cloned()
     }
 
     /// Notes that the proxy has accepted what was sent.
@@ -175,10 +182,6 @@ impl Authentication {
         !matches!(self.answer, Answer::Nothing)
     }
 
-    pub(super) fn has_credentials(&self) -> bool {
-        !matches!(self.answer, Answer::Unknown | Answer::Nothing | Answer::Once(None))
-    }
-
     /// Returns true if the proxy wants the exchange continued on the same connection (RFC 4559 5).
     pub(crate) fn is_continued(&self, challenges: &[Challenge]) -> bool {
         let sent = self.sent.value().filter(|_| self.is_once());
@@ -205,14 +208,23 @@ impl Authentication {
         self.is_continued(challenges) || !mem::replace(&mut self.has_asked, true)
     }
 
+    /// Prepares a new answer for the challenges that the last one met. Returns false if it does not answer them.
+    pub(super) fn suits(&mut self, challenges: &[Challenge], schemes: Schemes) -> bool {
+        match &self.answer {
+            Answer::Unknown | Answer::Nothing | Answer::Once(None) => false,
+            Answer::Value(_) | Answer::Once(Some(_)) => true,
+            Answer::Password(_) => self.learn(challenges, schemes),
+        }
+    }
+
     /// Takes a newer answer.
     pub(super) fn renew(&mut self, newer: Self) {
+        // The proxy may still say it back.
+        self.forget_sent();
         *self = Self {
             tries: self.tries,
             exchange: self.exchange,
             has_asked: self.has_asked,
-            // The proxy may still say it back.
-            sent: mem::replace(&mut self.sent, Sent::Nothing),
             spent: mem::take(&mut self.spent),
             ..newer
         };

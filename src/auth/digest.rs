@@ -49,11 +49,19 @@ impl Digest {
     }
 }
 
+/// Returns the answers to one challenge. `None` if it cannot be answered.
 fn client(challenge: &Challenge) -> Option<DigestClient> {
     let escaped: Vec<_> = challenge
         .params()
-        .map(|(name, value)| (name, value.replace('\\', "\\\\").replace('"', "\\\"")))
+        .map(|(name, value)| match name {
+            "algorithm" => (name, usual_spelling(value)),
+            _ => (name, value.replace('\\', "\\\\").replace('"', "\\\"")),
+        })
         .collect();
+    // `http-auth` would not write them into an answer.
+    if !escaped.iter().all(|(_, value)| value.bytes().all(is_text)) {
+        return None;
+    }
     let mut reference = ChallengeRef::new(challenge.scheme());
     for (name, value) in &escaped {
         reference.params.push((name, ParamValue::try_from_escaped(value).ok()?));
@@ -61,6 +69,15 @@ fn client(challenge: &Challenge) -> Option<DigestClient> {
     let client = DigestClient::try_from(&reference).ok()?;
     // Without it, the body would have to be hashed.
     (client.qop() & Qop::Auth).then_some(client)
+}
+
+/// Returns an algorithm's name as RFC 7616 writes it. Servers use any case.
+fn usual_spelling(algorithm: &str) -> String {
+    algorithm.to_ascii_uppercase().replace("-SESS", "-sess")
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (b' '..=b'~').contains(&byte)
 }
 
 /// Returns the strength of the hash. Of two equal challenges, `max_by_key` takes the last one.

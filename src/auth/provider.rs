@@ -131,6 +131,9 @@ impl Authorization {
     ///
     /// If the proxy answers CONNECT with a further challenge of the same scheme and leaves the connection open, the
     /// provider is asked for the next round, whose answer goes out on the same connection.
+    ///
+    /// Without an [`identity`](Self::identity), each value stands for somebody else, and each request opens a connection
+    /// of its own.
     #[must_use]
     pub fn once(value: HeaderValue) -> Self {
         Self::new(Kind::Once(secret(&value)))
@@ -145,10 +148,10 @@ impl Authorization {
 
     /// Names whom the credentials stand for. Connections that were opened for one identity are never used for another
     /// one. By default, other credentials are another identity; a token that is renewed for the same user says so with
-    /// the same name. Values that serve [once](Self::once) are one identity's, unless they have names.
+    /// the same name.
     ///
-    /// A `Client` and connections to proxies over HTTP/2 keep identities apart. The pool of another
-    /// client around the layer does not know them: it uses a tunnel for every request to the same target.
+    /// A `Client` and connections to proxies over HTTP/2 keep identities apart. The pool of another client around the
+    /// layer does not know them: it uses a tunnel for every request to the same target.
     #[must_use]
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());

@@ -13,9 +13,10 @@ use super::{
     request_body::RequestBody,
 };
 use crate::{
+    auth::Authentication,
     config::ProxyServer,
     connector::deadline::Deadline,
-    error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, Stage},
+    error::{self, BODY_PATIENCE, BoxError, ConnectError, MAX_BODY, MAX_REST, Stage},
     layer::Shared,
     service::{Asking, challenges},
 };
@@ -64,25 +65,35 @@ pub(super) async fn refused(
     settings: &Shared,
     waited: &mut Duration,
 ) -> Result<After, ClientError> {
-    let (proxy, schemes) = (asking.proxy().clone(), settings.schemes);
-    let (account, challenges) = (settings.account(&proxy), challenges(response.headers()));
+    let (proxy, challenges) = (asking.proxy().clone(), challenges(response.headers()));
     let is_bound = asking.authentication.is_continued(&challenges);
-    let exchange = account.exchange(&mut asking.authentication, &challenges, schemes);
-    let has_better = in_time(settings, &proxy, waited, exchange).await?;
-    let mut again = if has_better { spare.again() } else { None };
-    if again.is_none() && settings.auth_errors == Some(false) {
-        return Ok(After::Response(response.map(ClientBody::finished)));
+    let account = settings.account(&proxy);
+    let exchange = account.exchange(&asking.authentication, &challenges, settings.schemes);
+    let better = in_time(settings, &proxy, waited, exchange).await?;
+    let mut again = better.as_ref().and_then(|_| spare.again());
+    if again.is_none() {
+        better.iter().for_each(Authentication::publish);
+        if settings.auth_errors == Some(false) {
+            return Ok(After::Response(response.map(ClientBody::finished)));
+        }
     }
     let (parts, body) = response.into_parts();
     let until = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
     // A body that is read to its end leaves the connection for the repeat.
-    let (body, lease) = body.first(MAX_BODY, until, is_bound).await;
+    let most = if again.is_some() { MAX_REST } else { MAX_BODY };
+    let (body, lease) = body.first(most, until, is_bound).await;
     if is_bound && lease.is_none() {
         again = None;
     }
-    match again {
-        Some(again) => Ok(After::Again(again, lease.map(Hold::Pooled))),
-        None => Err(ClientError::new(Failure::Refused(asking.error(parts, &body)))),
+    match (again, better) {
+        (Some(again), Some(better)) => {
+            asking.authentication = better;
+            Ok(After::Again(again, lease.map(Hold::Pooled)))
+        }
+        _ => {
+            let body = &body[..body.len().min(MAX_BODY)];
+            Err(ClientError::new(Failure::Refused(asking.error(parts, body))))
+        }
     }
 }
 

@@ -95,8 +95,8 @@ impl<S: Connector> Proxied<S> {
         let mut authentication = self.authentication().await?;
         loop {
             let key = Arc::new(self.key(authentication.identity()));
-            let mut dead_end = match self.usable(&key, Use::Tunnel).await? {
-                Usable::Http1(io) => return self.flight_over_http1(io).await,
+            let dead_end = match self.usable(&key, Use::Tunnel).await? {
+                Usable::Http1(io) => return self.flight_over_http1(io, authentication).await,
                 Usable::Stream(lease) => match self.race(&key, lease, &authentication, MOST_WAYS).await {
                     Ok(tunnel) => return Ok(tunnel),
                     Err(dead_end) => dead_end,
@@ -108,9 +108,9 @@ impl<S: Connector> Proxied<S> {
                     _ => Err(dead_end.failed),
                 };
             }
-            if let Some((mut refused, challenges)) = dead_end.refused.take() {
-                if self.exchange(&mut refused, &dead_end.failed.1, &challenges).await? {
-                    authentication = refused;
+            if let Some((refused, challenges)) = &dead_end.refused {
+                if let Some(better) = self.exchange(refused, &dead_end.failed.1, challenges).await? {
+                    authentication = better;
                     continue;
                 }
             }
@@ -255,9 +255,14 @@ impl<S: Connector> Proxied<S> {
         authentication: &Authentication,
         ways: u8,
     ) -> Result<Opened<S>, DeadEnd> {
+        // A value that serves once is on the other way.
+        let authentication = match authentication.is_once() {
+            true => self.authentication().await?,
+            false => authentication.clone(),
+        };
         match self.usable(key, Use::AnotherWay(except)).await? {
-            Usable::Stream(lease) => self.further_race(key, lease, authentication, ways).await,
-            Usable::Http1(io) => Ok(self.flight_over_http1(io).await?),
+            Usable::Stream(lease) => self.further_race(key, lease, &authentication, ways).await,
+            Usable::Http1(io) => Ok(self.flight_over_http1(io, authentication).await?),
         }
     }
 
@@ -294,8 +299,8 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Opens a tunnel over HTTP/1.1, and sends what was written before it was open.
-    async fn flight_over_http1(&self, io: Io<S::Stream>) -> Result<Opened<S>, Failed> {
-        let mut tunnel = self.tunnel_over_http1(io).await?;
+    async fn flight_over_http1(&self, io: Io<S::Stream>, authentication: Authentication) -> Result<Opened<S>, Failed> {
+        let mut tunnel = self.tunnel_over_http1(io, authentication).await?;
         if let Some(first) = &self.first {
             let mut sent = 0;
             loop {
@@ -317,7 +322,8 @@ impl<S: Connector> Proxied<S> {
         let Ok(Dialled { io, .. }) = self.dial(Offer::Http1).await else {
             return Err(failed);
         };
-        let result = self.flight_over_http1(io).await;
+        let authentication = self.authentication().await?;
+        let result = self.flight_over_http1(io, authentication).await;
         let is_better = match (&result, &failed.1) {
             (Ok(_), _) => true,
             // In HTTP/2, it had not answered at all.

@@ -106,8 +106,9 @@ impl<S: Connector> Proxied<S> {
     async fn steps(self: &Arc<Self>) -> Result<ProxyStream<S::Stream>, Failed> {
         let tunnel = match (&self.route, self.offer()) {
             (Route::Tunnel(_), Offer::Http1) => {
+                let authentication = self.authentication().await?;
                 let io = self.dial(Offer::Http1).await?.io;
-                self.tunnel_over_http1(io).await?
+                self.tunnel_over_http1(io, authentication).await?
             }
             #[cfg(feature = "http2")]
             (Route::Tunnel(_), _) => self.shared_tunnel().await?,
@@ -182,12 +183,15 @@ impl<S: Connector> Proxied<S> {
     }
 
     /// Opens a tunnel on a connection of its own, or on another one after a challenge.
-    pub(super) async fn tunnel_over_http1(&self, mut io: Io<S::Stream>) -> Result<Tunnel<Io<S::Stream>>, Failed>
+    pub(super) async fn tunnel_over_http1(
+        &self,
+        mut io: Io<S::Stream>,
+        mut authentication: Authentication,
+    ) -> Result<Tunnel<Io<S::Stream>>, Failed>
     where
         S::Stream: Read + Write + Unpin,
     {
-        let mut authentication = self.authentication().await?;
-        let mut is_kept = false;
+        let (mut is_kept, mut is_continued) = (false, false);
         loop {
             let phase = trace::Phase::connect(&self.authority);
             let opened = tunnel::open(io, &self.request(&mut authentication), self.deadline).await;
@@ -199,13 +203,22 @@ impl<S: Connector> Proxied<S> {
                 Err(refused) => refused,
             };
             // The proxy may have closed it with its refusal.
-            let was_closed = is_kept && matches!(refused.failure, Failure::Io(_)) && !authentication.is_once();
-            if !was_closed
-                && !self
-                    .exchange(&mut authentication, &refused.failure, &refused.challenges)
-                    .await?
-            {
-                return Err((Stage::Tunnel, refused.failure));
+            let was_closed = is_kept && !is_continued && refused.failure.is_closed();
+            if !was_closed {
+                is_continued = authentication.is_continued(&refused.challenges);
+                // The next round has no meaning on another connection.
+                let is_over = is_continued && refused.connection.is_none();
+                let exchanged = match is_over {
+                    true => None,
+                    false => {
+                        self.exchange(&authentication, &refused.failure, &refused.challenges)
+                            .await?
+                    }
+                };
+                authentication = match exchanged {
+                    Some(better) => better,
+                    None => return Err((Stage::Tunnel, refused.failure)),
+                };
             }
             (io, is_kept) = match refused.connection {
                 Some(io) => (io, true),
@@ -226,17 +239,17 @@ impl<S: Connector> Proxied<S> {
         authentication.map_err(|failure| (Stage::Credentials, failure))
     }
 
-    /// Exchanges an authentication that the proxy refused for a better one. Returns false if there is none, or the
-    /// refusal is not about credentials.
+    /// Exchanges an authentication that the proxy refused for a better one. `None` if there is none, or the refusal is
+    /// not about credentials.
     pub(super) async fn exchange(
         &self,
-        refused: &mut Authentication,
+        refused: &Authentication,
         failure: &Failure,
         challenges: &[Challenge],
-    ) -> Result<bool, Failed> {
+    ) -> Result<Option<Authentication>, Failed> {
         match failure {
             Failure::Refused { response, .. } if response.is_auth() => {}
-            _ => return Ok(false),
+            _ => return Ok(None),
         }
         let account = self.account();
         let exchange = async {

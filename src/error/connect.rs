@@ -393,6 +393,14 @@ impl ConnectError {
 }
 
 impl Failure {
+    /// Returns true if the connection ended before a byte of the response.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            Self::Io(_) | Self::InvalidHead(InvalidHead::Eof { mid_head: false })
+        )
+    }
+
     /// Classifies a failure to dial. A policy's refusal is found inside the wrappers of resolvers and connectors. An
     /// inner `Guard`'s failure to dial loses its wrapper, which would only repeat the outer one.
     pub(crate) fn dial(error: BoxError) -> Self {

@@ -9,6 +9,8 @@ use crate::auth::{Authentication, Challenge, parse_challenges};
 
 /// The maximum number of bytes that are kept of a refusal's body.
 pub(crate) const MAX_BODY: usize = 4 * 1024;
+/// The maximum length of the body of a challenge that is read so that its connection can be used for the answer.
+pub(crate) const MAX_REST: usize = 64 * 1024;
 /// The maximum wait for a refusal's body. The refusal itself is already known.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -44,56 +44,56 @@ use tower_outbound_proxy::{
 };
 use tower_outbound_proxy_lab::{Ca, Listening, Resolver, connector, within};
 
-type TestClient = Client<Full<Bytes>>;
+pub type TestClient = Client<Full<Bytes>>;
 
 /// Returns settings that send everything through this proxy.
-fn through(proxy: impl Into<ProxySetting>) -> ProxyConfig {
+pub fn through(proxy: impl Into<ProxySetting>) -> ProxyConfig {
     ProxyConfig::builder().all(proxy).build().unwrap()
 }
 
 /// Returns settings without a proxy.
-fn unproxied() -> ProxyConfig {
+pub fn unproxied() -> ProxyConfig {
     ProxyConfig::builder().build().unwrap()
 }
 
-fn trusting(ca: &Ca) -> TlsConfig {
+pub fn trusting(ca: &Ca) -> TlsConfig {
     let tls = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots();
     tls.build().unwrap()
 }
 
 /// Returns a builder of a client for which every name is loopback.
-fn builder(config: ProxyConfig, ca: &Ca) -> ClientBuilder<HttpConnector<Resolver>> {
+pub fn builder(config: ProxyConfig, ca: &Ca) -> ClientBuilder<HttpConnector<Resolver>> {
     let builder = Client::builder().config(config).target_tls(trusting(ca));
     builder.connector(connector())
 }
 
-fn client(config: ProxyConfig, ca: &Ca) -> TestClient {
+pub fn client(config: ProxyConfig, ca: &Ca) -> TestClient {
     builder(config, ca).build().unwrap()
 }
 
-fn request(url: &str) -> Request<Full<Bytes>> {
+pub fn request(url: &str) -> Request<Full<Bytes>> {
     Request::get(url).body(Full::default()).unwrap()
 }
 
-async fn send(client: &TestClient, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
+pub async fn send(client: &TestClient, request: Request<Full<Bytes>>) -> Result<Response<ClientBody>, ClientError> {
     within(client.clone().oneshot(request)).await
 }
 
-async fn get(client: &TestClient, url: &str) -> Response<ClientBody> {
+pub async fn get(client: &TestClient, url: &str) -> Response<ClientBody> {
     send(client, request(url)).await.unwrap()
 }
 
-async fn read(response: Response<ClientBody>) -> Bytes {
+pub async fn read(response: Response<ClientBody>) -> Bytes {
     within(response.into_body().collect()).await.unwrap().to_bytes()
 }
 
 /// Sends a request and reads the whole response.
-async fn fetch(client: &TestClient, url: &str) -> Bytes {
+pub async fn fetch(client: &TestClient, url: &str) -> Bytes {
     read(get(client, url).await).await
 }
 
 /// Sends the same request this many times at once, and reads the responses.
-async fn fetch_at_once(client: &TestClient, url: &str, count: usize) {
+pub async fn fetch_at_once(client: &TestClient, url: &str, count: usize) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..count {
         let (client, url) = (client.clone(), url.to_owned());
@@ -104,7 +104,7 @@ async fn fetch_at_once(client: &TestClient, url: &str, count: usize) {
 
 /// Waits until other tasks have made the condition true.
 #[track_caller]
-fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+pub fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     within(async move {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -114,7 +114,7 @@ fn eventually(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
 
 /// Waits until other tasks have made the condition true, and lets no timer fire meanwhile if the clock is paused.
 #[track_caller]
-fn soon(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+pub fn soon(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let (place, started) = (std::panic::Location::caller(), std::time::Instant::now());
     async move {
         while !condition() {
@@ -125,7 +125,7 @@ fn soon(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
 }
 
 /// Returns the client's connections that are open, idle and connecting, and its waiters.
-fn now(client: &TestClient) -> [usize; 4] {
+pub fn now(client: &TestClient) -> [usize; 4] {
     let stats = client.stats();
     let connecting = stats.keys.iter().map(|key| key.connecting).sum();
     let waiting = stats.keys.iter().map(|key| key.waiting).sum();
@@ -134,12 +134,12 @@ fn now(client: &TestClient) -> [usize; 4] {
 
 /// Returns the numbers of connections opened, and of requests served by a reused connection, since the client was
 /// built.
-fn so_far(client: &TestClient) -> (u64, u64) {
+pub fn so_far(client: &TestClient) -> (u64, u64) {
     let stats = client.stats();
     (stats.opened, stats.reused)
 }
 
-fn opened(listening: &Listening) -> usize {
+pub fn opened(listening: &Listening) -> usize {
     listening.connections_opened()
 }
 

@@ -167,7 +167,8 @@ impl Lease {
         if is_ready != Ok(true) {
             return None;
         }
-        self.progress = Progress::Unused;
+        // It has served a request, and may be dropped before the next.
+        self.progress = Progress::Finished;
         self.may_be_stale = true;
         Some(self)
     }

@@ -19,7 +19,7 @@ use self::{body::Body, head::Lines};
 use super::{ConnectRequest, Exchange};
 use crate::{
     connector::deadline::Deadline,
-    error::{BODY_PATIENCE, Failure, InvalidHead, ResponseParts},
+    error::{BODY_PATIENCE, Failure, InvalidHead, MAX_BODY, MAX_REST, ResponseParts},
 };
 
 /// The maximum length of the response head, including interim heads before it.
@@ -58,7 +58,12 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
         if matches!(head.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED) {
             return (Bytes::new(), None);
         }
-        let mut body = Body::new(&head.headers, self.received);
+        // The answer to a challenge goes out on the same connection.
+        let most = match is_persistent(head) && is_challenge(head.status) {
+            true => MAX_REST,
+            false => MAX_BODY,
+        };
+        let mut body = Body::new(&head.headers, self.received, most);
         let _ = timeout_at(deadline.within(BODY_PATIENCE), body::read(&mut self.io, &mut body)).await;
         // Many proxies close the connection with their 407, and say so.
         let connection = (is_persistent(head) && body.is_at_end()).then_some(self.io);
@@ -75,9 +80,17 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
     }
 }
 
-/// Returns true if the connection goes on after this response (RFC 9112 9.3).
+fn is_challenge(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
+    )
+}
+
+/// Returns true if the connection goes on after this response (RFC 9112 9.3). Some proxies use a field of their own.
 fn is_persistent(head: &ResponseParts) -> bool {
-    let mut options = head.headers.get_all(header::CONNECTION).iter();
+    let fields = [header::CONNECTION, HeaderName::from_static("proxy-connection")];
+    let mut options = fields.iter().flat_map(|name| head.headers.get_all(name));
     let closes = options.any(|value| value.to_str().unwrap_or("close").to_ascii_lowercase().contains("close"));
     head.version == Version::HTTP_11 && !closes
 }

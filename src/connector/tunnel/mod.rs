@@ -73,7 +73,7 @@ trait Exchange {
     /// Sends the request and reads the head of the final response.
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure>;
 
-    /// Reads the first [`MAX_BODY`] bytes of a refusal's body. The refusal is already known, so the deadline ends only
+    /// Returns the first [`MAX_BODY`] bytes of a refusal's body. The refusal is already known, so the deadline ends only
     /// the wait for the body. Returns the connection too if it can be used for another request.
     async fn refusal_body(self, head: &ResponseParts, deadline: Deadline) -> (Bytes, Option<Self::Io>);
 

@@ -22,8 +22,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, END_OF_PAGE, Refused};
 use crate::intercept::Interception;
 use crate::listen::Ledger;
 use crate::lock;
@@ -72,23 +73,31 @@ impl Proxy {
             put_back(&mut io, &head);
         }
         let record = io.record().clone();
-        let pending = Pending::default();
+        let (pending, end) = (Pending::default(), Arc::new(Notify::new()));
         let service = {
             let (proxy, pending, record) = (Arc::clone(&self), Arc::clone(&pending), record.clone());
+            let end = Arc::clone(&end);
             service_fn(move |request| {
                 let heard = Request::from_hyper(&record, &request);
                 proxy.ledger.request(heard.clone());
-                let (proxy, pending) = (Arc::clone(&proxy), Arc::clone(&pending));
+                let (proxy, pending, end) = (Arc::clone(&proxy), Arc::clone(&pending), Arc::clone(&end));
                 async move {
-                    let answer = proxy.answer(&heard, request, &pending).await;
+                    let answer = proxy.answer(&heard, request, &pending, &end).await;
                     hyper::Result::Ok(answer.unwrap_or_else(Refusal::into_reply))
                 }
             })
         };
-        let _ = hyper::server::conn::http1::Builder::new()
+        let serving = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(io), service)
-            .with_upgrades()
-            .await;
+            .with_upgrades();
+        let refused = async {
+            end.notified().await;
+            record.until(|record| record.sent_ends_with(END_OF_PAGE)).await;
+        };
+        tokio::select! {
+            _ = serving => {}
+            () = refused => return,
+        }
         let tunnel = lock(&pending).take();
         if let Some(Tunnel { near, mut far, host }) = tunnel {
             if let Ok(near) = near.await {
@@ -106,19 +115,28 @@ impl Proxy {
         heard: &Request,
         mut request: http::Request<Incoming>,
         pending: &Pending,
+        end: &Notify,
     ) -> Result<Reply, Refusal> {
         let kind = heard.kind();
         if kind == Kind::Origin {
             return Err(Refusal::bad_request("the target is not a whole URI"));
         }
-        if let Some(auth) = &self.rules.auth {
-            auth.check(heard).map_err(Refusal::authentication)?;
+        if let Some(refused) = self.rules.auth.as_ref().and_then(|auth| auth.check(heard).err()) {
+            if refused.is_silent() {
+                end.notify_one();
+            }
+            // A connection that stays open has to be read.
+            if refused.is_open() {
+                let mut body = request.into_body();
+                while body.frame().await.is_some_and(|frame| frame.is_ok()) {}
+            }
+            return Err(refused.into());
         }
         let Some(authority) = request.uri().authority().cloned() else {
             return Err(Refusal::bad_request("the target has no authority"));
         };
         if self.rules.denied.contains(&host(&authority)) {
-            return Err(Refusal::DENIED);
+            return Err(Refusal::denied());
         }
         if kind == Kind::Connect {
             let far = self.rules.targets.dial(&authority, None).await?;
@@ -190,50 +208,47 @@ fn end_to_end(headers: &mut HeaderMap) {
 struct Refusal {
     status: StatusCode,
     reason: &'static str,
-    explanation: Cow<'static, str>,
-    challenges: Vec<String>,
+    text: String,
+    headers: HeaderMap,
 }
 
 impl Refusal {
-    const DENIED: Self = Self {
-        status: StatusCode::FORBIDDEN,
-        reason: "denied",
-        explanation: Cow::Borrowed("this host is denied"),
-        challenges: Vec::new(),
-    };
-
-    fn authentication(challenges: Vec<String>) -> Self {
-        Self {
-            status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            reason: "authentication",
-            explanation: Cow::Borrowed("credentials are required"),
-            challenges,
-        }
+    fn denied() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "denied", "this host is denied")
     }
 
     fn bad_request(explanation: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", explanation)
+    }
+
+    fn new(status: StatusCode, reason: &'static str, explanation: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            status: StatusCode::BAD_REQUEST,
-            reason: "bad-request",
-            explanation: explanation.into(),
-            challenges: Vec::new(),
+            status,
+            reason,
+            text: format!("the lab refuses ({reason}): {}\n", explanation.into()),
+            headers: HeaderMap::new(),
         }
     }
 
     fn into_reply(self) -> Reply {
-        let Self {
-            reason, explanation, ..
-        } = &self;
-        let text = format!("the lab refuses ({reason}): {explanation}\n");
-        let mut reply = Response::new(body(text));
+        let mut reply = Response::new(body(self.text));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
+        *headers = self.headers;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         headers.insert("x-lab-error", HeaderValue::from_static(self.reason));
-        for challenge in &self.challenges {
-            headers.extend(HeaderValue::from_str(challenge).map(|challenge| (PROXY_AUTHENTICATE, challenge)));
-        }
         reply
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self {
+            status: refused.status,
+            reason: "authentication",
+            text: refused.page(),
+            headers: refused.headers(false),
+        }
     }
 }
 
@@ -244,24 +259,14 @@ impl From<std::io::Error> for Refusal {
             std::io::ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
             _ => StatusCode::BAD_GATEWAY,
         };
-        Self {
-            status,
-            reason: "connect",
-            explanation: error.to_string().into(),
-            challenges: Vec::new(),
-        }
+        Self::new(status, "connect", error.to_string())
     }
 }
 
 /// The target does not answer as it should.
 impl From<hyper::Error> for Refusal {
     fn from(error: hyper::Error) -> Self {
-        Self {
-            status: StatusCode::BAD_GATEWAY,
-            reason: "upstream",
-            explanation: error.to_string().into(),
-            challenges: Vec::new(),
-        }
+        Self::new(StatusCode::BAD_GATEWAY, "upstream", error.to_string())
     }
 }
 

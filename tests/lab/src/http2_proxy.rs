@@ -16,15 +16,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Refused};
 use crate::forward;
 use crate::listen::{Answer, Bind, Ledger, Listening, bind_setters};
 use crate::request::Request;
@@ -304,8 +304,8 @@ impl Proxy {
             }
             _ => {}
         }
-        if let Some(Err(challenges)) = self.rules.auth.as_ref().map(|auth| auth.check(heard)) {
-            return challenge(&mut respond, &challenges);
+        if let Some(refused) = self.rules.auth.as_ref().and_then(|auth| auth.check(heard).err()) {
+            return challenge(&mut respond, &refused);
         }
         let Some(authority) = head.uri.authority().cloned() else {
             return refuse(&mut respond, StatusCode::BAD_REQUEST);
@@ -342,27 +342,27 @@ impl Drop for Counted<'_> {
     }
 }
 
+fn challenge(respond: &mut SendResponse<Bytes>, refused: &Refused) {
+    let mut response = Response::new(());
+    *response.status_mut() = refused.status;
+    *response.headers_mut() = refused.headers(true);
+    if let Ok(mut body) = respond.send_response(response, false) {
+        let _ = body.send_data(Bytes::from(refused.page()), true);
+    }
+}
+
 fn refuse(respond: &mut SendResponse<Bytes>, status: StatusCode) {
-    let challenge = "Basic realm=\"lab\"".to_owned();
-    let name = match status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => PROXY_AUTHENTICATE,
-        StatusCode::UNAUTHORIZED => WWW_AUTHENTICATE,
-        _ => return refuse_with(respond, status, &PROXY_AUTHENTICATE, &[]),
-    };
-    refuse_with(respond, status, &name, &[challenge]);
-}
-
-fn challenge(respond: &mut SendResponse<Bytes>, challenges: &[String]) {
-    let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-    refuse_with(respond, status, &PROXY_AUTHENTICATE, challenges);
-}
-
-fn refuse_with(respond: &mut SendResponse<Bytes>, status: StatusCode, name: &HeaderName, challenges: &[String]) {
     let mut response = Response::new(());
     *response.status_mut() = status;
-    for challenge in challenges {
-        let value = HeaderValue::from_str(challenge);
-        response.headers_mut().extend(value.map(|value| (name.clone(), value)));
+    let challenge = HeaderValue::from_static("Basic realm=\"lab\"");
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
+        }
+        StatusCode::UNAUTHORIZED => {
+            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
+        }
+        _ => {}
     }
     if let Ok(mut body) = respond.send_response(response, false) {
         let _ = body.send_data(Bytes::from(format!("the lab refuses: {status}\n")), true);

@@ -6,9 +6,10 @@
 //! | | |
 //! |---|---|
 //! | [`Origin`] | an HTTP/1 and HTTP/2 server, with or without TLS |
-//! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, Basic credentials, refusals, interception |
+//! | [`ForwardProxy`] | a forward proxy: absolute-form requests and CONNECT, authentication, refusals, interception |
 //! | [`Http2Proxy`] | a forward proxy over HTTP/2, whose streams do what a test tells them |
 //! | [`ScriptedProxy`] | answers a request head with a [`Script`], byte for byte |
+//! | [`Auth`], [`DigestAuth`] | the authentication that proxies ask for |
 //! | [`Fault`] | the ways a proxy goes wrong, as ready-made scripts |
 //! | [`servers`] | real proxies: Squid, Apache httpd, nghttpx, Envoy, tinyproxy, mitmproxy |
 //! | [`BlackHole`] | an address that answers no SYN |
@@ -46,6 +47,7 @@
 mod auth;
 mod black_hole;
 mod ca;
+mod digest;
 mod fault;
 mod forward;
 mod http2_proxy;
@@ -72,9 +74,10 @@ use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use auth::Auth;
+pub use auth::{Auth, Ending};
 pub use black_hole::BlackHole;
 pub use ca::{Ca, Identity, provider};
+pub use digest::{DigestAnswer, DigestAuth};
 pub use fault::Fault;
 pub use http2_proxy::{Behaviour, Http2Proxy, Http2ProxyBuilder};
 pub use listen::Listening;

@@ -164,6 +164,10 @@ impl Connection {
         read(&lock(&self.0.tape).received)
     }
 
+    pub(crate) fn sent_ends_with(&self, end: &str) -> bool {
+        lock(&self.0.tape).sent.ends_with(end.as_bytes())
+    }
+
     pub(crate) fn note_read(&self, bytes: &[u8], ended: bool) {
         self.edit(|tape| {
             tape.received.extend_from_slice(bytes);

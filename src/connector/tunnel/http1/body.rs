@@ -11,7 +11,7 @@ use super::{
     read_some,
 };
 
-/// Reads the first [`MAX_BODY`] bytes, or fewer if the body breaks off. Everything read is in `body`, even if the
+/// Reads as much as is wanted, or less if the body breaks off. Everything read is in `body`, even if the
 /// future is dropped.
 pub(super) async fn read<T: Read + Unpin>(io: &mut T, body: &mut Body) {
     while !body.is_complete() {
@@ -25,6 +25,7 @@ pub(super) async fn read<T: Read + Unpin>(io: &mut T, body: &mut Body) {
 /// A body, and how much of it is wanted.
 pub(super) struct Body {
     received: BytesMut,
+    /// The number of bytes to read.
     wanted: usize,
     /// The length of the whole body, if its field has it.
     length: Option<usize>,
@@ -33,18 +34,24 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Creates the body that these fields describe (RFC 9112 6.3). Some of it was already received.
-    pub(super) fn new(headers: &HeaderMap, received: BytesMut) -> Self {
+    /// Creates the body that these fields describe (RFC 9112 6.3). Some of it was already received. It is read to its
+    /// end if it is no longer than `most`, and otherwise only the bytes that are kept.
+    pub(super) fn new(headers: &HeaderMap, received: BytesMut, most: usize) -> Self {
         let is_chunked = headers
             .get(header::TRANSFER_ENCODING)
             .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
         let length = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.trim().parse::<usize>().ok());
+        let length = length.filter(|_| !is_chunked);
         Self {
             received,
-            length: length.filter(|_| !is_chunked),
-            wanted: length.filter(|_| !is_chunked).unwrap_or(usize::MAX).min(MAX_BODY),
+            length,
+            wanted: match length {
+                Some(length) if length <= most => length,
+                None if is_chunked => most,
+                _ => MAX_BODY,
+            },
             chunks: is_chunked.then(Chunks::default),
         }
     }
@@ -72,7 +79,7 @@ impl Body {
             Some(chunks) => chunks.body.into(),
             None => self.received.freeze(),
         };
-        body.truncate(self.wanted);
+        body.truncate(self.wanted.min(MAX_BODY));
         body
     }
 }
