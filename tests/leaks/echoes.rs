@@ -193,7 +193,7 @@ async fn no_error_and_no_log_shows_what_a_proxy_says_back() {
                 }
             }
             shown.push(format!("{half:?} {client:?} {layer:#?}"));
-            assert!(sent.len() >= 6, "{name}: {sent:?}");
+            assert!(sent.len() >= 2, "{name}: {sent:?}");
             let of_client = [("shown", shown.join("\n")), ("log", of_clients(&log.text()))];
             for secret in secrets(&sent, challenges) {
                 for (place, text) in &of_client {
