@@ -198,6 +198,11 @@ impl ProxyLayer {
     ///
     /// A tunnel waits for it, and so does a request of a `Client`. The layer around another HTTP client cannot wait: the
     /// first requests that it forwards get the proxy's 407, while the provider is asked.
+    ///
+    /// A `Proxy-Authorization` of a request's own goes to the proxy only if the provider has answered
+    /// [`Authorization::none`]. The provider's error is the [`source`](std::error::Error::source) of the
+    /// [`ConnectError`](crate::ConnectError), and is shown and logged with it as it is: it must not have a secret in it.
+    /// Requests that waited for the same answer have its text as their cause.
     #[must_use]
     pub fn with_credentials<S>(mut self, provider: S) -> Self
     where
@@ -339,16 +344,6 @@ impl ProxyLayer {
 }
 
 impl Shared {
-    /// Returns the identity that requests have at this proxy now.
-    #[cfg(feature = "client")]
-    pub(crate) fn identity(&self, proxy: &ProxyServer) -> u64 {
-        match &self.accounts {
-            // The proxy's address says it.
-            None => 0,
-            Some(accounts) => accounts.of(proxy).identity(),
-        }
-    }
-
     /// Returns the account of a proxy.
     pub(crate) fn account<'p>(&self, proxy: &'p ProxyServer) -> AccountOf<'p> {
         match &self.accounts {

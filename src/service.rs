@@ -117,9 +117,8 @@ impl Asking {
         }
     }
 
-    #[cfg(feature = "client")]
     pub(crate) fn may_be_challenged(&self) -> bool {
-        self.authentication.may_be_challenged()
+        self.authentication.may_be_challenged(self.shared.schemes)
     }
 
     #[cfg(feature = "client")]
@@ -128,16 +127,20 @@ impl Asking {
     }
 
     /// Writes the credentials into a request that is about to be sent. A field of the caller's own stays if there are
-    /// none.
+    /// none, and not while they are yet to be asked for.
     pub(crate) fn authenticate<B>(&mut self, request: &mut Request<B>) {
         let (method, uri, schemes) = (request.method().clone(), request.uri().clone(), self.shared.schemes);
-        let Some(value) = self.authentication.authorization(schemes, &method, &uri) else {
-            if let Some(own) = request.headers_mut().get_mut(header::PROXY_AUTHORIZATION) {
-                own.set_sensitive(true);
+        let headers = request.headers_mut();
+        let own = match self.authentication.authorization(schemes, &method, &uri) {
+            Some(value) => headers.insert(header::PROXY_AUTHORIZATION, value),
+            None if self.authentication.has_credentials_later() => headers.remove(header::PROXY_AUTHORIZATION),
+            None => {
+                if let header::Entry::Occupied(mut own) = headers.entry(header::PROXY_AUTHORIZATION) {
+                    own.iter_mut().for_each(|own| own.set_sensitive(true));
+                }
+                return;
             }
-            return;
         };
-        let own = request.headers_mut().insert(header::PROXY_AUTHORIZATION, value);
         if own.is_some_and(|own| Some(&own) != request.headers().get(header::PROXY_AUTHORIZATION)) {
             let route = Route::Forward(self.proxy.clone());
             tell_dropped(request, &route, "the proxy's address sets other credentials");
@@ -235,7 +238,7 @@ fn authenticate<B>(shared: &Arc<Shared>, request: &mut Request<B>, route: &Route
     });
     let mut asking = Asking::new(shared, proxy, request.uri(), authentication);
     asking.authenticate(request);
-    let is_of_use = shared.auth_errors == Some(true) || asking.authentication.may_be_challenged();
+    let is_of_use = shared.auth_errors == Some(true) || asking.may_be_challenged();
     is_of_use.then_some(asking)
 }
 

@@ -1,6 +1,6 @@
 //! [`Authentication`]: how one request authenticates to a proxy. Nothing else makes a `Proxy-Authorization` value.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use http::{HeaderValue, Method};
 
@@ -36,6 +36,8 @@ pub(crate) struct Authentication {
     /// proxy has accepted it.
     own: Option<Arc<Digest>>,
     sent: Sent,
+    /// The values that were sent before.
+    spent: Vec<Sent>,
 }
 
 /// The credentials for requests.
@@ -98,6 +100,7 @@ impl Authentication {
             has_asked: false,
             own: None,
             sent: Sent::Nothing,
+            spent: Vec::new(),
         }
     }
 
@@ -114,7 +117,7 @@ impl Authentication {
         method: &Method,
         uri: &dyn fmt::Display,
     ) -> Option<HeaderValue> {
-        self.sent = match &self.answer {
+        let sent = match &self.answer {
             Answer::Unknown | Answer::Nothing | Answer::Once(None) => Sent::Nothing,
             Answer::Value(value) | Answer::Once(Some(value)) => Sent::Value(value.clone()),
             Answer::Password(password) => {
@@ -131,13 +134,16 @@ impl Authentication {
                 }
             }
         };
-        self.sent().cloned()
+        self.forget_sent();
+        self.sent = sent;
+        self.sent.value().cloned()
     }
 
-    fn sent(&self) -> Option<&HeaderValue> {
-        match &self.sent {
-            Sent::Nothing => None,
-            Sent::Basic(value) | Sent::Digest(value, _) | Sent::Value(value) => Some(value),
+    /// Counts what was sent as spent.
+    fn forget_sent(&mut self) {
+        let before = mem::replace(&mut self.sent, Sent::Nothing);
+        if before.value().is_some() {
+            self.spent.push(before);
         }
     }
 
@@ -161,10 +167,10 @@ impl Authentication {
     }
 
     /// Returns true if the request may be refused before it is answered, and then be worth repeating.
-    pub(crate) fn may_be_challenged(&self) -> bool {
+    pub(crate) fn may_be_challenged(&self, schemes: Schemes) -> bool {
         match &self.answer {
             Answer::Nothing => self.answers > 0,
-            Answer::Password(password) => self.answers > 0 || !password.is_settled(),
+            Answer::Password(password) => self.answers > 0 || !schemes.basic || !password.is_settled(),
             Answer::Unknown | Answer::Value(_) | Answer::Once(_) => true,
         }
     }
@@ -174,9 +180,14 @@ impl Authentication {
         matches!(self.answer, Answer::Once(Some(_)))
     }
 
+    /// Returns true if there are credentials for the proxy, or a provider may have some.
+    pub(crate) fn has_credentials_later(&self) -> bool {
+        !matches!(self.answer, Answer::Nothing)
+    }
+
     /// Returns true if the proxy wants the exchange continued on the same connection (RFC 4559 5).
     pub(crate) fn is_continued(&self, challenges: &[Challenge]) -> bool {
-        let sent = self.sent().filter(|_| self.is_once());
+        let sent = self.sent.value().filter(|_| self.is_once());
         let scheme = sent.and_then(|value| value.to_str().ok()?.split(' ').next());
         let is_next = |challenge: &Challenge| {
             challenge.token68().is_some()
@@ -197,7 +208,7 @@ impl Authentication {
 
     /// Returns true if the provider may be asked again for this request.
     pub(super) fn may_ask(&mut self, challenges: &[Challenge]) -> bool {
-        self.is_continued(challenges) || !std::mem::replace(&mut self.has_asked, true)
+        self.is_continued(challenges) || !mem::replace(&mut self.has_asked, true)
     }
 
     /// Prepares a new answer for the challenges that the last one met. Returns false if it does not answer them.
@@ -211,10 +222,13 @@ impl Authentication {
 
     /// Takes a newer answer.
     pub(super) fn renew(&mut self, newer: Self) {
+        // The proxy may still say it back.
+        self.forget_sent();
         *self = Self {
             tries: self.tries,
             exchange: self.exchange,
             has_asked: self.has_asked,
+            spent: mem::take(&mut self.spent),
             ..newer
         };
     }
@@ -250,40 +264,53 @@ impl Authentication {
 
     /// Returns true if there is something to hide.
     pub(crate) fn has_secrets(&self) -> bool {
-        self.sent().is_some()
+        matches!(self.answer, Answer::Password(_)) || self.sent.value().is_some() || !self.spent.is_empty()
     }
 
     /// Hides the credentials, in any spelling, in a text that the proxy sent back.
     pub(crate) fn redact(&self, text: &[u8]) -> Vec<u8> {
         let password = match &self.answer {
-            Answer::Password(password) => password.credentials().password.as_deref(),
-            _ => None,
+            Answer::Password(password) => [
+                token(password.basic().as_bytes()),
+                password.credentials().password.as_deref(),
+            ],
+            _ => [None; 2],
         };
+        let sent = self.spent.iter().chain([&self.sent]).map(Sent::secret);
         let mut text = text.to_vec();
         // Hiding one or two characters would garble the words of the explanation.
-        for secret in [self.token(), password]
-            .into_iter()
-            .flatten()
-            .filter(|secret| secret.len() > 2)
-        {
+        for secret in sent.chain(password).flatten().filter(|secret| secret.len() > 2) {
             text = hide(&text, secret);
         }
         text
     }
+}
 
-    /// Returns the secret part of what was sent: all that follows the scheme, without the padding, which an echo may
-    /// lack, or the response of Digest.
-    fn token(&self) -> Option<&[u8]> {
+impl Sent {
+    fn value(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::Nothing => None,
+            Self::Basic(value) | Self::Digest(value, _) | Self::Value(value) => Some(value),
+        }
+    }
+
+    /// Returns the part that is secret.
+    fn secret(&self) -> Option<&[u8]> {
         const RESPONSE: &[u8] = b"response=\"";
-        let value = self.sent()?.as_bytes();
-        if let Sent::Digest(..) = &self.sent {
+        let value = self.value()?.as_bytes();
+        if let Self::Digest(..) = self {
             let start = value.windows(RESPONSE.len()).position(|window| window == RESPONSE)?;
             return value[start + RESPONSE.len()..].split(|byte| *byte == b'"').next();
         }
-        let scheme = value.iter().position(|byte| *byte == b' ').map_or(0, |space| space + 1);
-        let end = value.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-        value.get(scheme..end)
+        token(value)
     }
+}
+
+/// Returns all that follows the scheme, without the padding, which an echo may lack.
+fn token(value: &[u8]) -> Option<&[u8]> {
+    let scheme = value.iter().position(|byte| *byte == b' ').map_or(0, |space| space + 1);
+    let end = value.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    value.get(scheme..end)
 }
 
 impl fmt::Debug for Authentication {

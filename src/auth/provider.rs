@@ -11,7 +11,7 @@ use super::{Challenge, Credentials, credentials::secret_value};
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A question to a credentials provider: how does a request authenticate to this proxy?
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CredentialsRequest {
     pub(super) proxy: ProxyAddress,
     pub(super) challenges: Vec<Challenge>,
@@ -20,7 +20,7 @@ pub struct CredentialsRequest {
 }
 
 /// The address of a proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ProxyAddress {
     pub(crate) url: String,
     pub(crate) host: String,
@@ -62,6 +62,20 @@ impl CredentialsRequest {
     #[must_use]
     pub fn exchange(&self) -> u64 {
         self.exchange
+    }
+}
+
+/// Shows of the challenges their schemes alone, since a proxy may say credentials back.
+impl fmt::Debug for CredentialsRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schemes: Vec<_> = self.challenges.iter().map(Challenge::scheme).collect();
+        f.debug_struct("CredentialsRequest")
+            .field("proxy", &self.proxy.url)
+            .field("credentials", &self.proxy.credentials)
+            .field("schemes", &schemes)
+            .field("round", &self.round)
+            .field("exchange", &self.exchange)
+            .finish()
     }
 }
 
@@ -135,6 +149,9 @@ impl Authorization {
     /// Names whom the credentials stand for. Connections that were opened for one identity are never used for another
     /// one. By default, other credentials are another identity; a token that is renewed for the same user says so with
     /// the same name.
+    ///
+    /// A `Client` and connections to proxies over HTTP/2 keep identities apart. The pool of another client around the
+    /// layer does not know them: it uses a tunnel for every request to the same target.
     #[must_use]
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());

@@ -43,6 +43,20 @@ pub(super) async fn asking(
     Ok(Asking::new(settings, proxy, uri, authentication))
 }
 
+/// Returns the number of the identity that tunnels have, for which a provider may have to be asked again.
+pub(super) async fn identity(
+    settings: &Arc<Shared>,
+    proxy: &ProxyServer,
+    waited: &mut Duration,
+) -> Result<u64, ClientError> {
+    let account = settings.account(proxy);
+    // Otherwise a tunnel of the one before would do.
+    if account.is_expired() {
+        in_time(settings, proxy, waited, account.authentication()).await?;
+    }
+    Ok(account.identity())
+}
+
 /// Repeats a request that was refused, if there are better credentials and its body can be sent again.
 pub(super) async fn refused(
     asking: &mut Asking,

@@ -21,12 +21,12 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     Connector,
-    proxied::{Dialled, Failed, Offer, Proxied, is_continued_by},
+    proxied::{Dialled, Failed, Offer, Proxied},
     stream::Io,
     tunnel::{self, Tunnel},
 };
 use crate::{
-    auth::Authentication,
+    auth::{Authentication, Challenge},
     config::ProxyServer,
     error::{Failure, Stage, find},
     http2::{Key, Lease, PATIENCE, Permit, Turn, Use, Wish, handshake},
@@ -47,8 +47,8 @@ pub(super) enum Usable<T> {
 struct DeadEnd {
     failed: Failed,
     is_over_http2: bool,
-    /// The credentials that were sent.
-    authentication: Option<Authentication>,
+    /// The credentials that were sent, and what the proxy asks for.
+    refused: Option<(Authentication, Vec<Challenge>)>,
 }
 
 impl From<Failed> for DeadEnd {
@@ -56,7 +56,7 @@ impl From<Failed> for DeadEnd {
         Self {
             failed,
             is_over_http2: false,
-            authentication: None,
+            refused: None,
         }
     }
 }
@@ -108,8 +108,8 @@ impl<S: Connector> Proxied<S> {
                     _ => Err(dead_end.failed),
                 };
             }
-            if let Some(refused) = &dead_end.authentication {
-                if let Some(better) = self.exchange(refused, &dead_end.failed.1).await? {
+            if let Some((refused, challenges)) = &dead_end.refused {
+                if let Some(better) = self.exchange(refused, &dead_end.failed.1, challenges).await? {
                     authentication = better;
                     continue;
                 }
@@ -290,10 +290,10 @@ impl<S: Connector> Proxied<S> {
                     early,
                 })
             }
-            Err(failure) => Err(DeadEnd {
-                failed: (Stage::Tunnel, failure),
+            Err(refused) => Err(DeadEnd {
+                failed: (Stage::Tunnel, refused.failure),
                 is_over_http2: true,
-                authentication: Some(authentication),
+                refused: Some((authentication, refused.challenges)),
             }),
         }
     }
@@ -369,8 +369,10 @@ impl DeadEnd {
     /// Returns true if the proxy wants the exchange of credentials continued on the same connection. Over HTTP/2, the
     /// next CONNECT is another stream, which others may overtake.
     fn is_continued(&self) -> bool {
-        let refused = self.authentication.as_ref();
-        refused.is_some_and(|refused| is_continued_by(refused, &self.failed.1))
+        match &self.refused {
+            Some((refused, challenges)) => refused.is_continued(challenges),
+            None => false,
+        }
     }
 
     /// Returns true if the proxy has answered, or there is no time left for an answer.

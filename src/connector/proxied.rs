@@ -25,7 +25,7 @@ use super::{
 use crate::http2::{Connections, ProxyVersion};
 use crate::{
     accounts::AccountOf,
-    auth::Authentication,
+    auth::{Authentication, Challenge},
     config::ProxyServer,
     error::{ConnectError, Failure, Stage},
     layer::Shared,
@@ -205,12 +205,15 @@ impl<S: Connector> Proxied<S> {
             // The proxy may have closed it with its refusal.
             let was_closed = is_kept && !is_continued && refused.failure.is_closed();
             if !was_closed {
-                is_continued = is_continued_by(&authentication, &refused.failure);
+                is_continued = authentication.is_continued(&refused.challenges);
                 // The next round has no meaning on another connection.
                 let is_over = is_continued && refused.connection.is_none();
                 let exchanged = match is_over {
                     true => None,
-                    false => self.exchange(&authentication, &refused.failure).await?,
+                    false => {
+                        self.exchange(&authentication, &refused.failure, &refused.challenges)
+                            .await?
+                    }
                 };
                 authentication = match exchanged {
                     Some(better) => better,
@@ -242,15 +245,11 @@ impl<S: Connector> Proxied<S> {
         &self,
         refused: &Authentication,
         failure: &Failure,
+        challenges: &[Challenge],
     ) -> Result<Option<Authentication>, Failed> {
-        let Failure::Refused {
-            response, challenges, ..
-        } = failure
-        else {
-            return Ok(None);
-        };
-        if !response.is_auth() {
-            return Ok(None);
+        match failure {
+            Failure::Refused { response, .. } if response.is_auth() => {}
+            _ => return Ok(None),
         }
         let account = self.account();
         let exchange = async {
@@ -268,14 +267,6 @@ impl<S: Connector> Proxied<S> {
             authorization: authentication.authorization(self.shared.schemes, &Method::CONNECT, &self.authority),
             authentication,
         }
-    }
-}
-
-/// Returns true if the proxy wants the exchange of credentials continued on the same connection.
-pub(super) fn is_continued_by(authentication: &Authentication, failure: &Failure) -> bool {
-    match failure {
-        Failure::Refused { challenges, .. } => authentication.is_continued(challenges),
-        _ => false,
     }
 }
 

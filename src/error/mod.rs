@@ -57,7 +57,7 @@ pub(crate) use self::{
     connect::{Failure, InvalidHead},
     connect_response::ResponseParts,
     denied::DenyReason,
-    refusal::{BODY_PATIENCE, MAX_BODY, MAX_REST, redact, refusal},
+    refusal::{BODY_PATIENCE, MAX_BODY, MAX_REST, challenges, redact, refusal},
 };
 pub use crate::target::TargetError;
 

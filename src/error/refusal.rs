@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{ConnectResponse, Failure, ResponseParts, connect_response::X_SQUID_ERROR};
-use crate::auth::{Authentication, parse_challenges};
+use crate::auth::{Authentication, Challenge, parse_challenges};
 
 /// The maximum number of bytes that are kept of a refusal's body.
 pub(crate) const MAX_BODY: usize = 4 * 1024;
@@ -17,15 +17,21 @@ pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// Returns the failure of a request that the proxy refused. The head has been [redacted](redact).
 pub(crate) fn refusal(mut head: ResponseParts, body: &[u8], authentication: &Authentication) -> Failure {
     head.body = authentication.redact(body).into();
+    Failure::Refused {
+        challenges: challenges(&head),
+        response: ConnectResponse::new(head),
+        answered: authentication.answered(),
+    }
+}
+
+/// Returns what a proxy that refused asks for: 407, or 401 as Envoy sends. They can be answered before the head is
+/// [redacted](redact), since a realm may be part of a password.
+pub(crate) fn challenges(head: &ResponseParts) -> Vec<Challenge> {
     let field = match head.status {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
         _ => header::WWW_AUTHENTICATE,
     };
-    Failure::Refused {
-        challenges: parse_challenges(head.headers.get_all(field)),
-        response: ConnectResponse::new(head),
-        answered: authentication.answered(),
-    }
+    parse_challenges(head.headers.get_all(field))
 }
 
 /// The fields that this crate reads. Their names are no echo of a password, even if they contain it.

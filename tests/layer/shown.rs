@@ -11,8 +11,10 @@ use std::{
     error::Error,
     fmt::{Debug, Display},
     fs,
-    future::pending,
+    future::{pending, ready},
     panic::{UnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_outbound_proxy::{
     Bypass, Client, ConnectError, Dialect, IpPolicy, NoProxy, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings,
     PurposePolicy, Route, Scheme, Target, TlsConfig,
+    auth::{AuthScheme, Authorization, Credentials, CredentialsRequest},
     check::{Check, Leftover, Unusual},
     client::TlsServerName,
     config::{DefaultPort, NoProxySetting, Precedence, ProxySetting},
@@ -87,6 +90,7 @@ async fn no_public_type_shows_a_secret() {
     guards(&mut shown);
     errors(&mut shown);
     connections(&mut shown).await;
+    providers(&mut shown).await;
     clients(&mut shown).await;
 
     let walked: BTreeSet<_> = shown.0.keys().map(|name| (*name).to_owned()).collect();
@@ -108,10 +112,12 @@ async fn no_public_type_shows_a_secret() {
 #[test]
 fn no_panic_shows_a_secret() {
     let address = ADDRESS.replace("3128", "99999");
-    let panics: [Box<dyn Fn() + UnwindSafe>; 3] = [
+    let panics: [Box<dyn Fn() + UnwindSafe>; 5] = [
         Box::new(move || drop(address.parse::<ProxyServer>().unwrap())),
         Box::new(|| drop(ProxyConfig::builder().no_proxy(ADDRESS).build().expect("settings"))),
         Box::new(|| panic!("{:?}", ADDRESS.parse::<ProxyServer>().unwrap())),
+        Box::new(|| drop(Credentials::new("s3cret:user", PASSWORD).unwrap())),
+        Box::new(|| panic!("{:?}", Authorization::value(HeaderValue::from_static(PASSWORD)))),
     ];
     for panics in panics {
         let payload = catch_unwind(panics).unwrap_err();
@@ -329,6 +335,55 @@ async fn connections(shown: &mut Shown) {
     let error = within(half.tunnel("x.test", 1)).await.unwrap_err();
     shown.error("ConnectError", &error);
     shown.error("CertificateError", CertificateError::find(&error).unwrap());
+}
+
+async fn providers(shown: &mut Shown) {
+    let credentials = Credentials::new("user", PASSWORD).unwrap();
+    shown.display("Credentials", &credentials);
+    shown.error(
+        "CredentialsError",
+        &Credentials::new("s3cret:user", PASSWORD).unwrap_err(),
+    );
+    shown.error("CredentialsError", &Credentials::new("user", "s3cret\n").unwrap_err());
+    shown.display("AuthScheme", &AuthScheme::Digest);
+    let value = HeaderValue::from_static("Bearer s3cret/w@rd");
+    // A proxy says back what it has received.
+    for (answer, said) in [
+        (Authorization::none(), "nothing"),
+        (Authorization::password(credentials), PASSWORD),
+        (Authorization::value(value.clone()), PASSWORD),
+        (Authorization::once(value), PASSWORD),
+    ] {
+        shown.debug("Authorization", &answer);
+        let named = answer.clone().identity("user").expires_after(Duration::from_secs(1));
+        shown.debug("Authorization", &named);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let requests = asked.clone();
+        let provider = service_fn(move |request: CredentialsRequest| {
+            requests.lock().unwrap().push(request);
+            ready(Ok::<_, Infallible>(answer.clone()))
+        });
+        let layer = ProxyLayer::new(ProxyConfig::builder().all(ADDRESS).build().unwrap()).with_credentials(provider);
+        shown.debug("ProxyLayer", &layer);
+        shown.debug("Proxy", &layer.layer(connector()));
+        let builder = Client::builder().layer(layer.clone()).connector(connector());
+        shown.debug("ClientBuilder", &builder);
+        let client: Client<Full<Bytes>> = builder.build().unwrap();
+        shown.debug("Client", &client);
+        // A token that serves once is sent again, on the wire's only connection.
+        let refusal = echo(407)
+            .replace("Connection: close\r\n", "")
+            .replace("Content-Length: 40", "Content-Length: 0");
+        let refusal = refusal.replace(PASSWORD, said).replace(TOKEN, said);
+        let refusal = refusal.split_inclusive("\r\n\r\n").next().unwrap();
+        let error = tunnel(&layer, Wire::saying([refusal, refusal])).await;
+        shown.error("ConnectError", &error.unwrap_err());
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().any(|request| !request.challenges().is_empty()));
+        asked
+            .iter()
+            .for_each(|request| shown.debug("CredentialsRequest", request));
+    }
 }
 
 fn trusting(ca: &Ca) -> TlsConfig {

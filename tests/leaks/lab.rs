@@ -1,16 +1,20 @@
 //! Two proxies and two origins, all of which record what they receive, and the credentials that each may receive.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tower_outbound_proxy::{
     ProxyConfig, ProxyLayer, ProxyServer, Route, TlsConfig, config::ProxyConfigBuilder, connector::ProxyVersion,
 };
-use tower_outbound_proxy_lab::{
-    Ca, ForwardProxy, ForwardProxyBuilder, Http2Proxy, Http2ProxyBuilder, Listening, Origin, Request, within,
-};
+use tower_outbound_proxy_lab::{Auth, Ca, ForwardProxy, Http2Proxy, Listening, Origin, within};
 
-use super::secrets::Search;
+use super::{
+    schemes::{Scheme, nonce},
+    secrets::Search,
+};
 
 /// The version of HTTP that proxies speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    const ALL: [Self; 4] = [
+    pub const ALL: [Self; 4] = [
         Self {
             proxy: Proxy::A,
             is_new: false,
@@ -74,36 +78,31 @@ impl Identity {
         format!("{}:{}@", self.user(), encode(&self.password()))
     }
 
-    fn basic(self) -> String {
-        format!(
-            "Basic {}",
-            BASE64_STANDARD.encode(format!("{}:{}", self.user(), self.password()))
-        )
+    pub fn basic(self) -> String {
+        let pair = format!("{}:{}", self.user(), self.password());
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+
+    /// Returns the token with this number.
+    pub fn bearer(self, number: u64) -> String {
+        let token = format!("{}:{}#{number}", self.user(), self.password());
+        format!("Bearer {}", BASE64_STANDARD.encode(token))
+    }
+
+    /// Returns whose token this is, and its number.
+    pub fn of_bearer(value: &str) -> Option<(Self, u64)> {
+        let token = String::from_utf8(BASE64_STANDARD.decode(value.strip_prefix("Bearer ")?).ok()?).ok()?;
+        let (user, number) = (token.split(':').next()?, token.rsplit('#').next()?.parse().ok()?);
+        Some((Self::of_user(user)?, number))
+    }
+
+    /// Returns the one whose user name begins the text.
+    pub fn of_user(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|identity| text.starts_with(&identity.user()))
     }
 }
-
-/// A scheme of authentication: a proxy that asks for it, and a client that answers.
-pub struct Scheme {
-    pub name: &'static str,
-    pub over_http1: fn(ForwardProxyBuilder) -> ForwardProxyBuilder,
-    pub over_http2: fn(Http2ProxyBuilder) -> Http2ProxyBuilder,
-    pub layer: fn(ProxyLayer) -> ProxyLayer,
-    /// Returns whose credentials a proxy has received.
-    pub identify: fn(&Request) -> Option<Identity>,
-}
-
-/// A scheme is one line here. The secrets are the user name and the password, in whatever spelling, so that they need
-/// no line of their own: a response of Digest has the user name in it.
-pub const SCHEMES: &[Scheme] = &[Scheme {
-    name: "Basic",
-    over_http1: |proxy| proxy,
-    over_http2: |proxy| proxy,
-    layer: |layer| layer,
-    identify: |request| {
-        let sent = request.header("proxy-authorization")?;
-        Identity::ALL.into_iter().find(|identity| identity.basic() == sent)
-    },
-}];
 
 /// A way to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +161,12 @@ impl Trust {
         }
     }
 
+    /// Starts an origin with TLS.
+    pub async fn origin(&self) -> Origin {
+        let tls = self.origin.server_config(&["http/1.1"]);
+        Origin::builder().host("x.test").tls(tls).start().await
+    }
+
     pub fn tls(&self) -> TlsConfig {
         let tls = TlsConfig::builder().add_root_pem(self.ca.pem()).only_added_roots();
         tls.build().unwrap()
@@ -193,12 +198,15 @@ impl Started {
 
 impl Lab {
     pub async fn start(trust: &Trust, scheme: &'static Scheme, version: Version) -> Self {
-        let start = async || match version {
-            Version::Http1 => Started::Http1((scheme.over_http1)(ForwardProxy::builder()).start().await),
-            Version::Http2 => {
-                let tls = trust.proxy.server_config(&["h2", "http/1.1"]);
-                let proxy = Http2Proxy::builder().host("proxy.test").tls(tls).with_http1();
-                Started::Http2((scheme.over_http2)(proxy).start().await)
+        let start = async |proxy| {
+            let auth = Auth::new(move |request| (scheme.check)(proxy, request));
+            match version {
+                Version::Http1 => Started::Http1(ForwardProxy::builder().auth(auth).start().await),
+                Version::Http2 => {
+                    let tls = trust.proxy.server_config(&["h2", "http/1.1"]);
+                    let proxy = Http2Proxy::builder().host("proxy.test").tls(tls).with_http1();
+                    Started::Http2(proxy.auth(auth).start().await)
+                }
             }
         };
         Self {
@@ -206,12 +214,8 @@ impl Lab {
             scheme,
             version,
             plain: Origin::builder().host("x.test").start().await,
-            tls: Origin::builder()
-                .host("x.test")
-                .tls(trust.origin.server_config(&["http/1.1"]))
-                .start()
-                .await,
-            proxies: [start().await, start().await],
+            tls: trust.origin().await,
+            proxies: [start(Proxy::A).await, start(Proxy::B).await],
         }
     }
 
@@ -259,7 +263,7 @@ impl Lab {
             Version::Http1 => ProxyVersion::Http1,
             Version::Http2 => ProxyVersion::Negotiated,
         };
-        (self.scheme.layer)(ProxyLayer::new(config).with_proxy_version(version))
+        (self.scheme.answer)(ProxyLayer::new(config).with_proxy_version(version))
     }
 
     /// Returns the URL of a target that goes this way by [`by_host`](Self::by_host).
@@ -292,6 +296,7 @@ impl Lab {
     pub fn faults(&self, expected: &[Identity]) -> Vec<String> {
         let mut faults = Vec::new();
         let mut seen = BTreeSet::new();
+        let (mut responses, mut received) = (Vec::new(), Vec::new());
         let listeners = [
             (None, "the origin", &*self.plain),
             (None, "the origin with TLS", &*self.tls),
@@ -299,8 +304,16 @@ impl Lab {
             (Some(Proxy::B), "B", self.proxy(Proxy::B)),
         ];
         for (proxy, name, listening) in listeners {
-            let search = search(proxy);
+            let search = search(self.scheme, proxy);
             let requests = listening.requests();
+            let answers = || {
+                requests
+                    .iter()
+                    .filter_map(|request| request.header("proxy-authorization"))
+            };
+            if self.scheme.serves_once && answers().collect::<BTreeSet<_>>().len() < answers().count() {
+                faults.push(format!("{name}: a token came twice"));
+            }
             let raw = listening.raw().concat();
             let mut texts = vec![raw];
             for request in &requests {
@@ -311,14 +324,26 @@ impl Lab {
             }
             let found = texts.iter().filter_map(|text| search.find(text));
             faults.extend(found.map(|found| format!("{name} received {found}")));
+            responses.extend(
+                answers()
+                    .filter_map(response)
+                    .map(|response| (proxy, response.to_owned())),
+            );
+            received.push((proxy, name, texts.concat()));
             for connection in 0..listening.connections_opened() {
                 let of_connection = requests.iter().filter(|request| request.connection == connection);
                 let identities: BTreeSet<_> = of_connection.filter_map(self.scheme.identify).collect();
                 if identities.len() > 1 {
                     faults.push(format!("{name}: one connection is shared by {identities:?}"));
                 }
-                seen.extend(identities);
+                seen.extend(identities.into_iter().map(|(identity, _)| identity));
             }
+        }
+        // A response of Digest is for one proxy.
+        for (owner, response) in &responses {
+            let others = received.iter().filter(|(proxy, _, _)| proxy != owner);
+            let found = others.filter(|(_, _, bytes)| find(bytes, response.as_bytes()));
+            faults.extend(found.map(|(_, name, _)| format!("{name} received a response for {owner:?}")));
         }
         // Otherwise there was nothing to leak.
         faults.extend(
@@ -331,18 +356,46 @@ impl Lab {
     }
 }
 
-/// Returns a search for the secrets that a proxy, or an origin, must not receive.
-fn search(receiver: Option<Proxy>) -> Search {
-    let mut search = Search::default();
-    for identity in Identity::ALL
-        .into_iter()
-        .filter(|identity| Some(identity.proxy) != receiver)
-    {
-        search.add(&format!("the user name of {identity:?}"), identity.user().as_bytes());
-        search.add(&format!("the password of {identity:?}"), identity.password().as_bytes());
-    }
-    search.add("the caller's own", CALLERS.as_bytes());
-    search
+/// Returns the part of a Digest answer that is made of the password.
+pub fn response(answer: &str) -> Option<&str> {
+    answer
+        .strip_prefix("Digest ")?
+        .split("response=\"")
+        .nth(1)?
+        .split('"')
+        .next()
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// Returns a search for the secrets that a proxy, or an origin, must not receive in this scheme.
+fn search(scheme: &Scheme, receiver: Option<Proxy>) -> Arc<Search> {
+    type Searches = BTreeMap<(bool, Option<Proxy>), Arc<Search>>;
+    static SEARCHES: Mutex<Searches> = Mutex::new(BTreeMap::new());
+    let mut searches = SEARCHES.lock().unwrap();
+    let search = searches.entry((scheme.hides_password, receiver)).or_insert_with(|| {
+        let mut search = Search::default();
+        for identity in Identity::ALL {
+            let is_receivers = Some(identity.proxy) == receiver;
+            if !is_receivers {
+                search.add(&format!("the user name of {identity:?}"), identity.user().as_bytes());
+            }
+            if !is_receivers || scheme.hides_password {
+                search.add(&format!("the password of {identity:?}"), identity.password().as_bytes());
+            }
+        }
+        for proxy in [Proxy::A, Proxy::B]
+            .into_iter()
+            .filter(|proxy| Some(*proxy) != receiver)
+        {
+            search.add(&format!("the nonce of {proxy:?}"), nonce(proxy).as_bytes());
+        }
+        search.add("the caller's own", CALLERS.as_bytes());
+        Arc::new(search)
+    });
+    search.clone()
 }
 
 /// Returns a search for all passwords. (User names are shown.)

@@ -15,6 +15,22 @@ const SHORTEST: usize = 8;
 pub struct Search {
     /// The spellings by their first bytes, each with the secret's name.
     spellings: HashMap<[u8; SHORTEST], Vec<(Vec<u8>, String)>>,
+    /// True for the first bytes of a spelling, which are looked up before all others.
+    starts: Starts,
+}
+
+struct Starts([bool; 1 << 16]);
+
+impl Default for Starts {
+    fn default() -> Self {
+        Self([false; 1 << 16])
+    }
+}
+
+impl Starts {
+    fn at(&mut self, start: [u8; 2]) -> &mut bool {
+        &mut self.0[usize::from(u16::from_ne_bytes(start))]
+    }
 }
 
 impl Search {
@@ -23,6 +39,7 @@ impl Search {
         for spelling in spellings(secret) {
             assert!(spelling.len() >= SHORTEST, "{name} is too short to be found");
             let start = *spelling.first_chunk().unwrap();
+            *self.starts.at([spelling[0], spelling[1]]) = true;
             self.spellings
                 .entry(start)
                 .or_default()
@@ -33,6 +50,9 @@ impl Search {
     /// Returns the name of a secret that the bytes contain.
     pub fn find(&self, bytes: &[u8]) -> Option<&str> {
         bytes.windows(SHORTEST).enumerate().find_map(|(at, window)| {
+            if !self.starts.0[usize::from(u16::from_ne_bytes([window[0], window[1]]))] {
+                return None;
+            }
             let candidates = self.spellings.get(window)?;
             let found = candidates
                 .iter()

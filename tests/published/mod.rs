@@ -19,7 +19,10 @@ use tower_http::follow_redirect::{FollowRedirectLayer, policy::Limited};
 use tower_outbound_proxy::{Client, ProxyConfig, TlsConfig};
 use tower_outbound_proxy_lab::{Listening, connector, within};
 
-use crate::leaks::lab::{Lab, SCHEMES, Scheme, Trust, Version};
+use crate::leaks::{
+    lab::{Lab, Trust, Version},
+    schemes::{SCHEMES, Scheme},
+};
 
 type Outgoing = Request<Full<Bytes>>;
 

@@ -24,8 +24,8 @@ use super::{optimistic::FirstFlight, tunnel_stream::TunnelStream};
 #[cfg(feature = "http2")]
 use crate::http2::Lease;
 use crate::{
-    auth::Authentication,
-    error::{ConnectResponse, Failure, MAX_BODY, ResponseParts, redact, refusal},
+    auth::{Authentication, Challenge},
+    error::{ConnectResponse, Failure, MAX_BODY, ResponseParts, challenges, redact, refusal},
 };
 
 /// A CONNECT request.
@@ -49,6 +49,8 @@ impl ConnectRequest<'_> {
 /// A tunnel that the proxy refused.
 pub(super) struct Refused<T> {
     pub(super) failure: Failure,
+    /// What the proxy asks for, as it was sent. The failure has it without echoes of the credentials.
+    pub(super) challenges: Vec<Challenge>,
     /// The connection, if it can be used for another request.
     pub(super) connection: Option<T>,
 }
@@ -57,6 +59,7 @@ impl<T> From<Failure> for Refused<T> {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
+            challenges: Vec::new(),
             connection: None,
         }
     }
@@ -105,9 +108,8 @@ pub(super) async fn open_over_http2(
     first: Option<Arc<FirstFlight>>,
     request: &ConnectRequest<'_>,
     deadline: Deadline,
-) -> Result<Tunnel<TunnelStream>, Failure> {
-    let tunnel = exchange(http2::Http2::new(lease, first), request, deadline).await;
-    tunnel.map_err(|refused| refused.failure)
+) -> Result<Tunnel<TunnelStream>, Refused<TunnelStream>> {
+    exchange(http2::Http2::new(lease, first), request, deadline).await
 }
 
 async fn exchange<E: Exchange>(
@@ -116,11 +118,19 @@ async fn exchange<E: Exchange>(
     deadline: Deadline,
 ) -> Result<Tunnel<E::Io>, Refused<E::Io>> {
     let mut head = deadline.run(exchange.connect(request), timed_out).await?;
+    let challenges = match head.status.is_success() {
+        true => Vec::new(),
+        false => challenges(&head),
+    };
     redact(&mut head, request.authentication);
     if !head.status.is_success() {
         let (body, connection) = exchange.refusal_body(&head, deadline).await;
         let failure = refusal(head, &body, request.authentication);
-        return Err(Refused { failure, connection });
+        return Err(Refused {
+            failure,
+            challenges,
+            connection,
+        });
     }
     let (io, early) = exchange.into_tunnel();
     let response = ConnectResponse::new(head);

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used)] // clippy sees tests only in functions marked so
 
 use std::{
+    convert::Infallible,
     env,
+    future::ready,
     io::{Read, Write},
     net::TcpListener,
     process::Command,
@@ -15,11 +17,15 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service};
 use tower_outbound_proxy::{
-    Client, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, Route, config::Precedence, purpose::ProxyUse,
+    Client, ProxyConfig, ProxyLayer, ProxyServer, ProxySettings, Route,
+    auth::{AuthScheme, Authorization, Credentials, CredentialsRequest},
+    config::Precedence,
+    purpose::ProxyUse,
     route::Destination,
 };
 use tower_outbound_proxy_wiping::Watching;
@@ -40,33 +46,78 @@ static ALLOCATOR: Watching = Watching::new(&[
     ("the encoded password", b"a-p%40ssword%2Fof-this-test"),
     // `user:a-p@ssword/of-this-test`
     ("the token", b"dXNlcjphLXBAc3N3b3JkL29mLXRoaXMtdGVzd"),
+    ("the provider's token", b"a-t0ken-of-this-test"),
+    // MD5 of `user:lab:a-p@ssword/of-this-test`
+    ("the hash", b"089e87acadd33172996099cedf0790cb"),
 ]);
 
-/// Starts a proxy that reads a head and answers with these bytes. Returns its port.
+const BASIC: &[u8] = b"Basic dXNlcjphLXBAc3N3b3JkL29mLXRoaXMtdGVzdA==\r\n";
+const BEARER: &[u8] = b"Bearer a-t0ken-of-this-test\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Starts a proxy that reads a head with Basic credentials and answers with these bytes. Returns its port.
 fn proxy(answer: &'static [u8]) -> u16 {
+    proxy_of(&[(BASIC, answer)])
+}
+
+/// Starts a proxy that reads, on each connection, heads with these bytes, each of which it answers.
+fn proxy_of(rounds: &'static [(&'static [u8], &'static [u8])]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut head = [0; 4096];
-            let mut length = 0;
-            while !head[..length].ends_with(b"\r\n\r\n") {
-                match stream.read(&mut head[length..]) {
-                    Ok(0) | Err(_) => break,
-                    Ok(read) => length += read,
+            for (wanted, answer) in rounds {
+                let mut length = 0;
+                while !head[..length].ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut head[length..]) {
+                        Ok(0) | Err(_) => break,
+                        Ok(read) => length += read,
+                    }
                 }
+                let is_wanted = |window: &[u8]| window == *wanted;
+                assert!(
+                    head[..length].windows(wanted.len()).any(is_wanted),
+                    "no credentials came"
+                );
+                let _ = stream.write_all(answer);
             }
-            let token = b"Basic dXNlcjphLXBAc3N3b3JkL29mLXRoaXMtdGVzdA==\r\n";
-            assert!(
-                head.windows(token.len()).any(|window| window == token),
-                "no credentials came"
-            );
-            let _ = stream.write_all(answer);
             // Open until the client closes it.
             let _ = stream.read(&mut head);
         }
     });
     port
+}
+
+/// Starts a proxy that asks for Digest.
+fn digest() -> u16 {
+    proxy_of(&[
+        (
+            b"CONNECT ",
+            b"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"lab\", nonce=\"n\", qop=\"auth\"\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (b"Digest username=\"user\"", OK),
+    ])
+}
+
+/// Opens a tunnel with this layer.
+fn open(layer: ProxyLayer) {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    let mut half = layer.layer(connector);
+    runtime().block_on(half.tunnel("origin.test", 443)).unwrap();
+}
+
+/// Returns a layer with a provider, and a proxy that reads a Bearer token.
+fn provided(answer: fn() -> Authorization) -> ProxyLayer {
+    let address = format!("http://127.0.0.1:{}", proxy_of(&[(BEARER, OK)]));
+    let config = ProxyConfig::builder().all(address).build().unwrap();
+    let provider = tower::service_fn(move |_: CredentialsRequest| ready(Ok::<_, Infallible>(answer())));
+    ProxyLayer::new(config).with_credentials(provider)
+}
+
+fn token() -> HeaderValue {
+    HeaderValue::from_static("Bearer a-t0ken-of-this-test")
 }
 
 fn at(port: u16) -> ProxyServer {
@@ -228,6 +279,52 @@ const STEPS: &[(&str, fn())] = &[
         let mut half = layer.layer(connector);
         runtime().block_on(half.call(destination)).unwrap();
     }),
+    ("a provider's answers are made, cloned and shown", || {
+        let credentials = Credentials::new("user", "a-p@ssword/of-this-test").unwrap();
+        for answer in [
+            Authorization::password(credentials.clone()),
+            Authorization::value(token()),
+            Authorization::once(token()),
+        ] {
+            drop(format!("{:?} {credentials:?}", answer.clone().identity("somebody")));
+        }
+        let error = Credentials::new("user", "a-p@ssword/of-this-test\n").unwrap_err();
+        drop(format!("{error} {error:?}"));
+    }),
+    ("a tunnel with a provider's value", || {
+        open(provided(|| Authorization::value(token())));
+    }),
+    ("a tunnel with a value that serves once", || {
+        open(provided(|| Authorization::once(token())));
+    }),
+    ("a tunnel with a provider's password", || {
+        let config = ProxyConfig::builder().all(format!("http://127.0.0.1:{}", proxy(OK)));
+        let layer = ProxyLayer::new(config.build().unwrap());
+        open(layer.with_credentials(tower::service_fn(|_: CredentialsRequest| {
+            let credentials = Credentials::new("user", "a-p@ssword/of-this-test");
+            ready(credentials.map(Authorization::password))
+        })));
+    }),
+    ("a tunnel with Digest", || {
+        let config = ProxyConfig::builder().all(at(digest())).build().unwrap();
+        open(ProxyLayer::new(config).with_auth_schemes([AuthScheme::Digest]));
+    }),
+    ("a client's tunnels", || {
+        let client = |layer| -> Client<String> { Client::builder().layer(layer).build().unwrap() };
+        let digest = ProxyConfig::builder().all(at(digest())).build().unwrap();
+        for layer in [
+            provided(|| Authorization::value(token())),
+            provided(|| Authorization::once(token())),
+            ProxyLayer::new(digest).with_auth_schemes([AuthScheme::Digest]),
+        ] {
+            runtime().block_on(async {
+                let request = http::Request::get("https://origin.test/").body(String::new()).unwrap();
+                // There is no TLS in the tunnel.
+                let request = client(layer).send(request);
+                let _ = tokio::time::timeout(Duration::from_millis(200), request).await;
+            });
+        }
+    }),
     ("a client's settings are replaced", || {
         runtime().block_on(async {
             let config = ProxyConfig::builder().all(PROXY).build().unwrap();
@@ -237,6 +334,12 @@ const STEPS: &[(&str, fn())] = &[
         });
     }),
 ];
+
+/// Returns true for a block that another library frees and nobody else can wipe: the hash of user name, realm and
+/// password in http-auth.
+fn is_others(found: &str) -> bool {
+    found.starts_with("the hash ") && found.contains("http_auth::")
+}
 
 #[test]
 fn no_freed_block_has_a_password_in_it() {
@@ -269,7 +372,8 @@ fn no_freed_block_has_a_password_in_it() {
         // Blocks that are freed by the test's own threads and before are not this step's.
         ALLOCATOR.take();
         step();
-        faults.extend(ALLOCATOR.take().into_iter().map(|found| format!("{name}: {found}")));
+        let found = ALLOCATOR.take().into_iter().filter(|found| !is_others(found));
+        faults.extend(found.map(|found| format!("{name}: {found}")));
     }
     assert!(faults.is_empty(), "{} blocks:\n{}", faults.len(), faults.join("\n\n"));
 }
