@@ -338,16 +338,6 @@ impl ProxyLayer {
 }
 
 impl Shared {
-    /// Returns the identity that requests have at this proxy now.
-    #[cfg(feature = "client")]
-    pub(crate) fn identity(&self, proxy: &ProxyServer) -> u64 {
-        match &self.accounts {
-            // The proxy's address says it.
-            None => 0,
-            Some(accounts) => accounts.of(proxy).identity(),
-        }
-    }
-
     /// Returns the account of a proxy.
     pub(crate) fn account<'p>(&self, proxy: &'p ProxyServer) -> AccountOf<'p> {
         match &self.accounts {

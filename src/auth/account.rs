@@ -83,12 +83,18 @@ impl Account {
         self.lock().identity
     }
 
+    /// Returns true if the last answer has expired.
+    pub(crate) fn is_expired(&self) -> bool {
+        let state = self.lock();
+        !state.answer.is_for_each_request() && state.is_expired()
+    }
+
     /// Returns what a request sends, if the provider need not be asked for it.
     pub(crate) fn authentication_now(&self) -> Option<Authentication> {
         let state = self.lock();
         match state.answer {
             Answer::Unknown | Answer::Once(_) => None,
-            _ if state.until.is_some_and(|until| until <= Instant::now()) => None,
+            _ if state.is_expired() => None,
             _ => Some(state.authentication()),
         }
     }
@@ -257,6 +263,10 @@ impl Drop for Question<'_> {
 }
 
 impl State {
+    fn is_expired(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+
     fn authentication(&self) -> Authentication {
         Authentication::new(self.answer.clone(), self.identity, self.answers, self.changes)
     }

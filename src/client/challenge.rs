@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -42,6 +42,19 @@ pub(super) async fn asking(
     Ok(Asking::new(settings, proxy, uri, authentication))
 }
 
+/// Returns for whom tunnels are, which a provider may have to be asked for.
+pub(super) async fn identity(
+    settings: &Shared,
+    proxy: &ProxyServer,
+    waited: &mut Duration,
+) -> Result<u64, ClientError> {
+    let account = settings.account(proxy);
+    if account.is_expired() {
+        in_time(settings, proxy, waited, account.authentication()).await?;
+    }
+    Ok(account.identity())
+}
+
 /// Repeats a request that was refused, if there are better credentials and its body can be sent again.
 pub(super) async fn refused(
     asking: &mut Asking,
@@ -57,7 +70,7 @@ pub(super) async fn refused(
     let is_bound = sent.is_continued(&challenges);
     let exchange = account.exchange(&mut asking.authentication, &challenges, schemes);
     let has_better = in_time(settings, &proxy, waited, exchange).await?;
-    let mut again = if has_better { spare.again() } else { None };
+    let again = if has_better { spare.again() } else { None };
     if has_better && again.is_none() {
         // It serves the next request.
         asking.authentication.publish();
@@ -66,13 +79,18 @@ pub(super) async fn refused(
         return Ok(After::Response(response.map(ClientBody::finished)));
     }
     let (parts, body) = response.into_parts();
+    let again = match again {
+        // A request that would be lost if the proxy closes the connection with its refusal gets another one.
+        Some(again) if !is_bound && parts.version < Version::HTTP_2 && !again.method().is_idempotent() => {
+            return Ok(After::Again(again, None));
+        }
+        again => again,
+    };
     let until = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
     // A body that is read to its end leaves the connection for the repeat.
     let most = if again.is_some() { MAX_REST } else { MAX_BODY };
     let (body, lease) = body.first(most, until, is_bound).await;
-    if is_bound && lease.is_none() {
-        again = None;
-    }
+    let again = again.filter(|_| !is_bound || lease.is_some());
     match again {
         Some(again) => Ok(After::Again(again, lease.map(Hold::Pooled))),
         None => {

@@ -392,7 +392,7 @@ impl Inner {
                 None => {
                     let identity = match (&asking, route.proxy()) {
                         (Some(asking), _) => asking.authentication.identity(),
-                        (None, Some(proxy)) => settings.identity(proxy),
+                        (None, Some(proxy)) => challenge::identity(&settings, proxy, &mut waited).await?,
                         (None, None) => 0,
                     };
                     let server_name = server_name.as_ref();
