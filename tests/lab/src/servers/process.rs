@@ -311,6 +311,14 @@ fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
+/// The line of a password file for Digest.
+pub(super) fn password_line_of_digest(user: &str, realm: &str, password: &str) -> String {
+    format!(
+        "{user}:{realm}:{}\n",
+        crate::digest::hash("MD5", &[user, realm, password])
+    )
+}
+
 /// One line of an Apache-style password file.
 pub(super) fn password_line(user: &str, password: &str) -> Result<String, StartError> {
     if user.contains([':', '\n']) || password.contains('\n') {

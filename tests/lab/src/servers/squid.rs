@@ -11,7 +11,7 @@
 //!   group does not reach; it ends when its standard input closes.
 
 use super::process::{self, Plan, Running, Scratch};
-use super::{RealProxy, Setup, StartError};
+use super::{Nonces, RealProxy, Setup, StartError};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -20,26 +20,29 @@ use std::process::Command;
 const REALM: &str = "lab squid";
 
 /// Debian's place first, then those of Fedora and of an own build.
-const PASSWORD_CHECKERS: [&str; 3] = [
-    "/usr/lib/squid/basic_ncsa_auth",
-    "/usr/lib64/squid/basic_ncsa_auth",
-    "/usr/local/squid/libexec/basic_ncsa_auth",
-];
+const HELPERS: [&str; 3] = ["/usr/lib/squid", "/usr/lib64/squid", "/usr/local/squid/libexec"];
 
 pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
     let package = "Debian package squid-openssl";
     let program = process::find("squid", package)?;
-    let checker = PASSWORD_CHECKERS
+    let (checker, password) = match setup.digest {
+        None => ("basic_ncsa_auth", process::password_line(&setup.user, &setup.password)?),
+        Some(_) => (
+            "digest_file_auth",
+            process::password_line_of_digest(&setup.user, REALM, &setup.password),
+        ),
+    };
+    let checker = HELPERS
         .into_iter()
-        .find(|path| Path::new(path).exists())
-        .ok_or_else(|| StartError::missing("basic_ncsa_auth", package))?;
-    let password = process::password_line(&setup.user, &setup.password)?;
+        .map(|dir| Path::new(dir).join(checker))
+        .find(|path| path.exists())
+        .ok_or_else(|| StartError::missing(checker, package))?;
 
     let running: Running = process::start("squid", setup.tls.is_some(), |dir, addr, tls| {
         dir.write("passwd", &password)?;
         dir.write("hosts", &hosts(setup))?;
         dir.write_tls(setup)?;
-        let config = dir.write("squid.conf", &config(setup, dir, checker, addr, tls))?;
+        let config = dir.write("squid.conf", &config(setup, dir, &checker, addr, tls))?;
         let service = format!("lab{}", addr.port());
         let mut command = Command::new(&program);
         command.args(["-N", "-n", &service, "-f"]).arg(config);
@@ -71,8 +74,12 @@ fn hosts(setup: &Setup) -> String {
     text
 }
 
-fn config(setup: &Setup, dir: &Scratch, checker: &str, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
-    let dir = dir.path().display();
+fn config(setup: &Setup, dir: &Scratch, checker: &Path, addr: SocketAddr, tls: Option<SocketAddr>) -> String {
+    let (dir, checker) = (dir.path().display(), checker.display());
+    let (scheme, option) = match setup.digest {
+        None => ("basic", ""),
+        Some(_) => ("digest", " -c"),
+    };
     let mut text = format!("http_port {addr}\n");
     if let Some(addr) = tls {
         let _ = writeln!(text, "https_port {addr} tls-cert={dir}/tls.pem tls-key={dir}/tls.key");
@@ -96,12 +103,18 @@ memory_cache_shared off
 netdb_filename none
 max_filedescriptors 4096
 pinger_enable off
-auth_param basic program {checker} {dir}/passwd
-auth_param basic realm {REALM}
-auth_param basic children 2 startup=1 idle=1
-acl authed proxy_auth REQUIRED
-http_access deny !authed
+auth_param {scheme} program {checker}{option} {dir}/passwd
+auth_param {scheme} realm {REALM}
+auth_param {scheme} children 2 startup=1 idle=1
 "
+    );
+    if setup.digest == Some(Nonces::Short) {
+        text.push_str("auth_param digest nonce_max_count 2\n");
+    }
+    text.push_str(
+        "acl authed proxy_auth REQUIRED
+http_access deny !authed
+",
     );
     if !setup.deny.is_empty() {
         let denied = setup.deny.join(" ");
