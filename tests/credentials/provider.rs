@@ -13,7 +13,7 @@ use std::{
 use http::Version;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{sync::Semaphore, task::JoinSet};
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 use tower_outbound_proxy::{
     ConnectError, Proxy, ProxyConfig, ProxyLayer,
     auth::{AuthScheme, Authorization, Credentials, CredentialsRequest},
@@ -39,6 +39,7 @@ struct Reach {
     client: TestClient,
     connector: Proxy<HttpConnector<Resolver>>,
     url: String,
+    port: u16,
     is_tunnel: bool,
 }
 
@@ -47,15 +48,16 @@ impl Reach {
         Self {
             client: world.client(layer.clone(), version),
             connector: layer.with_proxy_version(spoken(version)).layer(connector()),
-            url: world.urls()[usize::from(is_tunnel)].clone(),
+            url: world.http.url("/"),
+            port: world.http.port(),
             is_tunnel,
         }
     }
 
     async fn once(self) -> Result<(), BoxError> {
         if self.is_tunnel {
-            let target: http::Uri = self.url.parse()?;
-            within(self.connector.oneshot(target)).await?;
+            let mut connector = self.connector;
+            within(connector.tunnel("origin.test", self.port)).await?;
         } else {
             client::read(client::send(&self.client, client::request(&self.url)).await?).await;
         }
