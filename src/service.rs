@@ -238,7 +238,8 @@ fn authenticate<B>(shared: &Arc<Shared>, request: &mut Request<B>, route: &Route
     });
     let mut asking = Asking::new(shared, proxy, request.uri(), authentication);
     asking.authenticate(request);
-    let is_of_use = shared.auth_errors == Some(true) || asking.may_be_challenged();
+    let is_of_use =
+        shared.auth_errors == Some(true) || asking.may_be_challenged() || asking.authentication.has_secrets();
     is_of_use.then_some(asking)
 }
 

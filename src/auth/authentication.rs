@@ -67,6 +67,8 @@ enum Sent {
 pub(crate) enum Answered {
     /// There are no credentials.
     Nothing,
+    /// The provider has none.
+    NotProvided,
     /// The credentials do not answer any scheme that the proxy offers.
     NotPossible,
     /// The proxy refused the user name and password.
@@ -255,6 +257,7 @@ impl Authentication {
     /// Returns the reason why the request was refused.
     pub(crate) fn answered(&self) -> Answered {
         match (&self.sent, &self.answer) {
+            (Sent::Nothing, Answer::Nothing) if self.answers > 0 => Answered::NotProvided,
             (Sent::Nothing, Answer::Nothing) => Answered::Nothing,
             (Sent::Nothing, _) => Answered::NotPossible,
             (Sent::Basic(_) | Sent::Digest(..), _) => Answered::Password,

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Request, Response, Uri};
+use bytes::Bytes;
+use http::{Request, Response, Uri, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -43,9 +44,9 @@ pub(super) async fn asking(
     Ok(Asking::new(settings, proxy, uri, authentication))
 }
 
-/// Returns the number of the identity that tunnels have, for which a provider may have to be asked again.
+/// Returns for whom tunnels are, which a provider may have to be asked for.
 pub(super) async fn identity(
-    settings: &Arc<Shared>,
+    settings: &Shared,
     proxy: &ProxyServer,
     waited: &mut Duration,
 ) -> Result<u64, ClientError> {
@@ -70,8 +71,9 @@ pub(super) async fn refused(
     let account = settings.account(&proxy);
     let exchange = account.exchange(&asking.authentication, &challenges, settings.schemes);
     let better = in_time(settings, &proxy, waited, exchange).await?;
-    let mut again = better.as_ref().and_then(|_| spare.again());
+    let again = better.as_ref().and_then(|_| spare.again());
     if again.is_none() {
+        // It serves the next request.
         better.iter().for_each(Authentication::publish);
         if settings.auth_errors == Some(false) {
             return Ok(After::Response(response.map(ClientBody::finished)));
@@ -79,12 +81,15 @@ pub(super) async fn refused(
     }
     let (parts, body) = response.into_parts();
     let until = Deadline::after(settings.connect_timeout).within(BODY_PATIENCE);
-    // A body that is read to its end leaves the connection for the repeat.
-    let most = if again.is_some() { MAX_REST } else { MAX_BODY };
-    let (body, lease) = body.first(most, until, is_bound).await;
-    if is_bound && lease.is_none() {
-        again = None;
-    }
+    // A request that would be lost if the proxy closes the connection with its refusal gets another one.
+    let is_at_risk = |again: &Request<_>| parts.version < Version::HTTP_2 && !again.method().is_idempotent();
+    let (body, lease) = match again.as_ref() {
+        Some(again) if !is_bound && is_at_risk(again) => (Bytes::new(), None),
+        // A body that is read to its end leaves the connection for the repeat.
+        Some(_) => body.first(MAX_REST, until, is_bound).await,
+        None => body.first(MAX_BODY, until, is_bound).await,
+    };
+    let again = again.filter(|_| !is_bound || lease.is_some());
     match (again, better) {
         (Some(again), Some(better)) => {
             asking.authentication = better;

@@ -47,6 +47,40 @@ async fn each_ending_leads_to_the_answer_for_a_post() {
     }
 }
 
+/// The end of the connection comes after the next request was sent.
+#[tokio::test]
+async fn a_late_end_loses_no_request() {
+    use tower_outbound_proxy_lab::{ScriptedProxy, Step};
+    let world = World::new().await;
+    let refusal = "HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n\
+                   Content-Length: 2\r\n\r\nno";
+    for (method, url) in [
+        ("GET", "http://a.test/"),
+        ("POST", "http://a.test/"),
+        ("GET", "https://origin.test/"),
+    ] {
+        for end in [Step::Close, Step::Reset] {
+            let after = match url.starts_with("https") {
+                true => vec![Step::established(), Step::Tunnel],
+                false => vec![Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")],
+            };
+            let scripted = ScriptedProxy::builder()
+                .script([Step::send(refusal), Step::ReadHead, end])
+                .script(after)
+                .map("origin.test:443", world.https.addr())
+                .start()
+                .await;
+            let config = crate::client::through(scripted.url_with(USERINFO).as_str());
+            let client = world.client(ProxyLayer::new(config), Version::HTTP_11);
+            let mut request = post(url, "");
+            *request.method_mut() = method.parse().unwrap();
+            let response = send(&client, request).await;
+            let response = response.unwrap_or_else(|error| panic!("{method} {url}: {}", super::text(&error)));
+            assert_eq!(response.status(), 200);
+        }
+    }
+}
+
 /// Envoy's 401, and then the end of the connection.
 #[tokio::test]
 async fn a_401_that_closes_is_answered() {

@@ -9,7 +9,8 @@ use tower_outbound_proxy_lab::{Auth, Http2Proxy};
 use super::{Questions, VERSIONS, World, bearer, bearers, ok, once, proxy, sent};
 use crate::client::TestClient;
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// Shorter than any server's patience.
+const LIFETIME: Duration = Duration::from_secs(10);
 
 async fn pass(time: Duration) {
     tokio::time::pause();
@@ -41,7 +42,7 @@ fn shares(proxy: &Http2Proxy) -> bool {
 /// Sends requests to one URL, before and after the provider's answer has changed.
 async fn change(world: &World, version: Version, url: usize, answers: [Authorization; 2]) -> Http2Proxy {
     let proxy = proxy(version, bearers(&["one", "two"])).await;
-    let answers = answers.map(|answer| answer.expires_after(MINUTE));
+    let answers = answers.map(|answer| answer.expires_after(LIFETIME));
     let questions = Questions::default();
     let client: TestClient = world.provided(&proxy, version, questions.answered(answers));
     let url = &world.urls()[url];
@@ -49,7 +50,7 @@ async fn change(world: &World, version: Version, url: usize, answers: [Authoriza
         ok(&client, url).await;
     }
     // The idle connections stay.
-    pass(MINUTE + Duration::from_secs(1)).await;
+    pass(LIFETIME + Duration::from_secs(1)).await;
     for _ in 0..2 {
         ok(&client, url).await;
     }
@@ -149,11 +150,12 @@ async fn other_users_have_other_connections() {
     for version in VERSIONS {
         for url in world.urls() {
             let proxy = proxy(version, Auth::new(|_| Ok(()))).await;
-            let answers = ["alice", "bob"]
-                .map(|user| Authorization::password(Credentials::new(user, "password").unwrap()).expires_after(MINUTE));
+            let answers = ["alice", "bob"].map(|user| {
+                Authorization::password(Credentials::new(user, "password").unwrap()).expires_after(LIFETIME)
+            });
             let client = world.provided(&proxy, version, Questions::default().answered(answers));
             ok(&client, &url).await;
-            pass(MINUTE + Duration::from_secs(1)).await;
+            pass(LIFETIME + Duration::from_secs(1)).await;
             ok(&client, &url).await;
             assert_eq!(proxy.connections_opened(), 2, "{version:?} {url}");
         }

@@ -1,14 +1,19 @@
 //! The HTTP half around another client: it cannot repeat a request, and learns for the next one.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_outbound_proxy::{ConnectError, ProxyLayer};
-use tower_outbound_proxy_lab::{DigestAuth, connector, within};
+use tower_outbound_proxy_lab::{Auth, DigestAuth, connector, within};
 
-use super::{PASSWORD, Questions, USER, USERINFO, World, bearer, bearers, proxy, schemes, sent, settings};
+use super::{PASSWORD, Questions, USER, USERINFO, World, basic, bearer, bearers, proxy, schemes, sent, settings};
 
 /// Sends a GET through hyper-util's client with the layer in both places.
 async fn get(layer: &ProxyLayer, url: &str) -> Result<Response<Bytes>, BoxError> {
@@ -50,6 +55,31 @@ async fn digest_is_learned_for_the_next_request() {
             schemes(&proxy),
             ["Basic", "Digest", "Digest", "Digest", "Digest", "Digest"]
         );
+    }
+}
+
+/// A proxy that has accepted Basic may be set up anew.
+#[tokio::test]
+async fn a_proxy_may_change_its_mind() {
+    let world = World::new().await;
+    let digest = DigestAuth::new(USER, PASSWORD);
+    let is_digest = Arc::new(AtomicBool::new(false));
+    let auth = {
+        let (digest, is_digest) = (digest.clone(), is_digest.clone());
+        Auth::new(move |request| match is_digest.load(Ordering::SeqCst) {
+            true => digest.check(request),
+            false if request.header("proxy-authorization") == Some(&basic()) => Ok(()),
+            false => Err(vec!["Basic realm=\"lab\"".to_owned()]),
+        })
+    };
+    let proxy = proxy(Version::HTTP_11, auth).await;
+    let layer = ProxyLayer::new(settings(&proxy, USERINFO));
+    let url = world.http.url("/");
+    assert_eq!(get(&layer, &url).await.unwrap().status(), 200);
+    for now in [true, false] {
+        is_digest.store(now, Ordering::SeqCst);
+        assert_eq!(get(&layer, &url).await.unwrap().status(), 407);
+        assert_eq!(get(&layer, &url).await.unwrap().status(), 200);
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::{Body, Frame};
 use tower::ServiceExt;
 use tower_outbound_proxy::{Client, ClientError, ProxyLayer};
-use tower_outbound_proxy_lab::{DigestAuth, Ending, Http2Proxy, pattern, within};
+use tower_outbound_proxy_lab::{DigestAuth, Ending, Http2Proxy, ScriptedProxy, Step, pattern, within};
 
 use super::{
     PASSWORD, Questions, USER, USERINFO, VERSIONS, World, bearer, bearers, post, proxy, schemes, settings, spoken, text,
@@ -127,4 +128,42 @@ async fn a_long_body_gets_past_an_early_refusal() {
             assert!(echoed == body, "{version:?} {ending:?}");
         }
     }
+}
+
+/// The proxy refuses when it has the head, and ends the connection in order or with a reset. A reset may be seen before
+/// the refusal, and then it is the error.
+#[tokio::test]
+async fn a_long_body_meets_the_end_of_its_connection() {
+    let world = World::new().await;
+    let refusal = "HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n\
+                   Content-Length: 2\r\n\r\nno";
+    let mut resets = 0;
+    for end in [Step::Close, Step::Reset] {
+        for _ in 0..20 {
+            let scripted = ScriptedProxy::builder()
+                .script([Step::send(refusal), end.clone()])
+                .script([
+                    Step::Wait(Duration::from_millis(20)),
+                    Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+                    Step::Hang,
+                ])
+                .start()
+                .await;
+            let config = client::through(scripted.url_with(USERINFO).as_str());
+            let client = world.client(ProxyLayer::new(config), Version::HTTP_11);
+            match (send(&client, post("http://a.test/", pattern(10 << 20))).await, &end) {
+                (Ok(response), _) => assert_eq!(response.status(), 200),
+                (Err(error), Step::Reset) => {
+                    assert!(
+                        text(&error).contains("reset") || text(&error).contains("broken pipe"),
+                        "{}",
+                        text(&error)
+                    );
+                    resets += 1;
+                }
+                (Err(error), _) => panic!("{}", text(&error)),
+            }
+        }
+    }
+    println!("{resets} of 20 requests met the reset before the refusal");
 }

@@ -241,10 +241,14 @@ impl Sharing {
     }
 
     pub fn in_version(lab: &Lab, version: ProxyVersion) -> Self {
-        let resolver = Resolver::new();
         let layer = ProxyLayer::new(lab.config().build().unwrap());
+        Self::with_layer(lab, layer.with_proxy_version(version))
+    }
+
+    pub fn with_layer(lab: &Lab, layer: ProxyLayer) -> Self {
+        let resolver = Resolver::new();
         let builder = tower_outbound_proxy::Client::builder()
-            .layer(layer.with_proxy_version(version))
+            .layer(layer)
             .target_tls(trust(&lab.target_root()))
             .connector(connector_with(resolver.clone()));
         Self {

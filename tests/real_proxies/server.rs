@@ -1,7 +1,7 @@
 //! The differences between the servers that a client can see.
 
 use http::{StatusCode, Version};
-use tower_outbound_proxy_lab::servers::{Http2, RealProxy, Setup, StartError};
+use tower_outbound_proxy_lab::servers::{Http2, Nonces, RealProxy, Setup, StartError};
 
 /// One of the proxy servers, and the way to reach it.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub struct Server {
     pub tls: bool,
     /// True if it is spoken to in HTTP/2 where it takes CONNECT over it.
     pub http2: bool,
+    /// True if it asks for Digest, and not for Basic.
+    pub digest: bool,
     /// Two names that it resolves to this machine.
     pub names: [&'static str; 2],
     /// A password that the server accepts and that a URL cannot contain as it is.
@@ -47,6 +49,7 @@ impl Server {
             program: Program::Squid,
             tls: false,
             http2: false,
+            digest: false,
             names: ["origin.test", "other.test"],
             special_password: "p@ss:w/rd% ?#ü",
             intercepts: false,
@@ -112,6 +115,10 @@ impl Server {
         }
     }
 
+    pub fn with_digest(self) -> Self {
+        Self { digest: true, ..self }
+    }
+
     pub fn over_tls(self) -> Self {
         Self { tls: true, ..self }
     }
@@ -168,6 +175,9 @@ impl Server {
     pub fn prepare(self, setup: &mut Setup) {
         if self.http2 && setup.http2 == Http2::Off {
             setup.http2 = Http2::On;
+        }
+        if self.digest && setup.digest.is_none() {
+            setup.digest = Some(Nonces::Lasting);
         }
     }
 

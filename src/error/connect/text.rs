@@ -75,6 +75,7 @@ impl fmt::Display for ConnectError {
                     }
                     f.write_str(match answered {
                         Answered::Value => ", and rejected the configured credentials",
+                        Answered::NotProvided => ", and the credentials provider has none for it",
                         _ if !takes_password(challenges) => {
                             ", which a user name and password do not answer (a provider can: \
                              `ProxyLayer::with_credentials`)"

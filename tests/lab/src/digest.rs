@@ -325,7 +325,7 @@ fn response(answer: &Answer<'_>) -> String {
 }
 
 /// Returns the hash of these parts with colons between them, in hexadecimal digits.
-fn hash(algorithm: &str, parts: &[&str]) -> String {
+pub(crate) fn hash(algorithm: &str, parts: &[&str]) -> String {
     let text = parts.join(":");
     let algorithm = algorithm.to_ascii_uppercase();
     let bytes = match algorithm.trim_end_matches("-SESS") {

@@ -14,7 +14,7 @@
 //! - Over HTTP/2, it forwards requests only if `H2ProxyRequests` is on, and otherwise takes them for its own site's.
 
 use super::process::{self, Plan, Running, Scratch};
-use super::{Http2, RealProxy, Setup, StartError};
+use super::{Http2, Nonces, RealProxy, Setup, StartError};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -29,12 +29,13 @@ const MODULE_DIRS: [&str; 3] = [
     "/usr/lib/httpd/modules",
 ];
 
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "mpm_event",
     "unixd",
     "authn_core",
     "authn_file",
     "auth_basic",
+    "auth_digest",
     "authz_core",
     "authz_user",
     "proxy",
@@ -53,7 +54,10 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
         .map(Path::new)
         .find(|dir| dir.join("mod_proxy_connect.so").exists())
         .ok_or_else(|| StartError::missing("mod_proxy_connect.so", package))?;
-    let password = process::password_line(&setup.user, &setup.password)?;
+    let password = match setup.digest {
+        None => process::password_line(&setup.user, &setup.password)?,
+        Some(_) => process::password_line_of_digest(&setup.user, REALM, &setup.password),
+    };
 
     let running: Running = process::start("apache", setup.tls.is_some(), |dir, addr, tls| {
         dir.write("passwd", &password)?;
@@ -147,8 +151,13 @@ Include "{dir}/proxy.conf"
 /// Returns the configuration that both virtual hosts share.
 fn proxy(setup: &Setup, dir: &Scratch) -> String {
     let dir = dir.path().display();
+    let scheme = match setup.digest {
+        None => "AuthType Basic",
+        Some(Nonces::Lasting) => "AuthType Digest",
+        Some(Nonces::Short) => "AuthType Digest\nAuthDigestNonceLifetime 1",
+    };
     let auth = format!(
-        r#"AuthType Basic
+        r#"{scheme}
 AuthName "{REALM}"
 AuthUserFile "{dir}/passwd"
 "#

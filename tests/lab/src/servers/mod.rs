@@ -13,6 +13,8 @@
 //! | [tinyproxy](RealProxy::tinyproxy) | yes | no | – | the system's (`localhost`) | page |
 //! | [mitmproxy](RealProxy::mitmproxy) | yes | one port | but for CONNECT | [`Setup::hosts`], the system's | page |
 //!
+//! Squid and Apache httpd ask for Digest instead of Basic if [`Setup::digest`] says so.
+//!
 //! [`Nginx`] is not a proxy but an origin, and [`Kdc`] issues the tickets by which Squid knows users of Kerberos.
 //!
 //! IP literals work through all of them, IPv6 included. Each server's own file has the details of its configuration.
@@ -55,6 +57,8 @@ pub struct Setup {
     pub user: String,
     /// That user's password.
     pub password: String,
+    /// Digest in place of Basic, with Squid and Apache httpd.
+    pub digest: Option<Nonces>,
     /// Certificate and key to be reached over TLS with; none: plain only.
     pub tls: Option<TlsFiles>,
     /// HTTP/2 behind TLS, with nghttpx, Apache httpd and Envoy.
@@ -80,6 +84,7 @@ impl Setup {
         Self {
             user: user.into(),
             password: password.into(),
+            digest: None,
             tls: None,
             http2: Http2::Off,
             streams: None,
@@ -105,6 +110,7 @@ impl Setup {
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup")
+            .field("digest", &self.digest)
             .field("tls", &self.tls)
             .field("http2", &self.http2)
             .field("streams", &self.streams)
@@ -113,6 +119,15 @@ impl fmt::Debug for Setup {
             .field("kerberos", &self.kerberos)
             .finish_non_exhaustive()
     }
+}
+
+/// The life of the nonces of Digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nonces {
+    /// As long as the server's default, which no test reaches.
+    Lasting,
+    /// Squid: two requests. Apache httpd: one second.
+    Short,
 }
 
 /// HTTP/2 on a port with TLS.

@@ -332,6 +332,14 @@ pub(super) fn output(command: &mut Command, input: &str) -> Result<String, Start
     }
 }
 
+/// The line of a password file for Digest.
+pub(super) fn password_line_of_digest(user: &str, realm: &str, password: &str) -> String {
+    format!(
+        "{user}:{realm}:{}\n",
+        crate::digest::hash("MD5", &[user, realm, password])
+    )
+}
+
 /// One line of an Apache-style password file.
 pub(super) fn password_line(user: &str, password: &str) -> Result<String, StartError> {
     if user.contains([':', '\n']) || password.contains('\n') {

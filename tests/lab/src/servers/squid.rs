@@ -13,7 +13,7 @@
 //!   group does not reach; they end when their standard input closes.
 
 use super::process::{self, Plan, Running, Scratch};
-use super::{RealProxy, Setup, StartError};
+use super::{Nonces, RealProxy, Setup, StartError};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,10 @@ const PACKAGE: &str = "Debian package squid-openssl";
 
 pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
     let program = process::find("squid", PACKAGE)?;
-    let password = process::password_line(&setup.user, &setup.password)?;
+    let password = match setup.digest {
+        None => process::password_line(&setup.user, &setup.password)?,
+        Some(_) => process::password_line_of_digest(&setup.user, REALM, &setup.password),
+    };
 
     let running: Running = process::start("squid", setup.tls.is_some(), |dir, addr, tls| {
         dir.write("passwd", &password)?;
@@ -80,14 +83,21 @@ auth_param negotiate children 2 startup=1 idle=1",
             keytab.display()
         );
     }
+    let (scheme, checker, option) = match setup.digest {
+        None => ("basic", "basic_ncsa_auth", ""),
+        Some(_) => ("digest", "digest_file_auth", " -c"),
+    };
     let _ = writeln!(
         text,
-        "auth_param basic program {} {}/passwd
-auth_param basic realm {REALM}
-auth_param basic children 2 startup=1 idle=1",
-        helper("basic_ncsa_auth")?.display(),
+        "auth_param {scheme} program {}{option} {}/passwd
+auth_param {scheme} realm {REALM}
+auth_param {scheme} children 2 startup=1 idle=1",
+        helper(checker)?.display(),
         dir.path().display()
     );
+    if setup.digest == Some(Nonces::Short) {
+        text.push_str("auth_param digest nonce_max_count 2\n");
+    }
     Ok(text)
 }
 
