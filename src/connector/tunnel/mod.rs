@@ -49,7 +49,7 @@ impl ConnectRequest<'_> {
 /// A tunnel that the proxy refused.
 pub(super) struct Refused<T> {
     pub(super) failure: Failure,
-    /// What the proxy asks for, as it was sent. The failure has it without echoes of the credentials.
+    /// The challenges as the proxy sent them. The failure has them without echoes of the credentials.
     pub(super) challenges: Vec<Challenge>,
     /// The connection, if it can be used for another request.
     pub(super) connection: Option<T>,

@@ -57,17 +57,17 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// Starts a proxy that reads a head with Basic credentials and answers with these bytes. Returns its port.
 fn proxy(answer: &'static [u8]) -> u16 {
-    proxy_of(&[(BASIC, answer)])
+    proxy_of(vec![(BASIC, answer)])
 }
 
 /// Starts a proxy that reads, on each connection, heads with these bytes, each of which it answers.
-fn proxy_of(rounds: &'static [(&'static [u8], &'static [u8])]) -> u16 {
+fn proxy_of(rounds: Vec<(&'static [u8], &'static [u8])>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut head = [0; 4096];
-            for (wanted, answer) in rounds {
+            for (wanted, answer) in &rounds {
                 let mut length = 0;
                 while !head[..length].ends_with(b"\r\n\r\n") {
                     match stream.read(&mut head[length..]) {
@@ -91,7 +91,7 @@ fn proxy_of(rounds: &'static [(&'static [u8], &'static [u8])]) -> u16 {
 
 /// Starts a proxy that asks for Digest.
 fn digest() -> u16 {
-    proxy_of(&[
+    proxy_of(vec![
         (
             b"CONNECT ",
             b"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"lab\", nonce=\"n\", qop=\"auth\"\r\nContent-Length: 0\r\n\r\n",
@@ -110,7 +110,7 @@ fn open(layer: ProxyLayer) {
 
 /// Returns a layer with a provider, and a proxy that reads a Bearer token.
 fn provided(answer: fn() -> Authorization) -> ProxyLayer {
-    let address = format!("http://127.0.0.1:{}", proxy_of(&[(BEARER, OK)]));
+    let address = format!("http://127.0.0.1:{}", proxy_of(vec![(BEARER, OK)]));
     let config = ProxyConfig::builder().all(address).build().unwrap();
     let provider = tower::service_fn(move |_: CredentialsRequest| ready(Ok::<_, Infallible>(answer())));
     ProxyLayer::new(config).with_credentials(provider)
