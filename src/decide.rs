@@ -9,11 +9,12 @@ use crate::config::Found;
 use crate::{
     config::{PROXY_FOR, ProxyConfig, ProxyServer, Setting, SettingName},
     dialect::{AllProxy, WebSocket},
-    error::UnusableProxy,
+    error::UnusableProxyError,
     no_proxy::{Bypass, Exemption, is_loopback},
     purpose::{ProxyUse, PurposeError, PurposePolicy},
     route::{Decision, Destination, Reason, Route},
-    target::{Scheme, Target, TargetError},
+    scheme::Scheme,
+    target::{Target, TargetError},
     trace,
 };
 
@@ -24,7 +25,7 @@ static BY_DOMAIN: SettingName = SettingName::key_name("by_domain");
 /// The proxy that is set for a scheme, and the setting that names it.
 struct Set<'c> {
     name: &'c SettingName,
-    proxy: Result<&'c ProxyServer, &'c UnusableProxy>,
+    proxy: Result<&'c ProxyServer, &'c UnusableProxyError>,
 }
 
 /// The parts of a request that a decision depends on.
@@ -218,7 +219,7 @@ impl ProxyConfig {
     }
 
     /// Returns the route to a target through the proxy that is set for its scheme.
-    fn through_set(&self, proxy: Result<&ProxyServer, &UnusableProxy>, target: &Target<'_>) -> Route {
+    fn through_set(&self, proxy: Result<&ProxyServer, &UnusableProxyError>, target: &Target<'_>) -> Route {
         match proxy {
             Ok(proxy) => self.through(proxy, target),
             Err(error) => Route::Unusable(error.clone()),

@@ -1,7 +1,7 @@
 //! Dialects: the ways in which existing programs read the settings.
 //!
-//! A dialect is a row: a value for each field of [`Rules`]. `columns.rs` has the columns and their values. No other file
-//! checks for a dialect by its name.
+//! A dialect is a row: a value for each field of [`Rules`]. `columns.rs` has the columns and their values. No other
+//! file checks for a dialect by its name.
 
 mod columns;
 
@@ -73,8 +73,9 @@ use crate::error::{ConfigError, Problem};
 ///
 /// # Agreement
 ///
-/// `tests/dialects` in the repository (`.ci/run dialects`) asks the programs themselves, about generated lists and targets, about variables
-/// in all spellings, and about addresses of proxies. All answers are equal but for the exceptions below.
+/// `tests/dialects` in the repository (`.ci/run dialects`) asks the programs themselves about generated lists and
+/// targets, about variables in all spellings, and about addresses of proxies. The answers are equal, with the
+/// exceptions below.
 ///
 /// | program | version compared with | lists: cases, equal | variables | addresses of proxies |
 /// |---|---|---|---|---|
@@ -102,8 +103,8 @@ use crate::error::{ConfigError, Problem};
 /// - **requests asks urllib, too**, which reads another variable if `NO_PROXY` has upper and lower case mixed, or if
 ///   `no_proxy` is empty beside it. This crate reads one.
 ///
-/// Outside of the comparison: a Unicode host is compared by its A-label, and urllib compares it as written. User
-/// information in a URL is no part of the host, and to urllib it is. Variables for single other schemes (`ftp_proxy`),
+/// The comparison leaves out: Unicode hosts, which this crate compares by the A-label and urllib as written; user
+/// information in a URL, which to urllib is a part of the host. Variables for single other schemes (`ftp_proxy`),
 /// which curl, requests and urllib have, are not read. `ws` and `wss` are `http` and `https` in Go's dialect, as Go's
 /// WebSocket libraries ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -156,9 +156,9 @@ pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {
 
 /// The kinds of bytes in a string, found in one pass.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Seen(u8);
+pub(crate) struct ByteKinds(u8);
 
-impl Seen {
+impl ByteKinds {
     const LOWER: u8 = 1;
     pub(crate) const UPPER: u8 = 2;
     pub(crate) const DIGIT: u8 = 4;
@@ -308,20 +308,33 @@ fn ipv4_part(part: &str) -> Option<u64> {
     }
 }
 
+/// Returns a name with A-labels in place of Unicode, in lower case.
+pub(crate) fn to_ascii(name: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    idna::domain_to_ascii_cow(name, AsciiDenyList::URL).map_err(|_| "not a valid internationalized domain name (IDNA)")
+}
+
+/// Returns the host of a URL as it is sent: percent-decoded, with A-labels in place of Unicode.
+pub(crate) fn url_host(host: &str) -> Result<String, &'static str> {
+    if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
+        return Ok(host.to_owned());
+    }
+    let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
+    to_ascii(&decoded).map(Cow::into_owned)
+}
+
 /// Normalises a DNS name that an operator wrote: A-labels, lower case, no trailing dot.
 ///
 /// A target's host is accepted as a client accepts it. A name in a setting, however, must be one that can exist.
 pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     let name = match text.is_ascii() {
         true => Cow::Borrowed(text),
-        false => idna::domain_to_ascii_cow(text.as_bytes(), AsciiDenyList::URL)
-            .map_err(|_| "not a valid internationalized domain name (IDNA)")?,
+        false => to_ascii(text.as_bytes())?,
     };
     let end = name.len() - usize::from(name.ends_with('.'));
     if end == 0 {
         return Err("the host name is empty");
     }
-    let (mut seen, mut empty_label, mut after_dot) = (Seen::default(), false, true);
+    let (mut seen, mut empty_label, mut after_dot) = (ByteKinds::default(), false, true);
     for b in name[..end].bytes() {
         seen.add(b);
         empty_label |= after_dot & (b == b'.');
@@ -333,11 +346,11 @@ pub(crate) fn dns_name(text: &str) -> Result<Cow<'_, str>, &'static str> {
     if empty_label || after_dot {
         return Err("the name has an empty label");
     }
-    if !seen.is_within(Seen::DNS_NAME) {
+    if !seen.is_within(ByteKinds::DNS_NAME) {
         return Err("the name contains a character that is not allowed in a host name");
     }
     Ok(match name {
-        _ if seen.has(Seen::UPPER) => Cow::Owned(name[..end].to_ascii_lowercase()),
+        _ if seen.has(ByteKinds::UPPER) => Cow::Owned(name[..end].to_ascii_lowercase()),
         Cow::Borrowed(name) => Cow::Borrowed(&name[..end]),
         Cow::Owned(mut name) => {
             name.truncate(end);

@@ -156,7 +156,8 @@ impl ProxyLayer {
     }
 
     /// Sets the deadline for dialling a proxy, TLS to it and CONNECT together: 30 seconds by default, `None` for no
-    /// limit. It does not apply to direct connections, which only the inner connector limits.
+    /// limit. Around a connector, it does not apply to direct connections, which only the inner connector limits. In a
+    /// `Client`, it applies to every connection, and includes TLS to the target and the wait for a free connection.
     ///
     /// Connecting through a proxy needs a tokio runtime whose timer is enabled, even without a limit, because the layer
     /// waits up to one second for the body of a refusal. Elsewhere, tokio panics and says that there is no runtime.

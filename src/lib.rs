@@ -162,6 +162,7 @@ pub mod purpose;
 mod redact;
 mod request_target;
 pub mod route;
+mod scheme;
 mod secret;
 pub mod service;
 pub mod settings;
@@ -185,5 +186,6 @@ pub use self::{
     no_proxy::{Bypass, NoProxy},
     purpose::PurposePolicy,
     route::{Decision, Route},
-    target::{Scheme, Target, TargetError},
+    scheme::Scheme,
+    target::{Target, TargetError},
 };

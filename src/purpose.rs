@@ -29,10 +29,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use http::Extensions;
 
-use crate::{
-    config::ProxyServer,
-    target::{Scheme, Target},
-};
+use crate::{config::ProxyServer, scheme::Scheme, target::Target};
 
 /// The use of proxies by requests of one purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -41,9 +41,9 @@
 //! pool by origin and passes only a URI to its connector, so a route chosen for one request never reaches the
 //! connector. Use `Client`, or a client that connects with a [`Destination`], as in the example `decide`.
 //!
-//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. A redirect layer around which the
-//! decision was made may keep the extensions, and with them the first target's destination. Its route never applies to
-//! another scheme, host or port: such a request is an error, and is not sent.
+//! Put such a layer *inside* a redirect layer, so that each hop is decided anew. Outside, the redirect layer may keep
+//! the extensions, and with them the first target's destination. A request to another scheme, host or port than its
+//! destination's is an error, and is not sent.
 //!
 //! A [`Route`] alone in a request's extensions decides nothing. The layer puts it there for the service inside.
 
@@ -53,9 +53,9 @@ use http::Uri;
 
 use crate::{
     config::{ProxyServer, SettingName},
-    error::UnusableProxy,
+    error::UnusableProxyError,
     no_proxy::Entry,
-    target::Scheme,
+    scheme::Scheme,
 };
 #[cfg(feature = "client")]
 use crate::{target::Target, trace::Peer};
@@ -77,7 +77,7 @@ pub enum Route {
     /// No connection is made, because the setting that should name the target's proxy cannot be used. Only
     /// `ALL_PROXY` has this effect, for targets of other schemes than `http`, `https`, `ws` and `wss`, and only if it
     /// applies to no others: a wrong setting is otherwise an error when it is read.
-    Unusable(UnusableProxy),
+    Unusable(UnusableProxyError),
 }
 
 #[cfg(feature = "client")]
@@ -134,9 +134,9 @@ impl fmt::Display for Route {
 /// A target and the route to it.
 ///
 /// It is for clients and layers that choose a route per request (see the [module's page](self)). In a request's
-/// extensions, it takes precedence over the settings. As the request of a [connector](crate::connector), it is dialled
-/// by this route, while a connector that is called with a `Uri` decides by its settings. Such a client keeps the
-/// connections of different routes apart.
+/// extensions, it takes precedence over the settings. A [connector](crate::connector) takes it in place of a `Uri`, and
+/// then uses this route instead of deciding by its settings. A client that does so has to keep the connections of
+/// different routes apart.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The target: scheme and authority. The rest of the URI does not matter.

@@ -12,10 +12,13 @@ use std::{
 };
 
 use http::{Uri, uri};
-use idna::AsciiDenyList;
 
-use crate::host::{
-    Host, HostPort, Seen, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+use crate::{
+    host::{
+        ByteKinds, Host, HostPort, WrittenPort, parse_ipv4, parse_ipv6, split_authority, split_scheme, strip_brackets,
+        url_host,
+    },
+    scheme::Scheme,
 };
 
 /// The scheme, host and port of a request.
@@ -67,63 +70,13 @@ impl Hash for Written {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// A target's scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-    /// `ws`: WebSocket in clear.
-    Ws,
-    /// `wss`: WebSocket over TLS.
-    Wss,
-    /// Any other scheme (`postgres`, `tcp`). Only the proxy of `ALL_PROXY` is for its targets, and always by a tunnel.
-    Other,
-}
-
-impl Scheme {
-    fn new(name: &str) -> Self {
-        match name {
-            "http" => Self::Http,
-            "https" => Self::Https,
-            _ => [Self::Http, Self::Https, Self::Ws, Self::Wss]
-                .into_iter()
-                .find(|scheme| scheme.as_str().eq_ignore_ascii_case(name))
-                .unwrap_or(Self::Other),
-        }
-    }
-
-    /// Returns the name in lower case; `other` for [`Scheme::Other`].
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-            Self::Other => "other",
-        }
-    }
-
-    /// Returns the port of a URI that names none (RFC 9110 4.2).
-    pub(crate) const fn default_port(self) -> Option<u16> {
-        match self {
-            Self::Http | Self::Ws => Some(80),
-            Self::Https | Self::Wss => Some(443),
-            Self::Other => None,
-        }
-    }
-}
-
 impl<'a> Target<'a> {
     fn new(scheme: Scheme, host: Cow<'a, str>, port: Option<WrittenPort>) -> Result<Self, TargetError> {
-        let seen = Seen::in_text(&host);
+        let seen = ByteKinds::in_text(&host);
         let number = port.map(|port| port.number);
         let mut target = match strip_brackets(&host) {
             Some(_) => Self::in_brackets(scheme, host, number, seen),
-            None if seen.is_within(Seen::REG_NAME) => Self::of_reg_name(scheme, host, number, seen),
+            None if seen.is_within(ByteKinds::REG_NAME) => Self::of_reg_name(scheme, host, number, seen),
             None => Err(TargetError::new(
                 "the host contains a character that is not allowed in a host",
             )),
@@ -133,13 +86,18 @@ impl<'a> Target<'a> {
     }
 
     /// Creates a target from an IPv6 address in brackets.
-    fn in_brackets(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+    fn in_brackets(
+        scheme: Scheme,
+        host: Cow<'a, str>,
+        port: Option<u16>,
+        seen: ByteKinds,
+    ) -> Result<Self, TargetError> {
         let inner = &host[1..host.len() - 1];
         // The zone may contain anything, even a domain name (CVE-2025-22870). It is not part of the address.
         let address = inner.split('%').next().unwrap_or_default();
         let zone = address.len() < inner.len();
         let ip = parse_ipv6(address).map_err(TargetError::new)?;
-        let upper_case = seen.has(Seen::UPPER) && address.bytes().any(|b| b.is_ascii_uppercase());
+        let upper_case = seen.has(ByteKinds::UPPER) && address.bytes().any(|b| b.is_ascii_uppercase());
         let host = match host {
             _ if upper_case => Cow::Owned(address.to_ascii_lowercase()),
             Cow::Borrowed(host) => Cow::Borrowed(&host[1..=address.len()]),
@@ -156,15 +114,20 @@ impl<'a> Target<'a> {
     }
 
     /// Creates a target from a host that has nothing but the characters of a `reg-name`.
-    fn of_reg_name(scheme: Scheme, host: Cow<'a, str>, port: Option<u16>, seen: Seen) -> Result<Self, TargetError> {
+    fn of_reg_name(
+        scheme: Scheme,
+        host: Cow<'a, str>,
+        port: Option<u16>,
+        seen: ByteKinds,
+    ) -> Result<Self, TargetError> {
         if host.is_empty() || host == "." {
             return Err(TargetError::NO_HOST);
         }
-        let ip = match seen.has(Seen::DIGIT) {
+        let ip = match seen.has(ByteKinds::DIGIT) {
             true => parse_ipv4(&host).map(IpAddr::V4),
             false => None,
         };
-        let upper_case = seen.has(Seen::UPPER);
+        let upper_case = seen.has(ByteKinds::UPPER);
         Ok(Self {
             scheme,
             ip,
@@ -180,7 +143,7 @@ impl<'a> Target<'a> {
 
     /// Returns true if the target speaks TLS: `https` and `wss`.
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self.scheme(), Scheme::Https | Scheme::Wss)
+        self.scheme.is_tls()
     }
 
     /// Returns the scheme.
@@ -204,8 +167,8 @@ impl<'a> Target<'a> {
         self.ip
     }
 
-    /// Returns the port: the one in the URI, which may be 0, else 80 for `http` and `ws` and 443 for `https` and `wss`. `None` only for
-    /// other schemes.
+    /// Returns the port: the one in the URI, which may be 0, else 80 for `http` and `ws` and 443 for `https` and `wss`.
+    /// `None` only for other schemes.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
@@ -231,7 +194,7 @@ impl<'a> Target<'a> {
         let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
         let host = match is_bare_ipv6 {
             true => format!("[{host}]"),
-            false => ascii_host(host)?,
+            false => url_host(host).map_err(TargetError::new)?,
         };
         if port == 0 {
             return Err(TargetError::new("the port is 0"));
@@ -388,8 +351,8 @@ impl<'a> TryFrom<&'a Uri> for Target<'a> {
             .ok_or(TargetError::new("no scheme (expected an absolute URI)"))?;
         let authority = uri.authority().ok_or(TargetError::NO_HOST)?;
         let (scheme, authority) = (Scheme::new(scheme), authority.as_str());
-        let seen = Seen::in_text(authority);
-        if seen.is_within(Seen::REG_NAME) {
+        let seen = ByteKinds::in_text(authority);
+        if seen.is_within(ByteKinds::REG_NAME) {
             // Without user information, brackets or port, the authority is the host.
             return Self::of_reg_name(scheme, Cow::Borrowed(authority), None, seen);
         }
@@ -407,19 +370,9 @@ impl FromStr for Target<'static> {
         let scheme = scheme.ok_or(TargetError::new("no scheme (expected an absolute URL)"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = split_authority(authority).map_err(TargetError::new)?;
-        Self::new(Scheme::new(scheme), Cow::Owned(ascii_host(host)?), port)
+        let host = url_host(host).map_err(TargetError::new)?;
+        Self::new(Scheme::new(scheme), Cow::Owned(host), port)
     }
-}
-
-/// Returns the host with A-labels in place of Unicode.
-fn ascii_host(host: &str) -> Result<String, TargetError> {
-    if host.starts_with('[') || (host.is_ascii() && !host.contains('%')) {
-        return Ok(host.to_owned());
-    }
-    let decoded = percent_encoding::percent_decode_str(host).collect::<Vec<u8>>();
-    let ascii = idna::domain_to_ascii_cow(&decoded, AsciiDenyList::URL);
-    let ascii = ascii.map_err(|_| TargetError::new("not a valid internationalized domain name (IDNA)"))?;
-    Ok(ascii.into_owned())
 }
 
 /// A URI that does not identify a target, or not the one that a request's route was chosen for.

@@ -1,4 +1,4 @@
-//! What `Client` costs, against hyper-util's client with the same layer around it and under it.
+//! The cost of `Client`, beside hyper-util's client with the same layer around it and under it.
 //!
 //! `cargo bench -p tower-outbound-proxy-benches --bench client`. Over loopback, the proxy in a thread of its own; it
 //! answers in the name of the origins. Clients in processes of their own, and other libraries, are compared by

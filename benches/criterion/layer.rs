@@ -1,4 +1,4 @@
-//! What `Proxy<S>` adds to a request: over a no-op service, against that service alone.
+//! The cost that `Proxy<S>` adds to a request: over a no-op service, beside that service alone.
 //!
 //! `cargo bench -p tower-outbound-proxy-benches --bench layer`. It prints the allocations of one request first, then
 //! the times. The service alone is `alone`, the decision alone `decision`; what the layer costs besides the decision is

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// How many entries the lists have.
+/// The numbers of entries of the lists.
 pub(crate) const SIZES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
 /// A proxy for both schemes.
@@ -31,7 +31,7 @@ fn name(i: usize) -> String {
     format!("host{i}.dept{}.corp.example", i % 97)
 }
 
-/// What is looked up in a list of so many entries, by the place where it is found.
+/// Returns the URLs to look up in a list of so many entries, each with the place at which it is found.
 pub(crate) fn targets(entries: usize) -> [(&'static str, String); 5] {
     let url = |host: &str| format!("http://{host}/v1/items?page=2");
     [

@@ -17,7 +17,7 @@ const MOST_TRIES: u8 = 4;
 /// The most rounds on one connection.
 const MOST_ROUNDS: u8 = 8;
 
-/// How one request authenticates.
+/// The way in which one request authenticates.
 #[derive(Clone)]
 pub(crate) struct Authentication {
     pub(super) answer: Answer,

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::{Programs, Targets, Unusual};
-use crate::{config::Warning, target::Scheme};
+use crate::{config::Warning, scheme::Scheme};
 
 /// One thing in the settings that is odd, or that an operator should know.
 ///
-/// `Display` writes one line: the variable or the entry, then what is wrong, then what to set. It never shows a password.
+/// `Display` writes one line: the variable or the entry, then what is wrong, then what to set. It never shows a
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
@@ -43,7 +44,7 @@ pub enum Finding {
         /// The name that was probably meant.
         meant: &'static str,
     },
-    /// Some programs do not read a variable that others take a proxy or the list from, and have none instead.
+    /// Some programs do not read a variable from which others take a proxy or the list. They have none.
     #[non_exhaustive]
     Unread {
         /// The variable, as spelled.
@@ -208,7 +209,7 @@ pub enum Leftover {
     Quotes,
     /// A CR or LF: the file was written on another system.
     LineEnd,
-    /// White space at the begin or end.
+    /// White space at the beginning or end.
     Blanks,
     /// `$NAME`, `${NAME}` or `%NAME%`, in place of another variable's value.
     Reference,
@@ -240,7 +241,7 @@ impl fmt::Display for Leftover {
 }
 
 impl Finding {
-    /// Returns true for what is good to know and not wrong. It does not make a [`Check`](super::Check) odd.
+    /// Returns true for a finding that is useful to know and no fault. It does not make a [`Check`](super::Check) odd.
     #[must_use]
     pub fn is_note(&self) -> bool {
         matches!(
@@ -272,8 +273,8 @@ impl fmt::Display for Finding {
             Self::Leftover { variable, leftover } => write!(f, "{variable} {leftover}"),
             Self::Password { variable } => write!(
                 f,
-                "{variable}: a character in the user name or password must be percent-encoded, as `@` (%40), `:` (%3A), \
-                 `/` (%2F), `#` (%23), `?` (%3F) and `%` (%25) must be"
+                "{variable}: the user name or password has a character that must be percent-encoded: `@` is %40, `:` %3A, \
+                 `/` %2F, `#` %23, `?` %3F and `%` %25"
             ),
             Self::Misspelled { variable, meant } => {
                 let variable = variable.escape_debug();

@@ -2,8 +2,8 @@
 //!
 //! An operator sets four variables once, for every program on the machine, and each program reads them in its own way.
 //! A [`Check`] reads them in every [`Dialect`] and reports where the answers differ. It asks the same rules that decide
-//! requests: from each entry of `NO_PROXY` it derives targets (the name, its subdomains, addresses inside and outside of
-//! a network, another port), decides each of them in every dialect, and names the difference by what came out.
+//! requests: from each entry of `NO_PROXY` it derives targets (the name, its subdomains, addresses inside and outside
+//! of a network, another port), decides each of them in every dialect, and names the difference by what came out.
 //!
 //! A server can log its findings at start:
 //!
@@ -34,8 +34,8 @@
 //! assert!(suggestion.programs().is_all());
 //! ```
 //!
-//! Some differences no list can end: they are about targets that few requests have, such as `http://example.com./`.
-//! These are [notes](Finding::is_note).
+//! Some differences remain whatever the list is. They concern targets that few requests have, such as
+//! `http://example.com./`, and are [notes](Finding::is_note).
 
 mod finding;
 mod list;
@@ -64,7 +64,7 @@ use crate::{
 
 /// The findings about one set of variables.
 ///
-/// `Debug` and `Display` of everything in it show no password.
+/// Neither `Debug` nor `Display` of anything in it shows a password.
 #[derive(Clone, Debug)]
 pub struct Check {
     findings: Vec<Finding>,

@@ -11,9 +11,10 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    host::{QUOTATION_MARKS, dns_name, ends_in_a_number, parse_port, split_brackets, split_scheme},
+    host::{Host, QUOTATION_MARKS, dns_name, ends_in_a_number, parse_port, split_brackets, split_scheme},
     redact::redacted_entry,
-    target::{Scheme, Target},
+    scheme::Scheme,
+    target::Target,
 };
 
 /// A target, and its relation to the entry it was derived from.
@@ -296,17 +297,14 @@ impl Probes {
 
     fn of_spellings(&mut self, ip: IpAddr, port: Option<u16>) {
         if let IpAddr::V4(ip) = ip {
-            self.unusual(&at(&format!("[{}]", ip.to_ipv6_mapped()), port), Unusual::Mapped);
+            self.unusual(&at(&in_url(ip.to_ipv6_mapped().into()), port), Unusual::Mapped);
             self.unusual(&at(&ip.to_bits().to_string(), port), Unusual::Ipv4Spelling);
         }
     }
 }
 
 fn in_url(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
+    Host::Ip(ip).to_string()
 }
 
 fn bits_of(ip: IpAddr) -> u128 {
@@ -326,17 +324,23 @@ fn step(ip: IpAddr, change: impl FnOnce(u128) -> u128) -> IpAddr {
 }
 
 fn at(host: &str, port: Option<u16>) -> String {
-    match port {
-        None | Some(80) => format!("http://{host}"),
-        Some(443) => format!("https://{host}"),
-        Some(port) => format!("http://{host}:{port}"),
+    let scheme = [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|scheme| scheme.default_port() == port);
+    match (scheme, port) {
+        (Some(scheme), _) => format!("{}://{host}", scheme.as_str()),
+        (None, Some(port)) => format!("http://{host}:{port}"),
+        (None, None) => format!("http://{host}"),
     }
 }
 
 fn other_port(host: &str, port: Option<u16>) -> String {
-    match port {
-        None => format!("http://{host}:8080"),
-        Some(80) => format!("https://{host}"),
-        Some(_) => format!("http://{host}"),
-    }
+    at(
+        host,
+        match port {
+            None => Some(8080),
+            port if port == Scheme::Http.default_port() => Scheme::Https.default_port(),
+            Some(_) => None,
+        },
+    )
 }

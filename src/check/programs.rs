@@ -129,7 +129,8 @@ impl Panel {
         }
     }
 
-    /// Groups the programs by their answers, which are in the panel's order. The group of the first program comes first.
+    /// Groups the programs by their answers, which are in the panel's order. The group of the first program comes
+    /// first.
     pub(super) fn groups<T: PartialEq>(&self, answers: impl IntoIterator<Item = T>) -> Vec<(T, Votes)> {
         let mut groups: Vec<(T, Votes)> = Vec::new();
         for (place, answer) in answers.into_iter().enumerate() {

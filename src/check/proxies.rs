@@ -10,7 +10,7 @@ use crate::{
     config::{ProxyConfig, ProxyServer, Warning},
     dialect::Dialect,
     error::ConfigError,
-    target::Scheme,
+    scheme::Scheme,
 };
 
 /// The ports on which proxies usually speak plain HTTP.

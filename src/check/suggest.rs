@@ -10,7 +10,10 @@ use super::{
     probe::{Below, Meaning, Probe, loopback},
     programs::{Panel, Votes},
 };
-use crate::target::Target;
+use crate::{
+    host::{Host, HostPort},
+    target::Target,
+};
 
 /// The largest network whose addresses are listed one by one.
 const LISTED: usize = 8;
@@ -47,8 +50,8 @@ impl Suggestion {
         &self.blocking
     }
 
-    /// Returns targets that the list exempts and that the entries which are set do not mean: one for each entry that was
-    /// spelled more widely, such as `example.com` for `.example.com`. Some programs exempt them anyway.
+    /// Returns targets that this list exempts, and that the list that is set is not meant to: one for each entry that
+    /// became wider, such as `example.com` in place of `.example.com`. Some programs exempt them anyway.
     #[must_use]
     pub fn widened(&self) -> &Targets {
         &self.widened
@@ -186,10 +189,7 @@ fn spellings(entry: &str, meaning: &Meaning) -> Vec<String> {
             spellings.extend(hosts);
         }
         Meaning::Address { ip, port } => {
-            let with_port = port.map(|port| match ip {
-                IpAddr::V4(ip) => format!("{ip}:{port}"),
-                IpAddr::V6(ip) => format!("[{ip}]:{port}"),
-            });
+            let with_port = port.map(|port| HostPort(Host::Ip(*ip), Some(port)).to_string());
             spellings.extend(with_port);
             spellings.extend(addresses(*ip));
         }
@@ -205,9 +205,10 @@ fn spellings(entry: &str, meaning: &Meaning) -> Vec<String> {
 }
 
 fn addresses(ip: IpAddr) -> Vec<String> {
-    match ip {
-        IpAddr::V4(ip) => vec![ip.to_string()],
-        IpAddr::V6(ip) => vec![ip.to_string(), format!("[{ip}]"), format!("{ip},[{ip}]")],
+    let (bare, in_url) = (ip.to_string(), Host::Ip(ip).to_string());
+    match bare == in_url {
+        true => vec![bare],
+        false => vec![bare.clone(), in_url.clone(), format!("{bare},{in_url}")],
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{
     Client, Inner,
     connect::{ClientConnector, TargetConnector},
-    http2::Http2Settings,
+    http2::TargetHttp2Settings,
     pool::{Limits, Pool},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub struct ClientBuilder<C = HappyEyeballs> {
     guard: Option<IpPolicy>,
     target_tls: Option<TlsConfig>,
     limits: Limits,
-    http2: Http2Settings,
+    http2: TargetHttp2Settings,
     purposes: Option<PurposePolicy>,
     runtime: Option<Handle>,
 }
@@ -60,7 +60,7 @@ impl ClientBuilder {
                 max_idle: Some(MAX_IDLE),
                 max_per_key: None,
             },
-            http2: Http2Settings::default(),
+            http2: TargetHttp2Settings::default(),
             purposes: None,
             runtime: None,
         }
@@ -127,19 +127,19 @@ impl<C> ClientBuilder<C> {
 
     /// Sets the maximum number of connections for one key, in use or idle; no limit by default, and at least one.
     /// Further requests wait in order, each for as long as the layer's
-    /// [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) allows. Connections to a proxy over HTTP/2, and those
-    /// that find out if it speaks HTTP/2, have
-    /// [a limit of their own](crate::connector::Http2Settings::max_connections).
+    /// [`connect_timeout`](crate::ProxyLayer::with_connect_timeout) allows. Connections to a proxy over HTTP/2, and
+    /// those that find out if it speaks HTTP/2, have [a limit of their
+    /// own](crate::connector::Http2Settings::max_connections).
     pub fn max_connections_per_key(mut self, most: usize) -> Self {
         self.limits.max_per_key = Some(most.max(1));
         self
     }
 
-    /// Sets the time after which a PING is sent on an HTTP/2 connection on which a request waits and nothing is read:
-    /// 15 seconds by default, `None` for never.
+    /// Sets the time after which a PING is sent on an HTTP/2 connection if requests are on it and nothing was read: 15
+    /// seconds by default, `None` for never.
     ///
-    /// A gRPC server may close a connection with too many of them (`ENHANCE_YOUR_CALM`), if a call is silent for long:
-    /// its limit is one in 5 minutes, unless it is set otherwise.
+    /// A gRPC server by default allows one PING in 5 minutes, and closes a connection that has more
+    /// (`ENHANCE_YOUR_CALM`). Set a longer time if calls are silent for long.
     pub fn http2_keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.http2.keep_alive_interval = interval.into();
         self
@@ -159,7 +159,7 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Sets the number of bytes that the peer of an HTTP/2 connection may send for all responses together before they
-    /// are read: 1 GiB by default, so that responses that are not read do not stop the others.
+    /// are read: 1 GiB by default, so that unread responses do not stop the others.
     pub fn http2_initial_connection_window_size(mut self, size: u32) -> Self {
         self.http2.connection_window = size;
         self
@@ -167,8 +167,8 @@ impl<C> ClientBuilder<C> {
 
     /// Sets HTTP/2 for all requests: with prior knowledge where there is no TLS (RFC 9113 3.3), as gRPC uses it, and as
     /// the only offer in TLS. A request that would be forwarded goes through a tunnel instead, as with
-    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because CONNECT and forwarding are
-    /// HTTP/1.1. An `Upgrade` request still uses HTTP/1.1. Off by default.
+    /// [`always_tunnel`](crate::config::ProxyConfigBuilder::always_tunnel), because a proxy that forwards chooses the
+    /// version for the target itself. An `Upgrade` request still uses HTTP/1.1. Off by default.
     pub fn http2_only(mut self, only: bool) -> Self {
         self.http2.is_only = only;
         self
@@ -176,8 +176,8 @@ impl<C> ClientBuilder<C> {
 
     /// Sets the runtime of connections and timers; by default, it is the one in which a request is made.
     ///
-    /// It is for callers that are no tokio tasks, such as those of another executor or of
-    /// `futures::executor::block_on`. Its timer and its I/O have to be enabled.
+    /// Set it for callers outside of tokio, such as tasks of another executor or of `futures::executor::block_on`. Its
+    /// timer and its I/O have to be enabled.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self

@@ -26,7 +26,7 @@ use tower_service::Service;
 use super::{
     descriptors,
     error::{ClientError, Failure},
-    http2::{self, Http2Settings},
+    http2::{self, TargetHttp2Settings},
     pool::{
         Attempt, Driver, Established, Link, OpenConnection, Pool, Sender, Watched,
         key::{Key, Origin},
@@ -107,14 +107,14 @@ struct TargetSettings {
     /// `None` is the operating system's trust, which is read when the first target needs it.
     tls: Option<TlsConfig>,
     alpn: Vec<Vec<u8>>,
-    http2: Http2Settings,
+    http2: TargetHttp2Settings,
 }
 
 impl TargetConnector {
     pub(super) fn new(
         inner: impl ClientConnector,
         tls: Option<TlsConfig>,
-        http2: Http2Settings,
+        http2: TargetHttp2Settings,
         connections: Connections,
     ) -> Self {
         let chosen = tls.as_ref().map(|tls| tls.client_config().alpn_protocols.clone());
@@ -402,7 +402,7 @@ fn tls_failed(error: io::Error) -> ClientError {
 }
 
 /// Performs the HTTP handshake, in the version that the link has.
-async fn http_over<T>(io: T, http2: Http2Settings, link: &Arc<Link>) -> Result<(Sender, Http<T>), ClientError>
+async fn http_over<T>(io: T, http2: TargetHttp2Settings, link: &Arc<Link>) -> Result<(Sender, Http<T>), ClientError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

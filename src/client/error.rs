@@ -53,7 +53,7 @@ pub(super) enum Failure {
     },
 }
 
-/// The part that the server has in a request that failed.
+/// The server's progress with a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Processed {
     /// No byte of the request was sent.

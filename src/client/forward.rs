@@ -1,7 +1,6 @@
-//! Requests to `http` targets through a proxy that speaks HTTP/2: each is a stream of a connection that they share with
-//! tunnels.
+//! Requests that a proxy forwards over HTTP/2: each is a stream of a connection that also carries tunnels.
 //!
-//! h2 is used as it is, because the connection is not hyper's: tunnels are streams of it as well.
+//! This file speaks to h2 and not to hyper, because hyper would own the connection and leave no stream to tunnels.
 
 use std::{
     future::{Future, poll_fn},
@@ -37,8 +36,7 @@ pub(super) struct ForwardedBody {
     receiving: Arc<Receiving>,
     /// The number of bytes that are yet to come, if the server has said so.
     left: Option<u64>,
-    /// Tells the task that sends the rest of the request that the response is over. If it is dropped, nobody wants the
-    /// rest.
+    /// Tells the task that sends the rest of the request when the response has been read. Dropping it stops the task.
     upload: Option<oneshot::Sender<()>>,
     lease: Arc<Lease>,
     is_over: bool,
@@ -54,7 +52,7 @@ impl Forward {
         self.0.is_reused()
     }
 
-    /// Sends a request. The response comes before the end of the request if the server wants it so.
+    /// Sends a request. The response may come before the end of the request.
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,
@@ -118,7 +116,7 @@ fn failed(lease: &Lease, error: h2::Error) -> SendError {
             false => Processed::Maybe,
         },
         unsent: None,
-        // The connection is lost, and not this stream alone.
+        // The whole connection is lost, not only this stream.
         is_unanswered: find::<h2::Error>(&error).is_none(),
         error: error.into(),
     }
@@ -159,7 +157,7 @@ fn go_on(mut upload: Pin<Box<Upload>>, lease: Arc<Lease>) -> oneshot::Sender<()>
         if let Some(Ok(())) = ended.await {
             let _ = timeout(REST_OF_REQUEST, upload.as_mut()).await;
         }
-        // The stream makes room for another one first.
+        // The stream ends before the lease frees its place.
         drop(upload);
         drop(lease);
     });
@@ -185,7 +183,7 @@ fn only_end_to_end(headers: &mut HeaderMap) {
     }
 }
 
-/// Says how long the body is, if that is known and not to be expected.
+/// Sets `Content-Length` if the length is known, except for an empty body where the method expects none.
 fn set_length(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
     let Some(length) = body.size_hint().exact() else { return };
     let is_expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);

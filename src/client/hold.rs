@@ -33,9 +33,9 @@ impl Hold {
         }
     }
 
-    /// Sends the request. The response's extensions describe the connection, if that is wanted. When the response has
-    /// come, the copy of the request is dropped, unless the proxy asks for other credentials: as long as it is there,
-    /// the connection waits for the rest of the request.
+    /// Sends the request. If `is_described`, the response's extensions describe the connection. Drops the copy of the
+    /// request when the response has come, unless the proxy asks for other credentials: while it exists, the connection
+    /// waits for the rest of the request.
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,

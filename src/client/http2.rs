@@ -1,4 +1,5 @@
-//! HTTP/2 connections: their settings, and the task that moves their bytes.
+//! HTTP/2 connections of the pool, which hyper drives: their settings, and their task. (`crate::http2` has those to
+//! proxies.)
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
@@ -12,9 +13,9 @@ use super::{
     pool::{Link, OpenConnection},
     request_body::RequestBody,
 };
-use crate::http2::STREAMS_UNKNOWN;
+use crate::http2::StreamLimit;
 
-/// The longest response head over HTTP/2: what hyper takes over HTTP/1.1 as well (its default is 16 KiB).
+/// The longest response head over HTTP/2: the same as hyper accepts over HTTP/1.1 (its default is 16 KiB).
 const MAX_HEAD: u32 = 408 * 1024;
 
 pub(super) type Connection<T> = http2::Connection<T, RequestBody, Tasks>;
@@ -29,9 +30,9 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// The settings of HTTP/2 connections.
+/// The settings of HTTP/2 connections to targets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Http2Settings {
+pub(super) struct TargetHttp2Settings {
     pub(super) keep_alive_interval: Option<Duration>,
     pub(super) keep_alive_timeout: Duration,
     pub(super) stream_window: u32,
@@ -40,7 +41,7 @@ pub(super) struct Http2Settings {
     pub(super) is_only: bool,
 }
 
-impl Default for Http2Settings {
+impl Default for TargetHttp2Settings {
     fn default() -> Self {
         Self {
             keep_alive_interval: Some(Duration::from_secs(15)),
@@ -54,7 +55,7 @@ impl Default for Http2Settings {
     }
 }
 
-impl Http2Settings {
+impl TargetHttp2Settings {
     pub(super) fn builder(&self, link: Arc<Link>) -> Builder<Tasks> {
         let mut builder = Builder::new(Tasks(link));
         builder
@@ -64,7 +65,7 @@ impl Http2Settings {
             .keep_alive_timeout(self.keep_alive_timeout)
             .initial_stream_window_size(self.stream_window)
             .initial_connection_window_size(self.connection_window)
-            .initial_max_send_streams(STREAMS_UNKNOWN);
+            .initial_max_send_streams(StreamLimit::UNKNOWN);
         builder
     }
 }

@@ -32,7 +32,7 @@ struct Sending {
     is_at_start: bool,
     /// True when the caller's body has ended. Many bodies panic if they are polled after that.
     is_at_end: bool,
-    /// True if more was taken than `first`, or nobody knows what was.
+    /// True if more than `first` was taken, or if a panic hid how much.
     is_lost: bool,
     /// The task that waits for a frame.
     waiting: Option<Waker>,

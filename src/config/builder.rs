@@ -6,10 +6,10 @@ use std::{ffi::OsStr, fmt, sync::Arc};
 use crate::tls::TlsConfig;
 use crate::{
     dialect::{AllProxy, DefaultPort, Dialect},
-    error::{ConfigError, Problem, SettingName, UnusableProxy},
+    error::{ConfigError, Problem, SettingName, UnusableProxyError},
     host::split_scheme,
     no_proxy::{Bypass, NoProxy},
-    target::Scheme,
+    scheme::Scheme,
 };
 
 use super::{
@@ -158,8 +158,8 @@ impl ProxyConfigBuilder {
     }
 
     /// Sets whether `http` targets are reached through a CONNECT tunnel instead of by forwarding; false by default.
-    /// Cleartext HTTP/2, which gRPC uses for `http://` endpoints, needs a tunnel: a proxy forwards HTTP/1 requests
-    /// only.
+    /// Cleartext HTTP/2, which gRPC uses for `http://` endpoints, needs a tunnel, because a proxy that forwards chooses
+    /// the version of HTTP for the target itself.
     pub fn always_tunnel(mut self, always: bool) -> Self {
         self.always_tunnel = always;
         self
@@ -205,7 +205,7 @@ impl ProxyConfigBuilder {
             Err(_) if !all_is_for_others => None,
             // Only targets of other schemes need it, and most programs have none.
             Err(error) => {
-                let error = UnusableProxy::new(&error);
+                let error = UnusableProxyError::new(&error);
                 warnings.push(Warning::UnusableProxy { error: error.clone() });
                 Some(Err(error))
             }
@@ -413,7 +413,7 @@ fn accept_any_certificate() -> Result<TlsConfig, ConfigError> {
         .map_err(|error| error.in_setting(&SettingName::key(super::file::INSECURE)))
 }
 
-fn usable(proxy: &Option<Result<Setting<ProxyServer>, UnusableProxy>>) -> Option<Setting<ProxyServer>> {
+fn usable(proxy: &Option<Result<Setting<ProxyServer>, UnusableProxyError>>) -> Option<Setting<ProxyServer>> {
     proxy.as_ref().and_then(|proxy| proxy.as_ref().ok()).cloned()
 }
 

@@ -1,4 +1,4 @@
-//! Reads environment variables and chooses between their spellings. No other file reads the process environment.
+//! Reads the proxy variables and chooses between their spellings. No other file reads them.
 
 use std::{
     cmp::Reverse,

@@ -45,7 +45,7 @@ use crate::no_proxy::{Bypass, NoProxy};
 use crate::tls::TlsConfig;
 pub use crate::{
     dialect::{DefaultPort, Dialect},
-    error::{ConfigError, SettingName, UnusableProxy},
+    error::{ConfigError, SettingName, UnusableProxyError},
 };
 
 /// The proxies, and the targets that are reached directly.
@@ -55,8 +55,9 @@ pub use crate::{
 pub struct ProxyConfig {
     pub(crate) http: Option<Setting<ProxyServer>>,
     pub(crate) https: Option<Setting<ProxyServer>>,
-    /// The proxy for targets of other schemes. If it is used for no other target, a wrong value is no error at once.
-    pub(crate) all: Option<Result<Setting<ProxyServer>, UnusableProxy>>,
+    /// The proxy for targets of other schemes. A value that cannot be used is kept as such if `http` and `https`
+    /// targets do not need it.
+    pub(crate) all: Option<Result<Setting<ProxyServer>, UnusableProxyError>>,
     pub(crate) no_proxy: Setting<NoProxy>,
     pub(crate) bypass: Option<Predicate>,
     pub(crate) rules: Vec<Rule>,

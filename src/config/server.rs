@@ -12,7 +12,7 @@ use crate::{
         Host, HostPort, QUOTED, dns_name, ends_in_a_number, is_quoted, parse_ipv4, parse_ipv6, parse_port,
         split_brackets, split_scheme,
     },
-    target::Scheme,
+    scheme::Scheme,
 };
 
 /// A proxy's address and its credentials: `[scheme://][user[:password]@]host[:port][/]`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{EntryError, UnusableProxy};
+use crate::error::{EntryError, UnusableProxyError};
 
 /// A problem in the settings that does not prevent their use, but that an operator should know about.
 ///
@@ -62,7 +62,7 @@ pub enum Warning {
     #[non_exhaustive]
     UnusableProxy {
         /// The setting and the reason.
-        error: UnusableProxy,
+        error: UnusableProxyError,
     },
     /// The proxy's certificate is not verified, because of a setting that is for testing only.
     CertificatesNotVerified,

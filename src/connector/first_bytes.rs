@@ -1,9 +1,9 @@
 //! The first bytes of a connection, in either direction.
 //!
-//! Those that the client writes show if it is about to send in cleartext what TLS is to hide, or what no proxy
-//! forwards. None of them leaves then. Those that it receives show if the peer speaks TLS or HTTP. A peer that speaks
-//! the other of the two makes TLS and HTTP libraries report a corrupt message. The cause is usually one that an
-//! operator can name.
+//! The bytes that the client writes first show two mistakes: cleartext where TLS belongs, and a protocol that no proxy
+//! forwards. Such bytes are an error, and none of them is sent. The bytes that it receives first show if the peer
+//! speaks TLS or HTTP. If the peer speaks the wrong one of the two, TLS and HTTP libraries report a corrupt message.
+//! The error here names the usual cause instead.
 
 use std::io::{self, IoSlice};
 
@@ -11,7 +11,8 @@ use crate::{
     config::ProxyServer,
     error::{ConnectError, Failure, Stage},
     route::Route,
-    target::{Scheme, Target},
+    scheme::Scheme,
+    target::Target,
     trace,
 };
 
@@ -72,9 +73,9 @@ pub(super) enum Awaited {
 }
 
 impl Awaited {
-    /// Returns the protocol on a client's connection to a target by this route. On a direct route, only bytes that are
-    /// written to a TCP socket are known to be what goes over the network: another inner stream may speak TLS itself. A
-    /// tunnel to a target of any other scheme may carry any protocol.
+    /// Returns the protocol on a client's connection to a target by this route. On a direct route, only a TCP socket is
+    /// known to send the bytes as they are written: another inner stream may speak TLS itself. A tunnel to a target of
+    /// any other scheme may carry any protocol.
     pub(super) fn of(target: &Target<'_>, route: &Route, is_tcp: bool) -> Self {
         let is_tls = target.is_tls();
         let authority = || target.authority().to_string().into_boxed_str();

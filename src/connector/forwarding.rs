@@ -1,7 +1,7 @@
 //! Connections on which a `Client` forwards requests, to proxies that may speak HTTP/2.
 //!
-//! The requests share the connection of the tunnels through the same proxy. An attempt to connect that takes longer
-//! than a second gets company.
+//! The requests share the connection of the tunnels through the same proxy. If an attempt to connect takes longer than
+//! a second, another starts beside it.
 
 use std::{
     future::poll_fn,
@@ -31,12 +31,12 @@ use crate::{
 pub(crate) enum Forwarding<T> {
     /// A stream of a connection that is shared.
     Stream(Lease),
-    /// A connection in HTTP/1.1. `None` if the proxy is known to speak that.
+    /// A connection over HTTP/1.1. `None` if the proxy was known to speak it, so that nothing was dialled.
     Http1(Option<ProxyStream<T>>),
 }
 
 impl<S: Connector> Proxy<S> {
-    /// Connects, unless the proxy is known to speak HTTP/1.1. The deadline is shorter by the time that was waited.
+    /// Connects, unless the proxy is known to speak HTTP/1.1. `waited` counts towards the connect time-out.
     pub(crate) async fn forwarding(
         &mut self,
         proxy: &ProxyServer,
@@ -71,12 +71,12 @@ impl<S: Connector> Proxied<S> {
     async fn forwarding(self, identity: u64) -> Result<Forwarding<S::Stream>, ConnectError> {
         let this = Arc::new(self);
         let key = Arc::new(this.key(identity));
-        let forwarding = this.clone().with_company(key, PATIENCE).await;
+        let forwarding = this.clone().with_attempts_beside(key, PATIENCE).await;
         forwarding.map_err(|failed| this.told(failed))
     }
 
-    /// Connects, and goes another way beside if that takes longer than the patience, which doubles.
-    fn with_company(
+    /// Connects. Each attempt that takes longer than its patience gets another beside it, with twice the patience.
+    fn with_attempts_beside(
         self: Arc<Self>,
         key: Arc<Key>,
         patience: Duration,
@@ -86,7 +86,7 @@ impl<S: Connector> Proxied<S> {
             if let Ok(result) = timeout(patience, first.as_mut()).await {
                 return result;
             }
-            let mut second = self.clone().with_company(key.clone(), 2 * patience);
+            let mut second = self.clone().with_attempts_beside(key.clone(), 2 * patience);
             poll_fn(|cx| match first.as_mut().poll(cx) {
                 Poll::Pending => second.as_mut().poll(cx),
                 ready => ready,

@@ -1,8 +1,8 @@
 //! [`FirstFlight`]: the first bytes of TLS to a target, written before the proxy has answered CONNECT.
 //!
-//! They may go out on several connections, one after the other or at once, because only a ClientHello is among them:
-//! a target that receives it twice has two connections that nothing comes of but one. Whatever follows it, 0-RTT data
-//! for instance (RFC 8446 8), waits for the answer.
+//! They may be sent on several connections, one after the other or at once, because they hold only a ClientHello: a
+//! target that receives it twice has one connection too many, and no request twice. Whatever follows it, such as 0-RTT
+//! data (RFC 8446 8), waits for the answer.
 
 use std::{
     io::IoSlice,
@@ -56,7 +56,7 @@ impl FirstFlight {
         }
     }
 
-    /// Returns the bytes after the first `sent`. If there are none, the task is woken when there are.
+    /// Returns the bytes after the first `sent`. If there are none yet, wakes the task when more have come.
     pub(super) fn after(&self, sent: usize, cx: &mut Context<'_>) -> Option<Bytes> {
         let mut state = self.lock();
         state.is_wanted = true;

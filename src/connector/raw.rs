@@ -40,8 +40,8 @@ impl<S: Connector> Proxy<S> {
     /// # }
     /// ```
     ///
-    /// Nothing of the stream is encrypted by this crate, and nothing is checked in it. A library takes it as it takes a
-    /// `TcpStream`; one that insists on the type gets it from [`ProxyStream::into_inner`].
+    /// This crate neither encrypts nor checks the bytes of the stream. A library can use it like a `TcpStream`; if it
+    /// insists on that type, [`ProxyStream::into_inner`] returns one.
     ///
     /// # Errors
     ///

@@ -102,8 +102,8 @@ impl<T> ProxyStream<T> {
         self.response.as_ref()
     }
 
-    /// Returns the inner connector's stream; `None` if other tunnels share it. Reading or writing it directly breaks the
-    /// connection.
+    /// Returns the inner connector's stream; `None` if other tunnels share it. Reading or writing it directly breaks
+    /// the connection.
     pub fn get_ref(&self) -> Option<&T> {
         match &self.io {
             Io::Plain(stream) => Some(stream),

@@ -26,7 +26,7 @@ pub(super) struct TunnelStream {
     /// The number of bytes of that frame, for which the peer's window is opened again at its end.
     to_release: usize,
     is_shut_down: bool,
-    // Dropped last, when the stream has made room for another one.
+    // Dropped last: the stream must end before its place is free.
     lease: Lease,
 }
 

@@ -1,6 +1,6 @@
 //! The columns of the table of dialects: each is a point in which programs differ, with a value for each treatment.
 
-use crate::target::Scheme;
+use crate::scheme::Scheme;
 
 /// The separator between two entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

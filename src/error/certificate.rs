@@ -2,7 +2,7 @@
 
 use std::{env, error::Error as StdError, ffi::OsStr, fmt, sync::Arc};
 
-use super::connect::find;
+use super::chain::find;
 use crate::redact::Escaped;
 
 /// The environment variables that name roots to use in place of the operating system's, if it keeps its roots in files.
@@ -22,12 +22,12 @@ const MAX_PATH: usize = 200;
 
 /// A certificate of a proxy or a target that does not verify.
 ///
-/// Its text names the issuer that the certificate names, and says what to do. If trust is the matter, it names the
-/// roots that were used, too. Parts that the peer chose are escaped and cut.
+/// Its text names the certificate's issuer, and says what to do. If the issuer is not trusted, the text also names the
+/// roots that were used. Parts that the peer chose are escaped and cut.
 ///
-/// A [`TlsConfig`](crate::TlsConfig) that was built by its builder returns it inside of rustls's error, so that it is
-/// found wherever TLS was spoken: with a proxy, and with a target by `Client` or in a connector. An application's own
-/// rustls configuration does not return it.
+/// A [`TlsConfig`](crate::TlsConfig) from its builder puts it into rustls's error. [`find`](Self::find) therefore finds
+/// it wherever TLS was spoken: to a proxy, and to a target by `Client` or by a connector. An application's own rustls
+/// configuration does not return it.
 ///
 /// ```
 /// # use tower_outbound_proxy::error::CertificateError;
@@ -54,9 +54,9 @@ pub(crate) enum Fault {
     },
     /// It signed itself, and is no trusted root.
     SelfSigned,
-    /// A trusted root has the issuer's name, and another key.
+    /// A trusted root has the issuer's name, but another key.
     OtherKey,
-    /// It is that of a certificate authority, which is none of a server.
+    /// It is a certificate authority's, not a server's.
     Authority,
     /// It is not for servers.
     Purpose,
@@ -69,7 +69,7 @@ pub(crate) enum Fault {
         names: Vec<String>,
         more: usize,
     },
-    /// Only the cause says more.
+    /// The cause says more.
     Other,
 }
 
@@ -122,12 +122,12 @@ impl fmt::Display for CertificateError {
             ),
             Fault::OtherKey => write!(
                 f,
-                "its issuer (`{issuer}`) has the name of a trusted root and another key (trusted: {trust}); if the root was \
-                 renewed, add the new one {advice}"
+                "its issuer (`{issuer}`) has the name of a trusted root, but another key (trusted: {trust}); if the root \
+                 was renewed, add the new one {advice}"
             ),
             Fault::Authority => write!(
                 f,
-                "it is that of a certificate authority (issuer: `{issuer}`), which no server may show; give the server a \
+                "it is a certificate authority's, which a server must not present (issuer: `{issuer}`); give the server a \
                  certificate with `CA:FALSE`"
             ),
             Fault::Purpose => write!(

@@ -6,7 +6,10 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 #[cfg(feature = "tls")]
 use super::CertificateError;
-use super::{BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxy};
+use super::{
+    BoxError, ConnectResponse, DeniedError, TargetError, UnusableProxyError,
+    chain::{find, write_chain},
+};
 use crate::auth::{Answered, Challenge};
 
 /// A connection that could not be made.
@@ -66,8 +69,8 @@ pub enum ConnectErrorKind {
     /// The setting that should name the target's proxy cannot be used; see
     /// [`Route::Unusable`](crate::Route::Unusable). Nothing was dialled.
     UnusableProxy,
-    /// The route is a proxy that forwards requests of HTTP/1, and does not pass on the upgrade that the request asks
-    /// for, or HTTP/2 (gRPC, for instance) or TLS that the client wrote. Nothing was sent; see
+    /// The route is to forward. The request asks for an upgrade, which no proxy passes on, or the client wrote HTTP/2
+    /// (gRPC, for instance) or TLS on a connection for HTTP/1. Nothing was sent; see
     /// [`ProxyLayer::with_always_tunnel`](crate::ProxyLayer::with_always_tunnel).
     NeedsTunnel,
     /// An [`IpPolicy`](crate::IpPolicy) denies every address of the target; [`denied`](ConnectError::denied) has the
@@ -115,7 +118,7 @@ pub enum ConnectErrorKind {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Target(TargetError),
-    UnusableProxy(UnusableProxy),
+    UnusableProxy(UnusableProxyError),
     /// An upgrade on a forward route.
     NeedsTunnel,
     Denied(DeniedError),
@@ -135,7 +138,7 @@ pub(crate) enum Failure {
     InvalidHead(InvalidHead),
     /// HTTP came through the tunnel in answer to TLS.
     NotTls,
-    /// The client wrote something other than TLS to a target that TLS is to hide it from.
+    /// The client wrote something other than TLS to an `https` or `wss` target.
     Cleartext,
     /// The client wrote this protocol on a forward route.
     NotHttp1(&'static str),
@@ -190,7 +193,7 @@ impl ConnectError {
         Self::new(Stage::Target, Failure::Target(error))
     }
 
-    pub(crate) fn unusable(error: UnusableProxy) -> Self {
+    pub(crate) fn unusable(error: UnusableProxyError) -> Self {
         Self::new(Stage::Target, Failure::UnusableProxy(error))
     }
 
@@ -333,7 +336,7 @@ impl ConnectError {
 
     /// Returns the fault of the proxy's certificate.
     #[cfg(feature = "tls")]
-    fn certificate(&self) -> Option<&CertificateError> {
+    pub(super) fn certificate(&self) -> Option<&CertificateError> {
         match &self.0.failure {
             Failure::Tls(error) => CertificateError::find(error),
             _ => None,
@@ -423,40 +426,6 @@ impl Failure {
 fn is_http_only(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source())
         .any(|error| error.to_string() == "invalid URL, scheme is not http")
-}
-
-/// Writes an error's text and those of its causes.
-pub(crate) fn write_chain(f: &mut fmt::Formatter<'_>, name: &str, error: &dyn StdError) -> fmt::Result {
-    write!(f, "{name}({error}")?;
-    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.try_for_each(|cause| write!(f, ": {cause}"))?;
-    f.write_str(")")
-}
-
-/// Walks the chain of sources.
-pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = carried(error).or_else(|| error.source());
-    }
-    None
-}
-
-/// Returns the error that another carries and that its `source` skips.
-fn carried<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
-    #[cfg(feature = "tls")]
-    if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = error.downcast_ref() {
-        return Some(&*other.0);
-    }
-    #[cfg(feature = "tls")]
-    if let Some(certificate) = error.downcast_ref().and_then(ConnectError::certificate) {
-        return Some(certificate);
-    }
-    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-    Some(inner)
 }
 
 /// Shows the text and those of the causes, which is what `main` prints of an error; `{:#?}` shows the parts.

@@ -25,6 +25,7 @@
 
 #[cfg(feature = "tls")]
 mod certificate;
+mod chain;
 mod config;
 mod connect;
 mod connect_response;
@@ -32,16 +33,16 @@ mod denied;
 mod no_proxy_entry;
 mod refusal;
 mod setting_name;
-mod unusable;
+mod unusable_proxy;
 
 #[cfg(feature = "tls")]
 pub use self::certificate::CertificateError;
 #[cfg(feature = "tls")]
 pub(crate) use self::certificate::{Fault, Trust};
 #[cfg(feature = "http2")]
-pub(crate) use self::connect::find;
+pub(crate) use self::chain::find;
 #[cfg(feature = "client")]
-pub(crate) use self::connect::write_chain;
+pub(crate) use self::chain::write_chain;
 pub use self::{
     config::ConfigError,
     connect::{ConnectError, ConnectErrorKind, Stage},
@@ -49,7 +50,7 @@ pub use self::{
     denied::DeniedError,
     no_proxy_entry::EntryError,
     setting_name::SettingName,
-    unusable::UnusableProxy,
+    unusable_proxy::UnusableProxyError,
 };
 pub(crate) use self::{
     config::Problem,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::redact::redacted_entry;
 
-/// A `NO_PROXY` entry that matches nothing, or that fits no row of the grammar and matches targets in its dialect alone.
+/// A `NO_PROXY` entry that matches nothing, or that fits no row of the grammar and matches targets in its dialect
+/// alone.
 ///
 /// In a list that is read leniently (from the environment), it becomes a [`Warning`](crate::config::Warning), and the
 /// other entries apply. In a list that is read strictly ([`NoProxy`](crate::NoProxy)'s `FromStr`, the builder), it
@@ -49,7 +50,8 @@ impl EntryError {
         &self.entry
     }
 
-    /// Returns true if the entry matches nothing. Otherwise the dialect reads it in some way, and other dialects may not.
+    /// Returns true if the entry matches nothing. Otherwise the dialect reads it in some way, and other dialects may
+    /// not.
     #[must_use]
     pub fn matches_nothing(&self) -> bool {
         !self.matches

@@ -1,4 +1,4 @@
-//! A proxy's refusal, of a tunnel or of a forwarded request, as a [`Failure`].
+//! A proxy's refusal, of a tunnel or of a forwarded request, as a [`Failure`]. `connect/text.rs` writes its text.
 
 use std::{borrow::Cow, time::Duration};
 

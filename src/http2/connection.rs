@@ -21,8 +21,9 @@ use tokio::{
 
 use super::{
     Http2Settings, PATIENCE,
+    facts::StreamLimit,
     frames::Frames,
-    link::{Link, STREAMS_UNKNOWN},
+    link::Link,
     registry::{Key, Registry},
 };
 use crate::trace;
@@ -30,10 +31,10 @@ use crate::trace;
 /// The longest head of a response, as of one over HTTP/1.1.
 const MAX_HEAD: u32 = 64 * 1024;
 
-/// The bytes of a stream that h2 keeps until the connection takes them.
+/// The number of bytes of a stream that h2 buffers until the connection takes them.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// The streams that were given up, about which h2 remembers for a second that frames may still come.
+/// The number of reset streams whose late frames h2 still expects, each for a second.
 const MOST_RESET: usize = 10_000;
 
 /// A new connection, whose task does not run yet.
@@ -53,7 +54,7 @@ where
         .enable_push(false)
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
-        .initial_max_send_streams(STREAMS_UNKNOWN)
+        .initial_max_send_streams(StreamLimit::UNKNOWN)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(MAX_HEAD)
         .max_concurrent_reset_streams(MOST_RESET)
@@ -79,14 +80,14 @@ pub(super) struct Task<T> {
     settings: Http2Settings,
 }
 
-/// The place of an open connection in the registry. Dropping it tells the registry that the connection is over.
-pub(super) struct Place {
+/// An open connection in the registry. Dropping it tells the registry that the connection is over.
+pub(super) struct Registration {
     pub(super) registry: Weak<Registry>,
     pub(super) key: Arc<Key>,
     pub(super) id: u64,
 }
 
-impl Place {
+impl Registration {
     /// Tells the registry that the peer allows another number of streams.
     fn settled(&self) {
         if let Some(registry) = self.registry.upgrade() {
@@ -109,7 +110,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(registry) = self.registry.upgrade() {
             registry.closed(&self.key, self.id);
@@ -122,7 +123,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Moves the connection's bytes until it is closed.
-    pub(super) async fn run(self, place: Place) {
+    pub(super) async fn run(self, registration: Registration) {
         let Self {
             mut connection,
             link,
@@ -134,7 +135,7 @@ where
             idle_since: Some(Instant::now()),
             closing_since: None,
             link: &link,
-            place: &place,
+            registration: &registration,
             settings,
         };
         let mut connection = pin!(connection);
@@ -147,15 +148,15 @@ where
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if link.allows(connection.max_concurrent_send_streams()) {
-                place.settled();
+            if link.streams.set(connection.max_concurrent_send_streams()) {
+                registration.settled();
             }
             link.join_small_frames();
             keeper.poll(cx, timer.as_mut())
         })
         .await;
         // The streams that are left receive their error when `connection` is dropped, and the cause is known by then.
-        trace::closed_over_http2(&place.key.proxy, link.open_for());
+        trace::closed_over_http2(&registration.key.proxy, link.last_read.open_for());
     }
 }
 
@@ -165,8 +166,8 @@ fn after(start: Instant, time: Duration) -> Instant {
     start + time.min(CENTURY)
 }
 
-/// Finds connections that are dead, and closes those that are idle. A peer that has not sent its SETTINGS in time
-/// (RFC 9113 6.5.3) is as dead as one that does not answer a PING.
+/// Finds out if a connection is dead, and closes it when it is idle. A peer is dead if it does not answer a PING, or
+/// does not send its SETTINGS in time (RFC 9113 6.5.3).
 struct Keeper<'t> {
     pings: Option<PingPong>,
     /// The time at which the last PING was sent, until it is answered.
@@ -175,7 +176,7 @@ struct Keeper<'t> {
     /// The time since which the connection carries nothing, and nobody can use it.
     closing_since: Option<Instant>,
     link: &'t Link,
-    place: &'t Place,
+    registration: &'t Registration,
     settings: Http2Settings,
 }
 
@@ -191,7 +192,7 @@ impl Keeper<'_> {
             }
             let (now, is_idle) = (Instant::now(), self.link.active() == 0);
             self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
-            if is_idle && !self.place.is_listed() {
+            if is_idle && !self.registration.is_listed() {
                 // h2 closes it. That takes for ever if the peer does not read.
                 let until = *self.closing_since.get_or_insert(now) + PATIENCE;
                 timer.as_mut().reset(until);
@@ -202,14 +203,14 @@ impl Keeper<'_> {
                 .zip(self.settings.idle_timeout)
                 .map(|(since, time)| after(since, time));
             if idle_until.is_some_and(|until| until <= now) {
-                self.place.withdraw_idle();
+                self.registration.withdraw_idle();
                 // If somebody has just begun to use it, it is not idle.
                 self.idle_since = None;
                 continue;
             }
             let limit = self.settings.keep_alive_timeout;
             let silent = self.settings.keep_alive_interval.filter(|_| !is_idle);
-            let silent_until = silent.map(|silent| after(self.link.last_read(), silent));
+            let silent_until = silent.map(|silent| after(self.link.last_read.get(), silent));
             let asks = || self.link.take_ping_wish() || silent_until.is_some_and(|until| until <= now);
             if self.asked.is_none() && asks() {
                 if pings.send_ping(Ping::opaque()).is_err() {
@@ -218,11 +219,13 @@ impl Keeper<'_> {
                 self.asked = Some(now);
                 continue;
             }
-            // The answer may stand in line behind the bytes of tunnels.
-            let answer_until = self.asked.map(|asked| after(asked.max(self.link.last_read()), limit));
-            let settings_until = match self.link.streams() {
+            // The answer may come behind the bytes of tunnels.
+            let answer_until = self
+                .asked
+                .map(|asked| after(asked.max(self.link.last_read.get()), limit));
+            let settings_until = match self.link.streams.get() {
                 Some(_) => None,
-                None => Some(after(self.link.opened(), limit)),
+                None => Some(after(self.link.last_read.opened(), limit)),
             };
             let late = [
                 (answer_until, "did not answer a PING"),

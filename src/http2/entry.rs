@@ -13,11 +13,12 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{MEMORY, PATIENCE, link::Link};
 
-/// The time for which a proxy is believed to serve no more requests at a time than it did. A target that is slow for a
-/// moment looks the same.
+/// The time for which the number of requests that a proxy was seen to serve counts as its limit. It expires, because a
+/// target that is slow for a moment looks the same.
 const SERVED_FOR: Duration = Duration::from_secs(60);
 
-/// The tunnels beside which a connection may have nothing left for a forwarded request: Apache httpd begins with so many.
+/// The number of tunnels on a connection from which on a forwarded request may wait for ever: Apache httpd begins with
+/// as many workers.
 const FEW: usize = 6;
 
 /// The connections to one proxy.
@@ -61,7 +62,7 @@ pub(super) enum Speaks {
     Http2,
     /// It chose HTTP/1.1.
     Http1,
-    /// It chose HTTP/2, and takes no CONNECT over it. This is forgotten at some time.
+    /// It chose HTTP/2, and takes no CONNECT over it. This is forgotten at the given time.
     Http1Until(Instant),
 }
 
@@ -70,9 +71,9 @@ pub(super) struct Open {
     pub(super) id: u64,
     pub(super) sender: SendRequest<Bytes>,
     pub(super) link: Arc<Link>,
-    /// Requests that were answered and are not over.
+    /// The number of requests that were answered and are not over.
     pub(super) answered: usize,
-    /// Those of them that are tunnels.
+    /// The number of tunnels among them.
     pub(super) tunnels: usize,
     pub(super) last_answer: Option<Instant>,
     /// The time since which the connection is silent while an answer is late.
@@ -98,20 +99,20 @@ pub(crate) enum Use {
     Forward,
 }
 
-/// The place of a waiter in line: its use of a stream, and a number. Those with the same use stand together, so that
-/// they can be passed over together.
+/// The place of a waiter in the order: its use of a stream, and a number. Waiters with the same use are neighbours, so
+/// that they can be skipped together.
 pub(super) type Place = (Use, u64);
 
-/// Somebody who wants a stream.
+/// A task that wants a stream.
 pub(super) type Waiter = oneshot::Sender<super::Turn>;
 
 /// The turn that a waiter can have now.
 pub(super) enum Offer {
     /// A stream of the connection at this index.
     Stream(usize),
-    /// To connect.
+    /// The permit to connect.
     Attempt,
-    /// To speak HTTP/1.1.
+    /// A connection over HTTP/1.1.
     Http1 { is_only: bool },
 }
 
@@ -149,13 +150,13 @@ impl Open {
     fn has_room(&self, most: usize) -> bool {
         // Before the peer's SETTINGS, only the first request: Envoy closes a connection with more than it allows. If the
         // request is given up, the peer may hear of the next one before it hears of that.
-        let streams = self.link.streams();
+        let streams = self.link.streams.get();
         streams.is_some_and(|streams| self.link.active() < streams.min(most)) && !self.is_silent()
     }
 
     /// Returns true if nothing was read since the connection is suspected to be dead.
     fn is_silent(&self) -> bool {
-        self.suspected.is_some_and(|since| self.link.last_read() < since)
+        self.suspected.is_some_and(|since| self.link.last_read.get() < since)
     }
 
     /// Returns true if nothing was answered since an answer on another connection was faster.
@@ -163,20 +164,20 @@ impl Open {
         self.overtaken > self.last_answer
     }
 
-    /// Returns true if a request that waits on it may be sent on another connection. One in a second finds out if that
-    /// is of use to the others.
+    /// Returns true if a request that waits on it may be sent on another connection as well. One request a second
+    /// tries, and shows if the others would gain by it.
     fn may_be_left(&self) -> bool {
         self.is_overtaken() || self.probed.is_none_or(|last| last.elapsed() >= PATIENCE)
     }
 
     /// Returns true if the peer's limit can be expected soon.
     fn is_settling(&self) -> bool {
-        self.link.streams().is_none() && self.link.open_for() < PATIENCE
+        self.link.streams.get().is_none() && self.link.last_read.open_for() < PATIENCE
     }
 }
 
 impl Entry {
-    /// Returns what a waiter can have now, within the limits of streams on a connection and of connections.
+    /// Returns the turn that a waiter can have now, within the limits of streams on a connection and of connections.
     pub(super) fn offer(&mut self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
         match self.speaks {
             Speaks::Http1 => return Some(Offer::Http1 { is_only: false }),
@@ -196,7 +197,7 @@ impl Entry {
 
     fn stream_or_attempt(&self, wanted: Use, most: usize, max_connections: usize) -> Option<Offer> {
         let most = match &self.served {
-            // A request that waits for its answer already does not try that again.
+            // A request that already waits for its answer respects the limit even after it has expired.
             Some(served) if matches!(wanted, Use::AnotherWay(_)) || served.until > Instant::now() => {
                 served.count.min(most)
             }
@@ -210,22 +211,22 @@ impl Entry {
         if self.open.len() + self.attempts.len() >= max_connections {
             return None;
         }
-        // The others may be connecting to a place that does not answer.
+        // A slow attempt may be at an address that never answers.
         let is_slow = |started: &&Instant| started.elapsed() >= PATIENCE;
         let slow = self.attempts.values().filter(is_slow).count();
         let fresh = self.attempts.len() - slow + self.open.iter().filter(|open| open.is_settling()).count();
         let by_need = match self.streams.map(|streams| streams.min(most)) {
-            // Each of them serves one who does not wait any more.
+            // Each fresh attempt has been given to a task that is no waiter any more.
             Some(streams) => (self.waiters.len() + fresh).div_ceil(streams.max(1)),
             None => 1,
         };
-        // As many again as have brought nothing.
+        // As many more as have failed or are slow.
         let at_once = by_need.max(1 + slow + self.setbacks);
         (fresh < at_once).then_some(Offer::Attempt)
     }
 
-    /// Returns true if a connection can be expected to answer. Tunnels may leave nothing for a forwarded request, unless
-    /// the proxy was seen to serve more requests at a time.
+    /// Returns true if a connection can be expected to answer. Tunnels may take all workers of a proxy, so that a
+    /// forwarded request waits, unless the proxy was seen to serve more requests at a time.
     fn is_fit(&self, open: &Open, wanted: Use) -> bool {
         match wanted {
             Use::Tunnel => true,
@@ -234,7 +235,8 @@ impl Entry {
         }
     }
 
-    /// Forgets what has expired, and removes connections that take no more requests, to be dropped elsewhere.
+    /// Forgets what has expired. Removes and returns connections that take no more requests, to be dropped without a
+    /// lock.
     pub(super) fn refresh(&mut self) -> Vec<Open> {
         if matches!(self.speaks, Speaks::Http1Until(until) if until <= Instant::now()) {
             self.speaks = Speaks::Unknown;
@@ -253,7 +255,7 @@ impl Entry {
         self.open.iter_mut().find(|open| open.id == id)
     }
 
-    /// Records the version that the proxy chose. Its refusal to use the one that it chose is not forgotten so soon.
+    /// Records the version that the proxy chose, unless it is known to take no CONNECT over it.
     pub(super) fn set_chosen(&mut self, speaks: Speaks) {
         if !matches!(self.speaks, Speaks::Http1Until(_)) {
             self.speaks = speaks;
@@ -283,8 +285,8 @@ impl Entry {
         }
     }
 
-    /// Records that another connection was faster. If this one has answered nothing for a while but goes on with what it
-    /// has answered, the proxy serves no more requests of one connection at a time (Apache httpd does so).
+    /// Records that another connection was faster. If this one has answered nothing for a while, although requests on
+    /// it go on, the proxy serves only so many requests of one connection at a time, as Apache httpd does.
     pub(super) fn set_overtaken(&mut self, id: u64, is_silent: bool) {
         let Some(open) = self.find(id) else { return };
         let now = Instant::now();
@@ -299,7 +301,7 @@ impl Entry {
         }
     }
 
-    /// Removes a connection that is over. If it was dead, nothing was learnt from its silence.
+    /// Removes a connection that is over. If it was dead, its silence says nothing about the proxy's limit.
     pub(super) fn remove(&mut self, id: u64) -> Option<Open> {
         let index = self.open.iter().position(|open| open.id == id)?;
         let open = self.open.remove(index);
@@ -309,7 +311,7 @@ impl Entry {
         Some(open)
     }
 
-    /// Returns true if nothing would be lost with the entry.
+    /// Returns true if the entry holds nothing that is worth keeping.
     pub(super) fn is_empty(&self) -> bool {
         self.connections == 0 && self.waiters.is_empty() && self.attempts.is_empty() && self.setbacks == 0
     }

@@ -1,4 +1,4 @@
-//! [`Frames`]: a stream of HTTP/2 frames, without those that say nothing.
+//! [`Frames`]: a stream of HTTP/2 frames, without empty DATA frames.
 //!
 //! h2 ends a connection after a hundred empty DATA frames, whichever tunnels they belong to. This stream reads the
 //! headers of the frames that go by (RFC 9113 4.1) and leaves out each DATA frame that is empty, has no padding and is
@@ -29,7 +29,7 @@ pub(super) struct Frames<T> {
     io: T,
     link: Arc<Link>,
     scanner: Scanner,
-    /// Bytes that were scanned, but for which a reader's buffer had no room.
+    /// Bytes that were scanned and did not fit into the reader's buffer.
     scanned: Bytes,
 }
 

@@ -21,9 +21,9 @@ use super::{
 #[cfg(feature = "client")]
 use crate::config::ProxyServer;
 
-/// The connection to a proxy that a request used, if it was over HTTP/2.
+/// The connection to a proxy over HTTP/2 that a request used.
 ///
-/// It is in the extensions of responses.
+/// Responses carry it in their extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyConnection {
     version: Version,
@@ -31,7 +31,7 @@ pub struct ProxyConnection {
 }
 
 impl ProxyConnection {
-    /// Returns the version of HTTP that the proxy is spoken to in.
+    /// Returns the version of HTTP on the connection to the proxy.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
@@ -44,7 +44,7 @@ impl ProxyConnection {
     }
 }
 
-/// One stream of a connection. Dropping it makes room for another one.
+/// One stream of a connection. Dropping it frees the stream for another request.
 pub(crate) struct Lease {
     pub(super) registry: Weak<Registry>,
     pub(super) key: Arc<Key>,
@@ -95,7 +95,7 @@ impl Lease {
 
     /// Returns true if nothing was read from the connection since the request was sent.
     pub(super) fn is_silent(&self) -> bool {
-        self.sent.is_some_and(|sent| self.link.last_read() < sent)
+        self.sent.is_some_and(|sent| self.link.last_read.get() < sent)
     }
 
     /// Returns true if the connection was open before.
@@ -133,7 +133,7 @@ impl Lease {
     }
 }
 
-/// A request that is about to be sent, as others see it.
+/// A request that is about to be sent, as the attempts beside it see it.
 pub(crate) struct Watch {
     registry: Weak<Registry>,
     key: Arc<Key>,
@@ -156,7 +156,7 @@ impl Watch {
     /// Records that another connection was faster.
     pub(crate) fn was_overtaken(&self) {
         if let Some(registry) = self.registry.upgrade() {
-            registry.was_overtaken(&self.key, self.id, self.link.last_read() < self.since);
+            registry.was_overtaken(&self.key, self.id, self.link.last_read.get() < self.since);
         }
     }
 }

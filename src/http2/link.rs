@@ -4,30 +4,26 @@ use std::{
     io,
     sync::{
         Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
-use super::receiving::Receiving;
-
-/// The number of streams that a connection reports before the peer's SETTINGS; no peer can allow as many.
-pub(crate) const STREAMS_UNKNOWN: usize = usize::MAX - 1;
+use super::{
+    facts::{LastRead, StreamLimit},
+    receiving::Receiving,
+};
 
 /// The number of small frames from which those that nobody reads are joined.
 const MANY_SMALL: usize = 512;
 
 /// An open connection.
 pub(super) struct Link {
-    opened: Instant,
-    /// Nanoseconds from `opened` to the last read.
-    last_read: AtomicU64,
+    pub(super) last_read: LastRead,
+    pub(super) streams: StreamLimit,
     /// Small DATA frames since they were last joined.
     small: AtomicUsize,
-    /// The streams that the peer takes at a time.
-    streams: AtomicUsize,
     /// The streams that are in use. Changes under the registry's lock.
     active: AtomicUsize,
     is_ping_wanted: AtomicBool,
@@ -41,10 +37,9 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new() -> Self {
         Self {
-            opened: Instant::now(),
-            last_read: AtomicU64::new(0),
+            last_read: LastRead::new(),
+            streams: StreamLimit::new(StreamLimit::UNKNOWN),
             small: AtomicUsize::new(0),
-            streams: AtomicUsize::new(STREAMS_UNKNOWN),
             active: AtomicUsize::new(0),
             is_ping_wanted: AtomicBool::new(false),
             changed: Notify::new(),
@@ -55,34 +50,10 @@ impl Link {
 
     /// Records that frames were read, and the number of small ones among them.
     pub(super) fn has_read(&self, small: usize) {
-        let nanos = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.last_read.store(nanos, Ordering::Release);
+        self.last_read.set_now();
         if small > 0 {
             self.small.fetch_add(small, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn last_read(&self) -> Instant {
-        self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire))
-    }
-
-    pub(super) fn opened(&self) -> Instant {
-        self.opened
-    }
-
-    pub(super) fn open_for(&self) -> Duration {
-        self.opened.elapsed()
-    }
-
-    /// Returns the number of streams that the peer takes at a time; `None` before its SETTINGS.
-    pub(super) fn streams(&self) -> Option<usize> {
-        let streams = self.streams.load(Ordering::Acquire);
-        (streams != STREAMS_UNKNOWN).then_some(streams)
-    }
-
-    /// Records the peer's limit. Returns true if it is news.
-    pub(super) fn allows(&self, streams: usize) -> bool {
-        self.streams.swap(streams, Ordering::AcqRel) != streams
     }
 
     pub(super) fn active(&self) -> usize {

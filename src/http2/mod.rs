@@ -1,17 +1,20 @@
 //! Connections to proxies over HTTP/2, which carry many tunnels.
 //!
-//! - [`registry`]: the connections to each proxy; gives their streams to those who connect, or lets them connect;
-//! - [`entry`]: those of one proxy, and who waits for a stream of them;
-//! - [`connection`]: the handshake and the task of a connection; [`link`]: the facts about it;
+//! - [`registry`]: the connections to all proxies; serves those who want a stream; [`entry`]: the connections to one proxy,
+//!   and the waiters for a stream;
+//! - [`connection`]: the handshake and the task of a connection; [`link`]: the facts about it; [`facts`]: those that a
+//!   `Client`'s pool has as well;
 //! - [`lease`]: one stream of a connection;
-//! - [`sending`]: room in the window, and fields;
-//! - [`receiving`], [`frames`]: what is received, without those frames that would hurt other streams;
+//! - [`sending`], [`receiving`]: the halves of a stream; [`frames`]: what is read, without frames that would hurt other
+//!   streams;
 //! - [`settings`]: the version for proxies, and the settings of HTTP/2.
 //!
-//! No lock is held while anything is polled (but a stream of h2, which polls nothing itself), woken, spawned or dropped.
+//! No lock is held while anything is polled, woken, spawned or dropped, except that a stream of h2 is polled, which
+//! polls nothing itself.
 
 mod connection;
 mod entry;
+mod facts;
 mod frames;
 mod lease;
 mod link;
@@ -30,14 +33,19 @@ pub(crate) use self::{
     registry::{Connections, Key, Permit, Turn, Wish},
     sending::{MOST_DATA, OF_HTTP1, poll_room},
 };
+#[cfg(feature = "client")]
+pub(crate) use self::{
+    facts::{LastRead, StreamLimit},
+    registry::ProxyStats,
+    sending::is_unprocessed,
+};
 pub use self::{
     lease::ProxyConnection,
     settings::{Http2Settings, ProxyVersion},
 };
-#[cfg(feature = "client")]
-pub(crate) use self::{link::STREAMS_UNKNOWN, registry::ProxyStats, sending::is_unprocessed};
 
-/// The time after which an attempt to connect gets company, and a CONNECT without an answer a second way.
+/// The time after which a peer counts as late: another attempt starts beside one that connects, a CONNECT is sent over
+/// another connection as well, and a silent connection takes no more requests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time for which a proxy's refusal to speak HTTP/2 is remembered.

@@ -15,8 +15,8 @@ use h2::RecvStream;
 #[cfg(feature = "client")]
 use http::HeaderMap;
 
-/// The number of bytes up to which chunks are joined with the next one. Each one keeps the memory of all frames that were
-/// read together with it, of other tunnels too.
+/// The longest chunk that is joined with the next one. Unjoined, it would keep the memory of all frames that were read
+/// together with it, those of other tunnels included.
 pub(super) const SMALL: usize = 4096;
 
 /// The receiving half of a stream.
@@ -28,7 +28,7 @@ struct State {
     chunks: VecDeque<Bytes>,
     /// The last chunk, if it is small.
     joined: BytesMut,
-    /// The end that came after the last chunk, if that is known.
+    /// The end of the stream, once it has come.
     end: Option<Result<(), h2::Error>>,
     reader: Option<Waker>,
 }
@@ -80,7 +80,7 @@ impl Receiving {
         state.chunks.is_empty() && state.joined.is_empty() && state.stream.is_end_stream()
     }
 
-    /// Lets the peer send as many bytes again.
+    /// Opens the window again by this many bytes.
     pub(crate) fn release(&self, count: usize) {
         // It fails only after the stream's end.
         let _ = self.lock().stream.flow_control().release_capacity(count);

@@ -1,8 +1,8 @@
 //! [`Connections`]: the open connections to proxies, by proxy.
 //!
-//! Whoever wants a stream [takes a turn](Connections::turn). The turn is a stream if a connection has room for it, or
-//! else the task to connect, if not enough others are at it already. An attempt that takes longer than a second, or
-//! has failed, does not keep the others from making theirs.
+//! A task that wants a stream [waits for its turn](Connections::turn). The turn is a stream of an open connection, or
+//! the permit to open one. Permits are given as long as too few attempts are under way. An attempt that takes longer
+//! than a second, or has failed, does not count.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Http2Settings, PATIENCE,
-    connection::{NewConnection, Place},
+    connection::{NewConnection, Registration},
     entry::{self, Entry, Offer, Open, Speaks, Use, Waiter},
     lease::Lease,
 };
@@ -29,7 +29,7 @@ use crate::config::ProxyServer;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 
-/// The number of proxies from which those without a connection are forgotten.
+/// The number of proxies from which on the registry forgets proxies without a connection.
 const MANY: usize = 64;
 
 /// The properties that users of a connection must share.
@@ -57,16 +57,18 @@ pub(super) struct Registry {
     keeps: Mutex<Option<Keeps>>,
 }
 
-/// Returns true for a connection that may stay: by its key, and by true if the settings that opened it name its proxy.
+/// Returns true if a connection may stay. Its arguments are the connection's key, and true if the settings that opened
+/// it name its proxy.
 type Keeps = Arc<dyn Fn(&Key, bool) -> bool + Send + Sync>;
 
-/// The next step of somebody who wants a stream.
+/// The next step of a task that wants a stream.
 pub(crate) enum Turn {
     /// Use this stream.
     Stream(Lease),
     /// Connect, and let others use the connection.
     Connect(Permit),
-    /// Connect alone: the proxy speaks HTTP/1.1. HTTP/2 may be offered to it, unless it `is_only` for show.
+    /// Connect for this task alone: the proxy speaks HTTP/1.1. If `is_only`, it chose HTTP/2 and does not take CONNECT
+    /// over it, so HTTP/2 is not offered.
     Http1 { is_only: bool },
 }
 
@@ -110,7 +112,7 @@ impl Connections {
         }
     }
 
-    /// Returns a stream for a forwarded request, of a connection that has room now, unless others wait for one.
+    /// Returns a stream for a forwarded request if one is free now and nobody waits for it.
     #[cfg(feature = "client")]
     pub(crate) fn stream(&self, key: &Key) -> Option<Lease> {
         let mut entries = self.0.lock();
@@ -161,9 +163,9 @@ impl Connections {
         let mut entries = self.0.lock();
         for (key, entry) in entries.iter_mut() {
             let open = std::mem::take(&mut entry.open).into_iter();
-            let (kept, gone): (Vec<_>, Vec<_>) = open.partition(|open| keeps(key, open.is_named));
+            let (kept, removed): (Vec<_>, Vec<_>) = open.partition(|open| keeps(key, open.is_named));
             entry.open = kept;
-            over.extend(gone);
+            over.extend(removed);
         }
         let old = self.0.rule().replace(Arc::new(keeps));
         drop(entries);
@@ -212,7 +214,7 @@ pub(crate) struct ProxyStats {
     pub(crate) reused: u64,
 }
 
-/// A place in line. Dropping it gives the place up.
+/// A waiter's place. Dropping it removes the waiter.
 struct Waiting<'w> {
     registry: &'w Arc<Registry>,
     key: &'w Arc<Key>,
@@ -261,7 +263,7 @@ impl Permit {
     }
 }
 
-/// The wish for a stream of one proxy.
+/// Knows if anybody waits for a stream of one proxy.
 #[derive(Clone)]
 pub(crate) struct Wish {
     registry: Weak<Registry>,
@@ -392,7 +394,7 @@ impl Registry {
     {
         let NewConnection { sender, link, task } = new;
         let id = number();
-        let place = Place {
+        let place = Registration {
             registry: Arc::downgrade(self),
             key: key.clone(),
             id,
@@ -417,7 +419,7 @@ impl Registry {
     /// Records that the peer of a connection allows another number of streams.
     pub(super) fn settled(self: &Arc<Self>, key: &Arc<Key>, id: u64) {
         self.change(key, |entry| {
-            let streams = entry.find(id).and_then(|open| open.link.streams());
+            let streams = entry.find(id).and_then(|open| open.link.streams.get());
             entry.streams = streams.or(entry.streams);
         });
     }

@@ -1,4 +1,4 @@
-//! The sending half of a stream: the room in its window, and the fields that it may carry.
+//! The sending half of a stream: its window, and the header fields that it may carry.
 
 use std::task::{Context, Poll, ready};
 
@@ -11,10 +11,10 @@ use http::{HeaderName, header};
 /// The most bytes of one frame: with the frame's header, they fill one TLS record (RFC 8446 5.1).
 pub(crate) const MOST_DATA: usize = 16 * 1024 - 9;
 
-/// The bytes for which a writer waits: enough for a frame that is worth its header.
+/// The number of bytes that a writer waits for: enough for a frame that is worth its header.
 const LEAST: usize = 1024;
 
-/// The fields that have no meaning in HTTP/2 whatever they say, and that no request may have (RFC 9113 8.2.2).
+/// The header fields that no request over HTTP/2 may have, whatever their value is (RFC 9113 8.2.2).
 pub(crate) const OF_HTTP1: [HeaderName; 4] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -34,7 +34,7 @@ pub(crate) fn poll_room(
         if capacity > 0 {
             return Poll::Ready(Some(Ok(capacity.min(wanted))));
         }
-        // A writer that waits, and may be given up, keeps no more than this of the window that all share.
+        // A writer that waits reserves no more than this of the shared window, because it may be given up.
         sending.reserve_capacity(wanted.min(LEAST));
         match ready!(sending.poll_capacity(cx)) {
             Some(Ok(_)) => {}

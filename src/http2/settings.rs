@@ -7,11 +7,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyVersion {
-    /// HTTP/2 if an `https://` proxy chooses it in TLS (ALPN), otherwise HTTP/1.1. A proxy that chooses HTTP/2 and then
-    /// does not take CONNECT over it is spoken to in HTTP/1.1.
+    /// HTTP/2 if an `https://` proxy chooses it in TLS (ALPN), otherwise HTTP/1.1. A proxy that chooses HTTP/2 and does
+    /// not take CONNECT over it gets HTTP/1.1 as well.
     ///
-    /// Apache httpd, where its `Protocols` have `h2`, is a proxy over HTTP/2 only with `H2ProxyRequests on`. Without it,
-    /// it answers in its own name, which no client can tell from the target's answer: use [`Http1`](Self::Http1) there.
+    /// Apache httpd, where its `Protocols` have `h2`, is a proxy over HTTP/2 only with `H2ProxyRequests on`. Without
+    /// it, it answers in its own name, which no client can tell from the target's answer: use [`Http1`](Self::Http1)
+    /// there.
     #[default]
     Negotiated,
     /// HTTP/1.1 alone.
@@ -61,7 +62,7 @@ impl Http2Settings {
     /// Sets the number of bytes that a proxy may send in one tunnel before they are read: 4 MiB by default, and at
     /// least 64 KiB less one byte, with which HTTP/2 begins.
     ///
-    /// It bounds the memory of a tunnel whose reader is slow, and its throughput: one window for each round trip.
+    /// It limits the memory of a tunnel whose reader is slow, and also its throughput: one window for each round trip.
     pub fn stream_window(mut self, bytes: u32) -> Self {
         self.stream_window = bytes.clamp(LEAST_WINDOW, MOST_WINDOW);
         self
@@ -70,15 +71,15 @@ impl Http2Settings {
     /// Sets the number of bytes that a proxy may send on one connection before they are read: 2 GiB by default, the
     /// most that HTTP/2 has.
     ///
-    /// A connection carries no more tunnels than have room in it, each with a whole
-    /// [`stream_window`](Self::stream_window): a tunnel that is not read then never stops another one.
+    /// It also limits the tunnels on one connection: all their [`stream_window`](Self::stream_window)s together are no
+    /// larger. A tunnel that nobody reads can therefore never stop another one.
     pub fn connection_window(mut self, bytes: u32) -> Self {
         self.connection_window = bytes.clamp(LEAST_WINDOW, MOST_WINDOW);
         self
     }
 
-    /// Sets the time after which a PING is sent on a connection that carries something and on which nothing was read:
-    /// 15 seconds by default, `None` for never. (One is sent in any case when CONNECT is not answered for a second.)
+    /// Sets the time after which a PING is sent on a connection that is in use and on which nothing was read: 15
+    /// seconds by default, `None` for never. (A CONNECT that is not answered for a second always causes a PING.)
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.keep_alive_interval = interval.into();
         self
@@ -90,7 +91,7 @@ impl Http2Settings {
         self
     }
 
-    /// Sets the time after which a connection that carries nothing is closed: 90 seconds by default, `None` for never.
+    /// Sets the time after which an unused connection is closed: 90 seconds by default, `None` for never.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
@@ -108,12 +109,13 @@ impl Http2Settings {
     /// Sets whether the first bytes of TLS to a target follow CONNECT at once, without waiting for the response, which
     /// saves a round trip; true by default.
     ///
-    /// It applies to `https` and `wss` targets, whose first bytes are a ClientHello, which may be sent twice. The
-    /// connector then returns a stream before the proxy has answered. If the proxy refuses, reading or writing the
-    /// stream fails, with an [`io::Error`](std::io::Error) in which [`ConnectError::find`](crate::ConnectError::find)
-    /// finds the same error as otherwise, and the stream's
-    /// [`connect_response`](crate::connector::ProxyStream::connect_response) is `None` until the response has come. Over HTTP/1.1,
-    /// a client always waits (RFC 9931).
+    /// It applies to `https` and `wss` targets over HTTP/2. Their first bytes are a ClientHello, which can safely be
+    /// sent twice. Over HTTP/1.1, a client always waits (RFC 9931).
+    ///
+    /// The connector then returns a stream before the proxy has answered, whose
+    /// [`connect_response`](crate::connector::ProxyStream::connect_response) is `None` until the response has come. If
+    /// the proxy refuses, reading or writing the stream fails with an [`io::Error`](std::io::Error), in which
+    /// [`ConnectError::find`](crate::ConnectError::find) finds the refusal.
     pub fn optimistic(mut self, optimistic: bool) -> Self {
         self.is_optimistic = optimistic;
         self

@@ -11,8 +11,8 @@
 //! - Addresses with a port: a sorted list.
 //! - `*`, which lists seldom have, in the order of the list.
 //!
-//! A dialect that compares an address as text looks it up among the names. Since no name shall match a host in brackets,
-//! it looks up the text of an IPv6 address among such texts.
+//! A dialect that compares an address as text looks it up among the names. The texts of IPv6 addresses have a table of
+//! their own, since no name may match a host in brackets.
 
 use std::{borrow::Cow, net::IpAddr};
 

@@ -6,7 +6,6 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use idna::AsciiDenyList;
 use ipnet::IpNet;
 
 use super::{
@@ -20,11 +19,11 @@ use crate::{
         Case, EntryBlanks, EntryPort, Ipv4Host, Ipv6Entry, LeadingDots, Networks, Reading, Rules, Star, StarDot,
         TrailingDot,
     },
-    host::{Seen, WrittenPort, ipv6_text},
+    host::{ByteKinds, WrittenPort, ipv6_text, strip_brackets, to_ascii},
 };
 
-/// Reads one entry in all ways of the dialect, and passes its rules to `emit`. `whole_list` is true if the list contains
-/// nothing else, not even blanks or commas.
+/// Reads one entry in all ways of the dialect, and passes its rules to `emit`. `whole_list` is true if the list
+/// contains nothing else, not even blanks or commas.
 ///
 /// # Errors
 ///
@@ -223,7 +222,7 @@ impl Reader<'_> {
         if name.len() > 253 {
             return Err("the name is longer than DNS allows");
         }
-        if !Seen::in_text(&name).is_within(Seen::REG_NAME) {
+        if !ByteKinds::in_text(&name).is_within(ByteKinds::REG_NAME) {
             return Err(self.why_not_a_name(entry));
         }
         let has_star = name.contains('*');
@@ -286,9 +285,7 @@ impl Reader<'_> {
         match self.reading.idna {
             _ if name.is_ascii() => Ok(Cow::Owned(name)),
             false => Err("in this dialect a Unicode name is compared as written and matches nothing"),
-            true => idna::domain_to_ascii_cow(name.as_bytes(), AsciiDenyList::URL)
-                .map(|name| Cow::Owned(name.into_owned()))
-                .map_err(|_| "not a valid internationalized domain name (IDNA)"),
+            true => to_ascii(name.as_bytes()).map(|name| Cow::Owned(name.into_owned())),
         }
     }
 
@@ -304,8 +301,7 @@ impl Reader<'_> {
             (Ipv6Entry::Text, text) => (text, false),
             (Ipv6Entry::TextOrBeforeDigits, text) => (text, true),
             (Ipv6Entry::TextInBrackets, text) => {
-                let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-                let inner = inner.ok_or_else(|| self.why_not_a_name(entry))?;
+                let inner = strip_brackets(&text).ok_or_else(|| self.why_not_a_name(entry))?;
                 (Cow::Owned(inner.to_owned()), false)
             }
             (Ipv6Entry::UsualText, text) => {

@@ -1,4 +1,4 @@
-//! The names in a certificate, for people to read. Nothing is decided by them.
+//! The names in a certificate, for people to read. No decision depends on them.
 //!
 //! The certificate is a stranger's. It is parsed by webpki, as for its verification, and a name by `der`.
 

@@ -32,7 +32,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use self::verify::{AcceptAny, Telling};
+use self::verify::{AcceptAny, ExplainingVerifier};
 use crate::{
     error::{ConfigError, Trust},
     secret::Secret,
@@ -225,7 +225,7 @@ impl TlsConfigBuilder {
         let trust = Trust::read(self.platform, roots.len());
         if self.platform {
             return match rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider) {
-                Ok(verifier) => Ok(Arc::new(Telling {
+                Ok(verifier) => Ok(Arc::new(ExplainingVerifier {
                     verifier: Arc::new(verifier),
                     trust,
                 })),
@@ -247,7 +247,7 @@ impl TlsConfigBuilder {
         let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider)
             .build()
             .map_err(|e| ConfigError::tls(UNUSABLE, e))?;
-        Ok(Arc::new(Telling { verifier, trust }))
+        Ok(Arc::new(ExplainingVerifier { verifier, trust }))
     }
 }
 

@@ -18,12 +18,12 @@ const MAX_IDENTIFIER: usize = 80;
 
 /// Verifies as another verifier does, and puts a [`CertificateError`] into the error.
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(super) struct ExplainingVerifier {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
     pub(super) trust: Trust,
 }
 
-impl Telling {
+impl ExplainingVerifier {
     #[cold]
     fn tell(&self, cause: Cause, names: Names, asked: &ServerName<'_>) -> Error {
         let fault = match &cause {
@@ -81,7 +81,7 @@ fn is_authority(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-impl ServerCertVerifier for Telling {
+impl ServerCertVerifier for ExplainingVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,

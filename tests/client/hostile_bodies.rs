@@ -77,7 +77,7 @@ async fn a_repeat_asks_a_body_for_nothing_after_its_end() {
     assert_eq!(server.connections_opened(), 2);
 }
 
-/// What is left of it is unknown.
+/// Nobody knows the rest of such a body.
 #[tokio::test]
 async fn a_body_that_panics_is_not_asked_again() {
     let (server, client) = closing().await;

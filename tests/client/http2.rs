@@ -201,7 +201,7 @@ impl Server {
     }
 }
 
-/// What is under way comes to its end on the old connection; what comes after opens a new one.
+/// Requests that are under way end on the old connection. Later ones open a new connection.
 #[tokio::test]
 async fn a_connection_that_is_going_away_takes_no_new_request() {
     let ca = Ca::new();

@@ -1,4 +1,4 @@
-//! What one request suffers, no other request does: attempts, deadlines, waiting, descriptors.
+//! One request's trouble is no other request's: attempts, deadlines, waiting, descriptors.
 
 use std::{
     convert::Infallible,

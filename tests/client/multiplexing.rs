@@ -32,7 +32,7 @@ async fn server(ca: &Ca, streams: Option<u32>) -> Server {
     Server::start_with(ca.issue(&["a.test"]).server_config(&["h2"]), streams).await
 }
 
-/// Where the peer allows no further stream, another connection is opened.
+/// If the peer allows no further stream, another connection is opened.
 #[tokio::test]
 async fn a_full_connection_gets_company() {
     let ca = Ca::new();

@@ -159,7 +159,7 @@ async fn an_upgrade_is_tunnelled_by_its_purposes_proxy() {
     }
 }
 
-/// What a request says of its own route is the nearer.
+/// A request's own destination takes precedence over its purpose.
 #[tokio::test]
 async fn a_route_in_the_extensions_goes_over_the_purpose() {
     let lab = Lab::start().await;

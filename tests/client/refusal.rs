@@ -46,7 +46,7 @@ async fn the_same_wrong_password_is_the_same_error_for_http_and_https() {
     }
 }
 
-/// What a proxy sends back of the request is not shown.
+/// Parts of the request that a proxy sends back are not shown.
 #[tokio::test]
 async fn an_echo_of_the_password_is_hidden() {
     let echo = "HTTP/1.1 407 No s3cret0\r\nProxy-Authenticate: Basic realm=\"s3cret0\"\r\nX-s3cret0: s3cret0\r\n\

@@ -288,7 +288,7 @@ async fn requests_and_replacements_at_once_lose_nothing() {
     body.collect().await.unwrap();
 }
 
-/// Of which settings a proxy is matters when they are replaced, and not for requests that name it otherwise from then on.
+/// A proxy that only the replaced settings named stays for requests that name it themselves.
 #[tokio::test]
 async fn a_proxy_that_is_gone_from_the_settings_is_kept_where_a_request_names_it_still() {
     for alpn in [&["http/1.1"][..], &["h2"]] {

@@ -117,7 +117,7 @@ async fn a_host_that_the_caller_set_is_kept() {
     }
 }
 
-/// What the caller says to proxies reaches a proxy that forwards, and never an origin.
+/// A caller's fields for proxies reach a proxy that forwards, and never an origin.
 #[tokio::test]
 async fn proxy_authorization_is_for_proxies() {
     let ca = Ca::new();
@@ -339,7 +339,7 @@ async fn an_upgrade_that_is_declined_gives_the_connection_back() {
     assert_eq!((opened(&proxy), opened(&origin)), (1, 1));
 }
 
-/// What the connection is known by is in the response's extensions, unless the layer is told not to.
+/// The response's extensions describe the connection, unless the layer is told not to.
 #[tokio::test]
 async fn a_response_tells_its_route() {
     let ca = Ca::new();

@@ -292,7 +292,7 @@ impl Write for Wire {
     }
 }
 
-/// What [`shouting`] says first.
+/// The first line that [`shouting`] sends.
 pub const GREETING: &str = "220 mail.test ESMTP\r\n";
 
 /// Starts a server that speaks first, answers one line in capital letters and closes.

@@ -55,7 +55,7 @@ fn what_holds_is_written_in_a_files_keys() {
     );
 }
 
-/// Of the environment's list what holds; of a list that a predicate took the place of, nothing.
+/// Entries of the environment's list that match nothing are left out, and so is a list that a predicate replaces.
 #[test]
 fn what_does_not_hold_is_not_written() {
     let vars = [
@@ -164,7 +164,7 @@ fn settings_without_a_password_are_written_as_they_were() {
     }
 }
 
-/// What could be a password is `***` where it stands, and an error when it is read.
+/// A possible password is written as `***`, which is an error when it is read.
 #[test]
 fn a_misplaced_password_is_not_written_either() {
     for list in [

@@ -146,14 +146,14 @@ async fn each_fault_has_its_text_and_its_advice() {
         (
             Identity::self_signed(names, true),
             &one,
-            "it is that of a certificate authority (issuer: `CN=origin.test`), which no server may show; give the server a \
+            "it is a certificate authority's, which a server must not present (issuer: `CN=origin.test`); give the server a \
              certificate with `CA:FALSE`"
                 .to_owned(),
         ),
         (
             renewed,
             &one,
-            "its issuer (`CN=Trusted Root`) has the name of a trusted root and another key (trusted: 1 added root); if the \
+            "its issuer (`CN=Trusted Root`) has the name of a trusted root, but another key (trusted: 1 added root); if the \
              root was renewed, add the new one with `TlsConfigBuilder::add_root_pem`"
                 .to_owned(),
         ),

@@ -445,7 +445,7 @@ async fn a_retry_outlives_a_proxy_that_was_down() {
     }
 }
 
-/// Whether to try again is the application's to say: a connector of one stream is asked once, even if it may pass.
+/// The layer asks a connector of one stream only once, even if the failure may pass: the application decides on retries.
 #[tokio::test]
 async fn a_failed_attempt_is_not_repeated_by_the_layer() {
     let inner = Handing::new(Wire::saying(["HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n"]));

@@ -231,7 +231,7 @@ async fn only_http1_begins_on_a_forward_route() {
         );
         assert!(found.is_before_request() && !found.is_transient());
         let text = format!(
-            "{proxy}{protocol} was written on a forward route, and nothing of it was sent: a proxy forwards requests of \
+            "{proxy}{protocol} was written on a forward route, and nothing of it was sent: this connection is for requests of \
              HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
         );
         assert_eq!(found.to_string(), text);

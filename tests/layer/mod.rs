@@ -3,6 +3,7 @@
 mod addresses;
 mod certificates;
 mod connector;
+mod documents;
 mod errors;
 mod first_bytes;
 mod first_write;

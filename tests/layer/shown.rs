@@ -280,7 +280,7 @@ fn errors(shown: &mut Shown) {
     shown.error("ConfigError", &error);
 }
 
-/// What a proxy says that knows the password.
+/// Answers of a proxy that knows the password.
 fn echo(status: u16) -> String {
     format!(
         "HTTP/1.1 {status} {TOKEN} {PASSWORD}\r\nX-Echo: Basic {TOKEN}\r\nProxy-Authenticate: Basic realm=\"{PASSWORD}\"\r\n\

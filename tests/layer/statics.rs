@@ -24,7 +24,7 @@ use tower_outbound_proxy::{
     check::{Check, Finding, Leftover, ListEntry, Programs, Suggestion, Targets, Unusual},
     config::{DefaultPort, NoProxySetting, Precedence, ProxyConfigBuilder, ProxySetting, Warning},
     connector::{ConnectFuture, ConnectResponse, DialFuture, HappyEyeballs, ProxyStream},
-    error::{CertificateError, DeniedError, EntryError, Stage, UnusableProxy},
+    error::{CertificateError, DeniedError, EntryError, Stage, UnusableProxyError},
     guard::{Guard, GuardLayer, GuardedResolver, IpPolicyBuilder, ResolveFuture},
     no_proxy::Entry,
     route::Reason,
@@ -68,8 +68,8 @@ assert_not_impl_any!(ProxyConfig: DeserializeOwned);
 assert_not_impl_any!(ProxyServer: DeserializeOwned);
 
 // Errors fit into a `BoxError`, and so into any tower stack.
-all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, DeniedError, UnusableProxy);
-all!((Clone, Eq, Hash): UnusableProxy);
+all!((Error, Into<BoxError>): ConfigError, ConnectError, TargetError, EntryError, DeniedError, UnusableProxyError);
+all!((Clone, Eq, Hash): UnusableProxyError);
 
 // A connection is what its inner stream is.
 assert_impl_all!(ProxyStream<Stream>: Send, Sync, Unpin, Debug, hyper::rt::Read, hyper::rt::Write);

@@ -145,7 +145,7 @@ impl Way {
     }
 }
 
-/// What all cells have in common.
+/// The parts that all cells share.
 pub struct Trust {
     ca: Ca,
     origin: tower_outbound_proxy_lab::Identity,

@@ -10,15 +10,10 @@ use std::{
 
 use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
 
-use super::{
-    Pool,
-    attempts::{AttemptId, PATIENCE},
-    connection::Sender,
-    key::Key,
-    link::Link,
-};
+use super::{Pool, attempts::AttemptId, connection::Sender, key::Key, link::Link};
 use crate::{
     client::error::ClientError,
+    http2::PATIENCE,
     trace::{are_wanted, connection_closed},
 };
 

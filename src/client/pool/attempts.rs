@@ -1,19 +1,15 @@
 //! [`Attempts`]: the pending connections of one key.
 //!
 //! An attempt is *fresh* until its patience is over. From then on it is *slow*: no waiter counts on it any more, and
-//! another attempt keeps it company. The slow attempts that are kept are the oldest, one for each waiter, so that a
-//! proxy that answers late is still heard, and a connection that nobody answers costs one more dial now and then.
+//! another attempt starts beside it. Only the oldest slow attempts are kept, one for each waiter. A peer that answers
+//! late is therefore still heard, and one that never answers costs one more dial now and then.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
 use super::connection::Removed;
-use crate::client::error::ClientError;
-
-/// The time after which an attempt gets company, a given-up attempt ends, and a silent HTTP/2 connection takes no more
-/// requests.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+use crate::{client::error::ClientError, http2::PATIENCE};
 
 /// The longest patience with an attempt. Patience grows with the time without a success, so that attempts at a peer
 /// that is down become rarer.
@@ -43,7 +39,7 @@ struct Busy {
     timed_out: Option<ClientError>,
 }
 
-/// A pending attempt. Dropping it ends the attempt's task, which wakes that.
+/// A pending attempt. Dropping it wakes the attempt's task, which then ends.
 pub(super) struct Pending {
     started: Instant,
     _stop: oneshot::Sender<()>,
@@ -133,7 +129,7 @@ impl Attempts {
         busy.is_some_and(|busy| busy.fresh.contains_key(&id) || busy.slow.contains_key(&id))
     }
 
-    /// Changes the attempts. Without any, all but the setbacks is forgotten.
+    /// Changes the attempts. Once there are none, only the setbacks are remembered.
     fn change<T>(&mut self, change: impl FnOnce(&mut Busy) -> T) -> T {
         let busy = self.busy.get_or_insert_default();
         let result = change(busy);

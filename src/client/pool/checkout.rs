@@ -1,7 +1,8 @@
-//! Checkout: a request gets a connection, or waits in line for one.
+//! Checkout: a request gets a connection, or waits for one.
 //!
-//! A request takes a connection of its key that has room, or joins the line. Whatever becomes available, idle or new,
-//! goes to the first in line. A request waits until its own deadline, which covers the line and every attempt.
+//! A request takes a connection of its key that can take it, or becomes the last waiter. Each connection that becomes
+//! available, idle or new, goes to the first waiter. A request waits until its own deadline, which covers every
+//! attempt.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,11 +16,11 @@ use tokio::{
 use super::{
     Common, Entry, Pool, State,
     attempt::{Driver, Established},
-    attempts::{NO_ATTEMPT, PATIENCE},
+    attempts::NO_ATTEMPT,
     connection::{Connection, Removed},
     key::Key,
     lease::Lease,
-    line::{Answer, Share, Ticket},
+    waiters::{Answer, Share, Ticket},
 };
 use crate::{
     client::{
@@ -27,7 +28,7 @@ use crate::{
         error::{ClientError, Failure},
     },
     connector::deadline::Deadline,
-    http2,
+    http2::{self, PATIENCE},
     route::Route,
 };
 
@@ -91,11 +92,11 @@ impl Pool {
         let mut removed = Vec::new();
         let mut guard = self.lock();
         let (key, entry, common) = guard.entry(key);
-        let taken = match entry.line.may_use(share, self.limits.max_per_key) {
+        let taken = match entry.waiters.may_use(share, self.limits.max_per_key) {
             true => entry.take(common, &mut removed).map(|taken| entry.count(taken, share)),
             false => None,
         };
-        let waiting = taken.is_none().then(|| entry.line.join(share));
+        let waiting = taken.is_none().then(|| entry.waiters.join(share));
         let wanted = self.wanted(entry, &key, &mut removed);
         drop(guard);
         Removed::close(removed);
@@ -113,7 +114,7 @@ impl Pool {
         }
     }
 
-    /// Brings an entry up to date: serves its line, makes attempts, removes it when it is empty.
+    /// Brings an entry up to date: serves its waiters, makes attempts, removes it when it is empty.
     pub(super) fn update(self: &Arc<Self>, key: &Arc<Key>) {
         self.change(key, |_, _, _| ());
     }
@@ -130,11 +131,11 @@ impl Pool {
         let entry = entries.get_mut(key)?;
         let result = change(entry, common, &mut removed);
         let limit = self.limits.max_per_key;
-        while entry.line.is_ready(limit) {
+        while entry.waiters.is_ready(limit) {
             let Some(taken) = entry.take(common, &mut removed) else {
                 break;
             };
-            let Some((share, waiter)) = entry.line.pop(limit) else {
+            let Some((share, waiter)) = entry.waiters.pop(limit) else {
                 break;
             };
             served.push((waiter, entry.count(taken, share)));
@@ -185,13 +186,13 @@ impl Entry {
 
     /// Counts a connection for a share.
     fn count(&mut self, mut connection: Connection, share: Share) -> Connection {
-        self.line.begin(share);
+        self.waiters.begin(share);
         connection.share = share;
         connection
     }
 }
 
-/// A request in line. Dropping it leaves the line.
+/// A request that waits. Dropping it removes its waiter.
 struct Waiting {
     pool: Arc<Pool>,
     key: Arc<Key>,
@@ -241,6 +242,6 @@ impl Drop for Waiting {
             return;
         }
         let ticket = self.ticket;
-        self.pool.change(&self.key, |entry, _, _| entry.line.leave(ticket));
+        self.pool.change(&self.key, |entry, _, _| entry.waiters.leave(ticket));
     }
 }

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use hyper::client::conn::{http1, http2};
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{attempts::Pending, line::Share, link::Link};
+use super::{attempts::Pending, link::Link, waiters::Share};
 use crate::client::request_body::RequestBody;
 
-/// The time that a connection has to be closed in order.
+/// The time in which hyper can close a connection in order.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// The sending half of a connection.
@@ -112,8 +112,8 @@ impl Removed {
     }
 }
 
-/// Closes connections whose senders are gone, which hyper does. A peer that does not take the rest of what was written
-/// would keep one for ever, therefore that has a deadline.
+/// Aborts connections that are still open after [`CLOSING`]. Their senders have been dropped, so hyper is closing them.
+/// A peer that reads nothing would keep them open for ever.
 pub(super) fn close(links: Vec<Arc<Link>>) {
     if links.is_empty() {
         return;

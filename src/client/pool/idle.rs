@@ -102,7 +102,7 @@ impl Pool {
     /// not sent.
     pub(super) fn checkin(self: &Arc<Self>, key: &Arc<Key>, mut connection: Connection, unused: bool) {
         self.change(key, |entry, common, removed| {
-            entry.line.end(std::mem::take(&mut connection.share));
+            entry.waiters.end(std::mem::take(&mut connection.share));
             if unused {
                 entry.unused(common, &connection);
             }
@@ -113,7 +113,7 @@ impl Pool {
     /// Handles the end of a request on an HTTP/1.1 connection that is not checked in.
     pub(super) fn given_up(self: &Arc<Self>, key: &Arc<Key>, connection: Connection) {
         if connection.share > 0 {
-            self.change(key, |entry, _, _| entry.line.end(connection.share));
+            self.change(key, |entry, _, _| entry.waiters.end(connection.share));
         }
     }
 
@@ -124,7 +124,7 @@ impl Pool {
             if unused {
                 entry.unused(common, &connection);
             }
-            entry.line.end(connection.share);
+            entry.waiters.end(connection.share);
             let is_last = connection.is_http2() && link.end();
             is_last && !self.idled(entry, common, key, &link, removed)
         });
@@ -178,13 +178,13 @@ impl Pool {
 
     /// Returns true if an idle connection is retired, and no waiter takes it now.
     fn is_unwanted(&self, entry: &Entry, common: &Common, key: &Key) -> bool {
-        common.retired.has(key) && !entry.line.is_ready(self.limits.max_per_key)
+        common.retired.has(key) && !entry.waiters.is_ready(self.limits.max_per_key)
     }
 
     /// Removes the idle connections over the limit of a key, the longest idle first.
     fn evict_of_key(&self, entry: &mut Entry, common: &mut Common, removed: &mut Vec<Removed>) {
         // A waiter takes what is idle now.
-        if entry.line.is_ready(self.limits.max_per_key) {
+        if entry.waiters.is_ready(self.limits.max_per_key) {
             return;
         }
         let Some(most) = self.limits.max_idle_per_key else {
@@ -302,7 +302,7 @@ impl Pool {
 }
 
 impl Entry {
-    /// Takes back that a request was counted which was not sent.
+    /// Corrects the counters for a request that was counted and not sent.
     fn unused(&mut self, common: &mut Common, connection: &Connection) {
         let reused = u64::from(connection.has_served);
         self.reused -= reused;

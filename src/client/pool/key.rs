@@ -12,13 +12,14 @@ use http::{
     uri::{self, Authority, PathAndQuery},
 };
 
-use super::line::Share;
+use super::waiters::Share;
 use crate::{
     client::server_name::TlsServerName,
     host::{Host, HostPort},
     layer::Shared,
     route::Route,
-    target::{Scheme, Target, TargetError},
+    scheme::Scheme,
+    target::{Target, TargetError},
     tls::TlsConfig,
     trace::Peer,
 };
@@ -253,7 +254,7 @@ impl Origin {
     }
 
     pub(in crate::client) fn is_tls(&self) -> bool {
-        matches!(self.scheme, Scheme::Https | Scheme::Wss)
+        self.scheme.is_tls()
     }
 }
 

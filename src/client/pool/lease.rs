@@ -19,14 +19,13 @@ use tokio::{
 
 use super::{
     Pool,
-    attempts::PATIENCE,
     connection::{Connection, Sender},
     key::Key,
 };
 use crate::{
     client::{error::Processed, request_body::RequestBody},
     error::{BoxError, find},
-    http2::is_unprocessed,
+    http2::{PATIENCE, is_unprocessed},
 };
 
 /// The time that the rest of a request gets after the end of an early response, before its connection is closed.
@@ -219,7 +218,7 @@ impl Drop for Lease {
             }
             (Sender::Http1(_), Progress::Finished) => self.check_in_later(connection),
             (Sender::Http2(_) | Sender::Spent, progress) => {
-                // The peer may be gone without the connection's end having been heard of.
+                // The peer may be dead, although the connection has not ended yet.
                 let is_silent = match progress {
                     Progress::Sent(Some(sent)) => connection.link.silent_since(sent) >= PATIENCE,
                     _ => false,

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::idle::Stamp;
-use crate::http2::STREAMS_UNKNOWN;
+use crate::http2::{LastRead, StreamLimit};
 
 /// Requests on an HTTP/2 connection before the peer's SETTINGS tell how many the peer allows. Others wait in the pool,
 /// where they can still be sent on another connection.
@@ -32,13 +32,12 @@ const STREAMS_BEFORE_SETTINGS: usize = 1;
 pub(in crate::client) struct Link {
     pub(super) connected: Connected,
     is_http2: bool,
-    opened: Instant,
     /// Bytes read.
     read: AtomicU64,
-    /// Nanoseconds from `opened` to the last read, over HTTP/2.
-    last_read: AtomicU64,
-    /// The requests that the peer takes at a time; unknown until the peer of an HTTP/2 connection has sent its SETTINGS.
-    streams: AtomicUsize,
+    /// Recorded over HTTP/2.
+    last_read: LastRead,
+    /// The requests that the peer takes at a time: one over HTTP/1.1.
+    streams: StreamLimit,
     /// Requests on an HTTP/2 connection. Changes under the pool's lock.
     users: AtomicUsize,
     /// True if the peer does not take all that was written.
@@ -63,10 +62,9 @@ impl Link {
         Arc::new(Self {
             connected,
             is_http2,
-            opened: Instant::now(),
             read: AtomicU64::new(0),
-            last_read: AtomicU64::new(0),
-            streams: AtomicUsize::new(if is_http2 { STREAMS_UNKNOWN } else { 1 }),
+            last_read: LastRead::new(),
+            streams: StreamLimit::new(if is_http2 { StreamLimit::UNKNOWN } else { 1 }),
             users: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -81,7 +79,7 @@ impl Link {
 
     /// Returns the time since the connection was opened.
     pub(super) fn open_for(&self) -> Duration {
-        self.opened.elapsed()
+        self.last_read.open_for()
     }
 
     /// Returns the number of bytes read.
@@ -95,16 +93,12 @@ impl Link {
 
     /// Returns the time since the last read from an HTTP/2 connection, or since `start` if that is later.
     pub(super) fn silent_since(&self, start: Instant) -> Duration {
-        let last_read = self.opened + Duration::from_nanos(self.last_read.load(Ordering::Acquire));
-        last_read.max(start).elapsed()
+        self.last_read.get().max(start).elapsed()
     }
 
     /// Returns the number of requests that the peer takes at a time.
     pub(super) fn streams(&self) -> usize {
-        match self.streams.load(Ordering::Acquire) {
-            STREAMS_UNKNOWN => STREAMS_BEFORE_SETTINGS,
-            streams => streams,
-        }
+        self.streams.get().unwrap_or(STREAMS_BEFORE_SETTINGS)
     }
 
     /// Returns true if the peer's limits are not known yet, but can be expected soon.
@@ -113,12 +107,12 @@ impl Link {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.streams.load(Ordering::Acquire) != STREAMS_UNKNOWN
+        self.streams.get().is_some()
     }
 
-    /// Records the peer's limit. Returns true if it is news.
+    /// Records the peer's limit. Returns true if it has changed.
     pub(in crate::client) fn allows(&self, streams: usize) -> bool {
-        self.streams.swap(streams, Ordering::AcqRel) != streams
+        self.streams.set(streams)
     }
 
     /// Waits for a change.
@@ -257,8 +251,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         if read > 0 {
             this.link.read.fetch_add(read, Ordering::AcqRel);
             if this.link.is_http2 {
-                let nanos = u64::try_from(this.link.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                this.link.last_read.store(nanos, Ordering::Release);
+                this.link.last_read.set_now();
             }
         }
         polled

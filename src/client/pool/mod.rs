@@ -1,7 +1,7 @@
 //! A pool of connections, keyed by route.
 //!
 //! - [`key`]: the properties that two requests must share to use one connection;
-//! - [`checkout`]: gives connections to requests; [`line`]: requests that wait for one;
+//! - [`checkout`]: gives connections to requests; [`waiters`]: requests that wait for one;
 //! - [`open`]: makes attempts for waiters; [`attempts`]: the pending ones of one key;
 //! - [`idle`]: checks connections in, keeps them within the limits, and closes them;
 //! - [`connection`], [`link`], [`lease`]: one connection, the facts about it, and a request's hold on it;
@@ -20,12 +20,12 @@ mod connection;
 mod idle;
 pub(super) mod key;
 mod lease;
-mod line;
 mod link;
 mod open;
 mod reaper;
 mod retired;
 mod stats;
+mod waiters;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -54,8 +54,8 @@ use self::{
     connection::{Connection, Multiplexed, Removed},
     idle::{Idle, Stamp},
     key::Key,
-    line::Line,
     retired::Retired,
+    waiters::Waiters,
 };
 use super::connect::TargetConnector;
 
@@ -128,7 +128,7 @@ struct Entry {
     is_http2: Option<bool>,
     /// The requests that the last HTTP/2 connection took at a time.
     streams: Option<usize>,
-    line: Line,
+    waiters: Waiters,
     attempts: Attempts,
     open: usize,
     opened: u64,
@@ -137,7 +137,7 @@ struct Entry {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.open == 0 && self.attempts.len() == 0 && self.line.is_at_rest()
+        self.open == 0 && self.attempts.len() == 0 && self.waiters.is_at_rest()
     }
 
     /// Returns the number of idle connections.
@@ -170,7 +170,7 @@ impl Pool {
             open: entry.open,
             idle: entry.idle(),
             connecting: entry.attempts.len(),
-            waiting: entry.line.len(),
+            waiting: entry.waiters.len(),
             opened: entry.opened,
             reused: entry.reused,
         });

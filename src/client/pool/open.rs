@@ -11,12 +11,12 @@ use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use super::{
     Entry, Pool,
     attempt::{Attempt, Driver, Established, OpenConnection},
-    attempts::{AttemptId, PATIENCE},
+    attempts::AttemptId,
     connection::{Connection, Multiplexed, Removed, Sender},
     key::Key,
     link::Link,
 };
-use crate::client::error::ClientError;
+use crate::{client::error::ClientError, http2::PATIENCE};
 
 /// An attempt to start.
 pub(super) type Wanted = (AttemptId, oneshot::Receiver<()>);
@@ -24,7 +24,7 @@ pub(super) type Wanted = (AttemptId, oneshot::Receiver<()>);
 impl Pool {
     /// Returns the attempts to start, which count from now on. Removes those that nobody has a use for.
     pub(super) fn wanted(&self, entry: &mut Entry, key: &Key, removed: &mut Vec<Removed>) -> Vec<Wanted> {
-        let waiters = entry.line.useful(self.limits.max_per_key);
+        let waiters = entry.waiters.useful(self.limits.max_per_key);
         if waiters == 0 {
             return Vec::new();
         }
@@ -49,7 +49,7 @@ impl Pool {
         let needed = needed.saturating_sub(entry.attempts.fresh() + settling);
         let limit = self.limits.max_per_key.unwrap_or(usize::MAX);
         if needed > 0 && entry.open + entry.attempts.len() >= limit && entry.attempts.fresh() == 0 {
-            // The limit leaves no room for company.
+            // The limit allows no attempt beside it.
             entry.attempts.end_youngest(removed);
         }
         let room = limit.saturating_sub(entry.open + entry.attempts.len());
@@ -76,7 +76,7 @@ impl Pool {
     /// Returns true if an attempt is to go on after its patience.
     pub(super) fn is_wanted(self: &Arc<Self>, key: &Arc<Key>, id: AttemptId) -> bool {
         let wanted = self.change(key, |entry, _, removed| {
-            let waiters = entry.line.len();
+            let waiters = entry.waiters.len();
             entry.attempts.age(Instant::now(), waiters, removed);
             entry.attempts.is_wanted(id, waiters, removed)
         });
@@ -148,9 +148,9 @@ impl Pool {
         let waiter = self.change(key, |entry, _, removed| {
             removed.push(Removed::Attempt(entry.attempts.remove(id)?));
             entry.attempts.failed(&error);
-            match error.is_timeout() || entry.line.len() <= entry.attempts.fresh() {
+            match error.is_timeout() || entry.waiters.len() <= entry.attempts.fresh() {
                 true => None,
-                false => entry.line.pop(None).map(|(_, waiter)| waiter),
+                false => entry.waiters.pop(None).map(|(_, waiter)| waiter),
             }
         });
         if let Some(waiter) = waiter.flatten() {
@@ -166,12 +166,12 @@ impl Pool {
             return;
         };
         let ended = entry.attempts.remove(id);
-        let told = match entry.line.len().saturating_sub(entry.attempts.fresh()) {
+        let told = match entry.waiters.len().saturating_sub(entry.attempts.fresh()) {
             0 => 0,
-            _ if entry.open + entry.attempts.len() == 0 => entry.line.len(),
+            _ if entry.open + entry.attempts.len() == 0 => entry.waiters.len(),
             _ => 1,
         };
-        let told: Vec<_> = (0..told).filter_map(|_| entry.line.pop(None)).collect();
+        let told: Vec<_> = (0..told).filter_map(|_| entry.waiters.pop(None)).collect();
         if entry.is_empty() {
             guard.entries.remove(key);
         }

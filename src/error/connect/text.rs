@@ -114,8 +114,8 @@ impl fmt::Display for ConnectError {
             ),
             Failure::NotHttp1(protocol) => write!(
                 f,
-                "{protocol} was written on a forward route, and nothing of it was sent: a proxy forwards requests of \
-                 HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
+                "{protocol} was written on a forward route, and nothing of it was sent: this connection is for requests \
+                 of HTTP/1 only; set `always_tunnel` (`ProxyLayer::with_always_tunnel(true)`), as gRPC to `http` targets needs"
             ),
             Failure::NotHttp2 => f.write_str(
                 "the proxy did not choose HTTP/2 in TLS (ALPN), and `ProxyVersion::Http2` allows nothing else",

@@ -66,7 +66,7 @@ impl From<Fault> for Script {
             Fault::Status(code) => {
                 let body = format!("the lab answers {code}\n");
                 Step::send(format!(
-                    "HTTP/1.1 {code} Laboratory\r\nX-Lab-Error: status\r\n\
+                    "HTTP/1.1 {code} Lab\r\nX-Lab-Error: status\r\n\
                      Content-Type: text/plain\r\nContent-Length: {}\r\n\
                      Connection: close\r\n\r\n{body}",
                     body.len()

@@ -102,7 +102,7 @@ fn connect(answer: &'static [u8]) -> bool {
     })
 }
 
-/// What is done with a password, by name.
+/// The uses of a password, by name.
 const STEPS: &[(&str, fn())] = &[
     ("an address is parsed, cloned, compared and shown", || {
         let proxy: ProxyServer = PROXY.parse().unwrap();

@@ -1,4 +1,4 @@
-//! What has to hold in every world.
+//! The invariants of every world.
 //!
 //! - [`pool`]: at any moment, and when all is quiet: limits, figures, sockets and tasks;
 //! - [`requests`]: every request after the run: time, blame, order, and what its error says.

@@ -1,4 +1,4 @@
-//! [`Line`]: the requests that wait for a connection of one key, in order.
+//! [`Waiters`]: the requests that wait for a connection of one key, in order.
 //!
 //! A forward proxy's connections serve all origins, and under a limit a slow origin could have all of them. Therefore
 //! an origin gets a further one only while it has fewer in use than are free (the dynamic thresholds of shared buffers
@@ -14,8 +14,8 @@ use crate::client::error::ClientError;
 
 pub(super) type Answer = Result<Lease, ClientError>;
 
-/// The requests that share a line's connections with others: those to one origin behind a limited forward proxy.
-/// Everywhere else, all requests have the share zero, which is not counted.
+/// A part of the requests of one key: those to one origin behind a forward proxy with a limit. Everywhere else, all
+/// requests have the share zero, which is not counted.
 pub(super) type Share = u64;
 
 /// The place of a waiter.
@@ -23,13 +23,13 @@ pub(super) type Ticket = (Share, u64);
 
 /// The requests that wait for a connection of one key.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct Waiters {
     last: u64,
-    /// Most keys have no line most of the time, and need no memory for it.
+    /// Most keys have no waiters most of the time, and need no memory for them.
     busy: Option<Box<Busy>>,
 }
 
-/// A line that is not at rest.
+/// The state while somebody waits, or connections are counted.
 #[derive(Default)]
 struct Busy {
     waiting: usize,
@@ -45,7 +45,7 @@ struct State {
     waiters: BTreeMap<u64, oneshot::Sender<Answer>>,
 }
 
-impl Line {
+impl Waiters {
     /// Returns the number of waiters.
     pub(super) fn len(&self) -> usize {
         self.busy.as_ref().map_or(0, |busy| busy.waiting)
@@ -94,7 +94,8 @@ impl Line {
         self.first().is_some_and(|(_, _, share)| self.may_use(*share, limit))
     }
 
-    /// Returns the number of further connections of `limit` that waiters may use; a few more if several origins wait.
+    /// Returns the number of further connections of `limit` that waiters may use, or a few more if several origins
+    /// wait.
     pub(super) fn useful(&self, limit: Option<usize>) -> usize {
         let Some(busy) = &self.busy else { return 0 };
         let (Some(limit), Some(&(in_use, _, share))) = (limit, self.first()) else {

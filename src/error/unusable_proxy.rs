@@ -1,4 +1,4 @@
-//! [`UnusableProxy`]: a setting that names no proxy that can be used.
+//! [`UnusableProxyError`]: a setting that names no proxy that can be used.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use super::{ConfigError, SettingName};
 /// Its text is that of the [`ConfigError`]: the setting, the value without its password, and the reason. Cloning is
 /// cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct UnusableProxy(Arc<Inner>);
+pub struct UnusableProxyError(Arc<Inner>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Inner {
@@ -17,7 +17,7 @@ struct Inner {
     text: String,
 }
 
-impl UnusableProxy {
+impl UnusableProxyError {
     pub(crate) fn new(error: &ConfigError) -> Self {
         Self(Arc::new(Inner {
             setting: error.setting_name(),
@@ -32,16 +32,16 @@ impl UnusableProxy {
     }
 }
 
-impl fmt::Display for UnusableProxy {
+impl fmt::Display for UnusableProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.text)
     }
 }
 
-impl fmt::Debug for UnusableProxy {
+impl fmt::Debug for UnusableProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("UnusableProxy").field(&self.0.text).finish()
+        f.debug_tuple("UnusableProxyError").field(&self.0.text).finish()
     }
 }
 
-impl std::error::Error for UnusableProxy {}
+impl std::error::Error for UnusableProxyError {}
