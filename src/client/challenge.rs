@@ -20,7 +20,7 @@ use crate::{
     service::{Asking, challenges},
 };
 
-/// What follows a 407.
+/// The next step after a 407.
 pub(super) enum After {
     /// The request once more, on the same connection if the credentials are bound to it.
     Again(Request<RequestBody>, Option<Hold>),
