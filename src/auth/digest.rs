@@ -58,10 +58,6 @@ fn client(challenge: &Challenge) -> Option<DigestClient> {
             _ => (name, value.replace('\\', "\\\\").replace('"', "\\\"")),
         })
         .collect();
-    // `http-auth` would not write them into an answer.
-    if !escaped.iter().all(|(_, value)| value.bytes().all(is_text)) {
-        return None;
-    }
     let mut reference = ChallengeRef::new(challenge.scheme());
     for (name, value) in &escaped {
         reference.params.push((name, ParamValue::try_from_escaped(value).ok()?));
@@ -74,10 +70,6 @@ fn client(challenge: &Challenge) -> Option<DigestClient> {
 /// Returns an algorithm's name as RFC 7616 writes it. Servers use any case.
 fn usual_spelling(algorithm: &str) -> String {
     algorithm.to_ascii_uppercase().replace("-SESS", "-sess")
-}
-
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (b' '..=b'~').contains(&byte)
 }
 
 /// Returns the strength of the hash. Of two equal challenges, `max_by_key` takes the last one.

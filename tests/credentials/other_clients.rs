@@ -83,7 +83,7 @@ async fn a_proxy_may_change_its_mind() {
     }
 }
 
-/// What a tunnel has learned serves forwarded requests, and the other way round.
+/// A nonce that a tunnel has learned serves forwarded requests, and the other way round.
 #[tokio::test]
 async fn both_halves_share_a_nonce() {
     let world = World::new().await;
