@@ -96,7 +96,7 @@ pub async fn uploads_of_10_mib(server: Server) {
     upload(server, true).await;
 }
 
-/// The first request meets the refusal. A server that resets the connection meanwhile can make it fail: Squid over TLS.
+/// The first request meets the refusal. Squid resets the connection meanwhile, and then the request can fail.
 pub async fn an_upload_of_10_mib_that_is_refused(server: Server) {
     upload(server, false).await;
 }
