@@ -51,7 +51,7 @@ macro_rules! matrix {
 
 /// The same for servers that ask for Digest.
 macro_rules! digest_matrix {
-    ($($server:ident = $make:expr, $needs:literal;)+) => {$(
+    ($($server:ident = $make:expr, $needs:literal $(, also $($also:ident)+)?;)+) => {$(
         mod $server {
             tests! {
                 digest, $make, $needs:
@@ -66,6 +66,7 @@ macro_rules! digest_matrix {
                 fifty_at_once
                 nonces_that_go_stale
                 other_clients_learn
+                $($($also)+)?
             }
         }
     )+};
@@ -85,9 +86,12 @@ macro_rules! tests {
 digest_matrix! {
     squid_digest = Server::squid().with_digest(), "needs squid (Debian package squid-openssl)";
     squid_digest_tls = Server::squid().with_digest().over_tls(), "needs squid (Debian package squid-openssl)";
-    apache_digest = Server::apache().with_digest(), "needs apache2 (Debian package apache2)";
-    apache_digest_tls = Server::apache().with_digest().over_tls(), "needs apache2 (Debian package apache2)";
-    apache_digest_http2 = Server::apache().with_digest().over_http2(), "needs apache2 (Debian package apache2)";
+    apache_digest = Server::apache().with_digest(), "needs apache2 (Debian package apache2)",
+        also an_upload_of_10_mib_that_is_refused;
+    apache_digest_tls = Server::apache().with_digest().over_tls(), "needs apache2 (Debian package apache2)",
+        also an_upload_of_10_mib_that_is_refused;
+    apache_digest_http2 = Server::apache().with_digest().over_http2(), "needs apache2 (Debian package apache2)",
+        also an_upload_of_10_mib_that_is_refused;
 }
 
 matrix! {
