@@ -133,7 +133,7 @@ impl Asking {
         let headers = request.headers_mut();
         let own = match self.authentication.authorization(schemes, &method, &uri) {
             Some(value) => headers.insert(header::PROXY_AUTHORIZATION, value),
-            None if self.authentication.has_credentials_later() => headers.remove(header::PROXY_AUTHORIZATION),
+            None if self.authentication.may_have_credentials() => headers.remove(header::PROXY_AUTHORIZATION),
             None => {
                 if let header::Entry::Occupied(mut own) = headers.entry(header::PROXY_AUTHORIZATION) {
                     own.iter_mut().for_each(|own| own.set_sensitive(true));
@@ -143,7 +143,7 @@ impl Asking {
         };
         if own.is_some_and(|own| Some(&own) != request.headers().get(header::PROXY_AUTHORIZATION)) {
             let route = Route::Forward(self.proxy.clone());
-            tell_dropped(request, &route, "the proxy's address sets other credentials");
+            tell_dropped(request, &route, "the proxy has credentials of its own");
         }
     }
 

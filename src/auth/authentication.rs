@@ -183,7 +183,7 @@ impl Authentication {
     }
 
     /// Returns true if there are credentials for the proxy, or a provider may have some.
-    pub(crate) fn has_credentials_later(&self) -> bool {
+    pub(crate) fn may_have_credentials(&self) -> bool {
         !matches!(self.answer, Answer::Nothing)
     }
 

@@ -2,7 +2,7 @@
 
 use http::Version;
 use tower_outbound_proxy::{
-    ProxyLayer,
+    ProxyConfig, ProxyLayer,
     auth::AuthScheme::{self, Basic, Digest},
     error::ConnectErrorKind,
 };
@@ -169,6 +169,37 @@ async fn a_401_for_a_request_is_the_response() {
             .unwrap();
         assert_eq!(response.status(), 401);
         assert_eq!(schemes(&proxy), ["Basic"]);
+    }
+}
+
+/// It is not a proxy's, however it is written.
+#[tokio::test]
+async fn an_origins_challenge_is_the_response() {
+    let world = World::new().await;
+    for version in VERSIONS {
+        let proxy = proxy(version, Auth::basic(USER, PASSWORD)).await;
+        let around = ProxyConfig::builder()
+            .all(proxy.url_with(USERINFO))
+            .no_proxy("origin.test")
+            .build()
+            .unwrap();
+        let (direct, tunnelled) = (&world.http, &world.https);
+        let clients = [
+            (world.client(ProxyLayer::new(around), version), direct),
+            (world.fixed(&proxy, USERINFO, version), tunnelled),
+        ];
+        for (client, origin) in clients {
+            for status in [401, 407] {
+                let before = origin.requests().len();
+                let url = origin.url(&format!("/status/{status}"));
+                let response = super::send(&client, crate::client::request(&url)).await.unwrap();
+                assert_eq!(response.status(), status);
+                let requests = origin.requests().split_off(before);
+                assert_eq!(requests.len(), 1);
+                assert!(!requests[0].headers.contains_key("proxy-authorization"));
+                assert!(!requests[0].headers.contains_key("authorization"));
+            }
+        }
     }
 }
 

@@ -169,7 +169,7 @@ async fn a_dropped_field_is_told() {
             Some((
                 "http://x.test:80",
                 "forward through http://user:***@p:1080",
-                "the proxy's address sets other credentials",
+                "the proxy has credentials of its own",
             )),
         ),
         ("http://p", "http://x.test/", &own, None),
