@@ -122,6 +122,11 @@ impl Asking {
     }
 
     #[cfg(feature = "client")]
+    pub(crate) fn is_likely_to_be_challenged(&self) -> bool {
+        self.authentication.is_likely_to_be_challenged(self.shared.schemes)
+    }
+
+    #[cfg(feature = "client")]
     pub(crate) fn proxy(&self) -> &ProxyServer {
         &self.proxy
     }

@@ -177,6 +177,17 @@ impl Authentication {
         }
     }
 
+    /// Returns true if a refusal is likely enough for a long body to wait for it: the scheme of a password is not
+    /// settled, or its nonce may be stale.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_likely_to_be_challenged(&self, schemes: Schemes) -> bool {
+        match &self.answer {
+            Answer::Password(password) => !schemes.basic || !password.is_settled(),
+            Answer::Nothing | Answer::Unknown => self.may_be_challenged(schemes),
+            Answer::Value(_) | Answer::Once(_) => false,
+        }
+    }
+
     /// Returns true if the value serves one request, or one connection on which the next round goes out.
     pub(crate) fn is_once(&self) -> bool {
         matches!(self.answer, Answer::Once(Some(_)))

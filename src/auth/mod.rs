@@ -4,6 +4,11 @@
 //! asks for that. Of several challenges, the strongest is answered.
 //! [`ProxyLayer::with_auth_schemes`](crate::ProxyLayer::with_auth_schemes) restricts the schemes.
 //!
+//! CONNECT is repeated after a challenge. So is a request of a `Client`, if its body can be sent again:
+//! one in memory, or one that nothing was taken from. Where a challenge is likely, a body over 64 KiB, or of unknown
+//! length, waits for it over HTTP/1.1: the request has `Expect: 100-continue`, and the body follows after a second at
+//! most.
+//!
 //! A credentials provider answers for everything else: passwords that change, tokens (Bearer), Negotiate. It is a tower
 //! service that gets a [`CredentialsRequest`] and returns an [`Authorization`]; see
 //! [`ProxyLayer::with_credentials`](crate::ProxyLayer::with_credentials). `Negotiate`, of the feature `negotiate`, is one

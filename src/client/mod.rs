@@ -67,6 +67,7 @@ mod challenge;
 mod connect;
 mod descriptors;
 mod error;
+mod expect;
 mod forward;
 mod hold;
 mod http2;
@@ -80,7 +81,7 @@ use std::{
     fmt,
     future::ready,
     marker::PhantomData,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -411,7 +412,13 @@ impl Inner {
                 asking.authenticate(&mut request);
             }
             let may_be_stale = hold.may_be_stale();
-            match hold.send(request, &mut spare, settings.route_extension).await {
+            let is_likely = !hold.is_http2() && asking.as_ref().is_some_and(Asking::is_likely_to_be_challenged);
+            let held = if is_likely { expect::hold(&mut request) } else { None };
+            let sent = {
+                let sending = pin!(hold.send(request, &mut spare, settings.route_extension));
+                expect::send(held, sending).await
+            };
+            match sent {
                 Ok(response) => match asking.as_mut() {
                     Some(asking) if asking.is_refused(&response) => {
                         // In a box, so that other requests need no room for it.

@@ -30,6 +30,8 @@ struct Sending {
     first: Option<Bytes>,
     /// True until `first` has been sent this time.
     is_at_start: bool,
+    /// True while it waits for the proxy's consent.
+    is_held: bool,
     /// True when the caller's body has ended. Many bodies panic if they are polled after that.
     is_at_end: bool,
     /// True if more than `first` was taken, or if a panic hid how much.
@@ -56,6 +58,7 @@ impl RequestBody {
             body: Some(body),
             first,
             is_at_start: true,
+            is_held: false,
             is_at_end,
             is_lost: false,
             waiting: None,
@@ -78,6 +81,23 @@ impl RequestBody {
         }
         let body = sending.end()?;
         Some(Self::sending(body, sending.first.take(), sending.is_at_end))
+    }
+
+    /// Sends nothing until [`release`](Self::release).
+    pub(super) fn hold(&self) {
+        self.set_held(true);
+    }
+
+    pub(super) fn release(&self) {
+        self.set_held(false);
+    }
+
+    fn set_held(&self, is_held: bool) {
+        if let Some(sending) = &self.0 {
+            let mut sending = lock(sending);
+            sending.is_held = is_held;
+            sending.waiting.take().into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Returns true if this is the only handle: what sent the body has dropped it.
@@ -135,6 +155,10 @@ impl Body for RequestBody {
         let Some(body) = &mut sending.body else {
             return Poll::Ready(Some(Err("the request is not sent any more on this connection".into())));
         };
+        if sending.is_held {
+            sending.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         if std::mem::replace(&mut sending.is_at_start, false) {
             if let Some(first) = &sending.first {
                 return Poll::Ready(Some(Ok(Frame::data(first.clone()))));

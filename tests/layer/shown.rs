@@ -227,8 +227,8 @@ fn decisions(shown: &mut Shown) {
         shown.display("Route", decision.route());
         if let Route::Unusable(error) = decision.route() {
             shown.display("SettingName", error.setting());
-            shown.display("UnusableProxy", error);
-            shown.error("UnusableProxy", error);
+            shown.display("UnusableProxyError", error);
+            shown.error("UnusableProxyError", error);
         }
     }
     let url = "http://user:s3cret@x.test/?s3cret";

@@ -96,7 +96,7 @@ pub async fn uploads_of_10_mib(server: Server) {
     upload(server, true).await;
 }
 
-/// The first request meets the refusal. Squid resets the connection meanwhile, and then the request can fail.
+/// The first request meets the refusal, and Squid closes the connection with it.
 pub async fn an_upload_of_10_mib_that_is_refused(server: Server) {
     upload(server, false).await;
 }
