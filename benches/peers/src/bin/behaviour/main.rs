@@ -17,7 +17,7 @@ use std::{env, error::Error, io::Write, net::SocketAddr, process::Stdio, time::D
 use futures_util::future::{LocalBoxFuture, join_all};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
-use tower_outbound_proxy_lab::{Ca, Fault, ForwardProxy, ForwardProxyBuilder, Origin, Script, Step};
+use tower_outbound_proxy_lab::{Ca, DigestAuth, Fault, ForwardProxy, ForwardProxyBuilder, Origin, Script, Step};
 use tower_outbound_proxy_peers::{Page, Table};
 
 use crate::clients::{Peer, ROOTS, TUNNEL};
@@ -72,6 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }),
         row("a 407's realm reaches the caller", |p| lab.realm(p)),
         row("a percent-encoded password is decoded", |p| lab.password(p)),
+        row("a proxy that asks for Digest is answered", |p| lab.digest(p)),
         row("a proxy that never answers CONNECT times out, unasked", |p| lab.hang(p)),
         row("`https://[2001:db8::1]/` works through a tunnel", |p| lab.ipv6(p)),
         row("CONNECT for an `http` target names port 80", |p| lab.port_80(p)),
@@ -302,6 +303,13 @@ impl Lab {
     async fn password(&self, peer: Peer) -> Observed {
         let (_origin, proxy) = self.forward(ForwardProxy::builder().basic("user", PASSWORD)).await;
         let vars = [("HTTP_PROXY", &*proxy.url_with(USERINFO))];
+        Ok(self.run(peer, &vars, "http://origin.test/", PATIENCE).await?.ok())
+    }
+
+    async fn digest(&self, peer: Peer) -> Observed {
+        let digest = DigestAuth::new("user", "secret");
+        let (_origin, proxy) = self.forward(ForwardProxy::builder().auth(digest.auth())).await;
+        let vars = [("HTTP_PROXY", &*proxy.url_with("user:secret@"))];
         Ok(self.run(peer, &vars, "http://origin.test/", PATIENCE).await?.ok())
     }
 
