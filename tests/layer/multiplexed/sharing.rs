@@ -263,9 +263,18 @@ async fn no_more_connections_are_opened_than_the_settings_allow() {
     assert_eq!(seen.connections(), 2);
 }
 
-/// The time of ten thousand who wait is no square of their number.
+/// Asserts that ten times as many take much less than the square of the time.
+async fn assert_cost_grows_slowly(of_crowd: impl AsyncFn(u32) -> Duration) {
+    let (few, many) = (of_crowd(1_000).await, of_crowd(10_000).await);
+    assert!(many < 35 * few, "{few:?} for 1,000, {many:?} for 10,000");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crowd_in_line_costs_little() {
+    assert_cost_grows_slowly(cost_of_a_line).await;
+}
+
+async fn cost_of_a_line(crowd: u32) -> Duration {
     let (connector, seen) = proxy(10, 100);
     let settings = Http2Settings::default().max_connections(2);
     let layer = through(PROXY).with_http2(settings);
@@ -273,7 +282,7 @@ async fn a_crowd_in_line_costs_little() {
     let connector = layer.layer(connector);
     let begun = ThreadTime::now();
     let mut tunnels = JoinSet::new();
-    for _ in 0..10_000 {
+    for _ in 0..crowd {
         let mut connector = connector.clone();
         tunnels.spawn(async move {
             let _tunnel = connector.tunnel("a.test", 7).await.unwrap();
@@ -281,30 +290,34 @@ async fn a_crowd_in_line_costs_little() {
         });
     }
     tunnels.join_all().await;
-    let time = begun.elapsed();
-    assert!(time < Duration::from_secs(4), "{time:?}");
     assert_eq!(seen.connections(), 2);
+    begun.elapsed()
 }
 
-/// Ten thousand requests that get no answer, and those who wait for another way.
+/// The requests get no answer, and each waits for another way.
 #[tokio::test(start_paused = true)]
 async fn a_crowd_without_an_answer_costs_little() {
+    assert_cost_grows_slowly(cost_without_an_answer).await;
+}
+
+async fn cost_without_an_answer(crowd: u32) -> Duration {
     let (connector, seen) = proxy(100_000, 0);
     let layer = through(PROXY).with_connect_timeout(Some(Duration::from_secs(5)));
     let connector: tower_outbound_proxy::Proxy<Pipes> = layer.layer(connector);
     let begun = ThreadTime::now();
     let mut tunnels = JoinSet::new();
-    for _ in 0..10_000 {
+    for _ in 0..crowd {
         let mut connector = connector.clone();
         tunnels.spawn(async move { connector.tunnel("a.test", 7).await.map(drop).unwrap_err() });
     }
     sleep(Duration::from_millis(4900)).await;
     // Each has room for 511 tunnels that are not read.
-    assert!((20..=21).contains(&seen.connections()), "{}", seen.connections());
+    let needed = crowd.div_ceil(511) as usize;
+    let opened = seen.connections();
+    assert!((needed..=needed + 1).contains(&opened), "{opened} for {crowd}");
     let errors = tunnels.join_all().await;
     assert!(errors.iter().all(|error| error.kind() == ConnectErrorKind::Timeout));
-    let time = begun.elapsed();
-    assert!(time < Duration::from_secs(4), "{time:?}");
+    begun.elapsed()
 }
 
 /// Not even the trust in a proxy's certificate is shared.
