@@ -9,8 +9,8 @@
 //!   machine.
 //! - Offers Negotiate before Basic, if it has a realm of Kerberos. Its 200 has no token, so that a client cannot verify
 //!   it (mutual authentication).
-//! - Takes half-closed connections (`half_closed_clients`): when its buffer is full, Squid 5.7 reads nothing, and would
-//!   take that for the client's end in the middle of a long body.
+//! - Has room for a whole body (`client_request_buffer_max_size`): when its buffer is full, Squid 5.7 reads nothing, and
+//!   can take that for the client's end.
 //! - Forks its checkers of credentials into sessions of their own, which the process
 //!   group does not reach; they end when their standard input closes.
 
@@ -139,7 +139,7 @@ memory_cache_shared off
 netdb_filename none
 max_filedescriptors 4096
 pinger_enable off
-half_closed_clients on
+client_request_buffer_max_size 64 MB
 {schemes}acl authed proxy_auth REQUIRED
 http_access deny !authed
 "
