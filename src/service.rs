@@ -134,9 +134,12 @@ impl Asking {
     /// Writes the credentials into a request that is about to be sent. A field of the caller's own stays if there are
     /// none, and not while they are yet to be asked for.
     pub(crate) fn authenticate<B>(&mut self, request: &mut Request<B>) {
-        let (method, uri, schemes) = (request.method().clone(), request.uri().clone(), self.shared.schemes);
+        let schemes = self.shared.schemes;
+        let value = self
+            .authentication
+            .authorization(schemes, request.method(), request.uri());
         let headers = request.headers_mut();
-        let own = match self.authentication.authorization(schemes, &method, &uri) {
+        let own = match value {
             Some(value) => headers.insert(header::PROXY_AUTHORIZATION, value),
             None if self.authentication.may_have_credentials() => headers.remove(header::PROXY_AUTHORIZATION),
             None => {
