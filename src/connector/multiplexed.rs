@@ -369,10 +369,8 @@ impl DeadEnd {
     /// Returns true if the proxy wants the exchange of credentials continued on the same connection. Over HTTP/2, the
     /// next CONNECT is another stream, which others may overtake.
     fn is_continued(&self) -> bool {
-        match &self.refused {
-            Some((refused, challenges)) => refused.is_continued(challenges),
-            None => false,
-        }
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|(refused, challenges)| refused.is_continued(challenges))
     }
 
     /// Returns true if the proxy has answered, or there is no time left for an answer.

@@ -70,11 +70,16 @@ impl ConnectResponse {
     }
 
     pub(crate) fn is_auth(&self) -> bool {
-        matches!(
-            self.0.status,
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
-        )
+        asks_for_credentials(self.0.status)
     }
+}
+
+/// Returns true if this status of a response to CONNECT asks for credentials: 407, or 401 as Envoy sends.
+pub(crate) fn asks_for_credentials(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
+    )
 }
 
 /// Writes the status line without the version, and `X-Squid-Error` if it is present.

@@ -55,7 +55,7 @@ pub use self::{
 pub(crate) use self::{
     config::Problem,
     connect::{Failure, InvalidHead},
-    connect_response::ResponseParts,
+    connect_response::{ResponseParts, asks_for_credentials},
     denied::DenyReason,
     refusal::{BODY_PATIENCE, MAX_BODY, MAX_REST, challenges, redact, refusal},
 };

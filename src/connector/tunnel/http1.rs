@@ -19,7 +19,7 @@ use self::{body::Body, head::Lines};
 use super::{ConnectRequest, Exchange};
 use crate::{
     connector::deadline::Deadline,
-    error::{BODY_PATIENCE, Failure, InvalidHead, MAX_BODY, MAX_REST, ResponseParts},
+    error::{BODY_PATIENCE, Failure, InvalidHead, MAX_BODY, MAX_REST, ResponseParts, asks_for_credentials},
 };
 
 /// The maximum length of the response head, including interim heads before it.
@@ -59,7 +59,7 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
             return (Bytes::new(), None);
         }
         // The answer to a challenge goes out on the same connection.
-        let most = match is_persistent(head) && is_challenge(head.status) {
+        let most = match is_persistent(head) && asks_for_credentials(head.status) {
             true => MAX_REST,
             false => MAX_BODY,
         };
@@ -78,13 +78,6 @@ impl<T: Read + Write + Unpin> Exchange for Http1<T> {
         };
         (self.io, early)
     }
-}
-
-fn is_challenge(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED
-    )
 }
 
 /// Returns true if the connection goes on after this response (RFC 9112 9.3). Some proxies use a field of their own.
