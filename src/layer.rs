@@ -9,7 +9,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
-use tower_service::Service;
 
 #[cfg(feature = "http2")]
 use crate::http2::{Connections, Http2Settings, ProxyVersion};
@@ -17,9 +16,9 @@ use crate::http2::{Connections, Http2Settings, ProxyVersion};
 use crate::purpose::PurposePolicy;
 use crate::{
     accounts::{AccountOf, Accounts},
-    auth::{AuthScheme, Authorization, CredentialsRequest, Provider, Schemes},
+    auth::{AuthScheme, CredentialsProvider, Provider, Schemes},
     config::{ProxyConfig, ProxyServer, SettingName},
-    error::{BoxError, ConfigError},
+    error::ConfigError,
     no_proxy::Bypass,
     trace,
 };
@@ -204,14 +203,7 @@ impl ProxyLayer {
     /// [`ConnectError`](crate::ConnectError), and is shown and logged with it as it is: it must not have a secret in it.
     /// Requests that waited for the same answer have its text as their cause.
     #[must_use]
-    pub fn with_credentials<S>(mut self, provider: S) -> Self
-    where
-        S: Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub fn with_credentials(mut self, provider: impl CredentialsProvider) -> Self {
         Arc::make_mut(&mut self.shared).accounts = Some(Arc::new(Accounts::new(Provider::new(provider))));
         self
     }

@@ -10,7 +10,7 @@
 //! most.
 //!
 //! A credentials provider answers for everything else: passwords that change, tokens (Bearer), Negotiate. It is a tower
-//! service that gets a [`CredentialsRequest`] and returns an [`Authorization`]; see
+//! service that gets a [`CredentialsRequest`] and returns an [`Authorization`]: a [`CredentialsProvider`]; see
 //! [`ProxyLayer::with_credentials`](crate::ProxyLayer::with_credentials). `Negotiate`, of the feature `negotiate`, is one
 //! for Kerberos.
 //!
@@ -60,6 +60,6 @@ pub(crate) use self::{
 pub use self::{
     challenge::Challenge,
     credentials::{Credentials, CredentialsError},
-    provider::{Authorization, CredentialsRequest},
+    provider::{Authorization, CredentialsProvider, CredentialsRequest},
     scheme::AuthScheme,
 };

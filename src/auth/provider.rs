@@ -10,6 +10,33 @@ use super::{Challenge, Credentials, credentials::secret_value};
 /// The error of a provider of any type.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A credentials provider: a tower service that is asked how requests authenticate to a proxy; see
+/// [`ProxyLayer::with_credentials`](crate::ProxyLayer::with_credentials).
+///
+/// Every such service is one, `tower::service_fn` of a closure for instance.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a credentials provider",
+    note = "a provider is a `Service<CredentialsRequest>` whose response is an `Authorization`, whose error converts to \
+            a boxed error, and whose future is `Send`; it is `Clone`, `Send`, `Sync` and `'static` itself"
+)]
+pub trait CredentialsProvider:
+    Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> CredentialsProvider for S where
+    S: Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// A question to a credentials provider: how does a request authenticate to this proxy?
 #[derive(Clone)]
 pub struct CredentialsRequest {
@@ -191,14 +218,7 @@ type Answering = Pin<Box<dyn Future<Output = Result<Authorization, BoxError>> + 
 pub(crate) struct Provider(Arc<dyn Fn(CredentialsRequest) -> Answering + Send + Sync>);
 
 impl Provider {
-    pub(crate) fn new<S>(service: S) -> Self
-    where
-        S: Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub(crate) fn new(service: impl CredentialsProvider) -> Self {
         Self(Arc::new(move |request| {
             let mut service = service.clone();
             Box::pin(async move {

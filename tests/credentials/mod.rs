@@ -22,10 +22,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Version};
 use http_body_util::Full;
-use tower::{BoxError, Service, service_fn};
+use tower::{BoxError, service_fn};
 use tower_outbound_proxy::{
     ClientError, ProxyConfig, ProxyLayer,
-    auth::{Authorization, CredentialsRequest},
+    auth::{Authorization, CredentialsProvider, CredentialsRequest},
     connector::ProxyVersion,
 };
 use tower_outbound_proxy_lab::{Auth, Ca, Http2Proxy, Origin};
@@ -75,19 +75,7 @@ impl World {
     }
 
     /// Returns a client with a provider.
-    fn provided<F>(
-        &self,
-        proxy: &Http2Proxy,
-        version: Version,
-        provider: impl Service<CredentialsRequest, Response = Authorization, Error = BoxError, Future = F>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    ) -> TestClient
-    where
-        F: Future<Output = Result<Authorization, BoxError>> + Send + 'static,
-    {
+    fn provided(&self, proxy: &Http2Proxy, version: Version, provider: impl CredentialsProvider) -> TestClient {
         let layer = ProxyLayer::new(settings(proxy, "")).with_credentials(provider);
         self.client(layer, version)
     }
@@ -202,18 +190,7 @@ impl Questions {
     }
 
     /// Returns a provider that gives these answers one after the other, and then the last one.
-    fn answered(
-        &self,
-        answers: impl Into<Vec<Authorization>>,
-    ) -> impl Service<
-        CredentialsRequest,
-        Response = Authorization,
-        Error = BoxError,
-        Future = impl Future<Output = Result<Authorization, BoxError>> + Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static {
+    fn answered(&self, answers: impl Into<Vec<Authorization>>) -> impl CredentialsProvider {
         let (questions, answers) = (self.clone(), Arc::new(answers.into()));
         service_fn(move |request: CredentialsRequest| {
             let number = questions.note(&request);
@@ -221,7 +198,7 @@ impl Questions {
             async move {
                 // Others come meanwhile.
                 tokio::task::yield_now().await;
-                Ok(answer)
+                Ok::<_, BoxError>(answer)
             }
         })
     }

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use http::Version;
-use tower::{BoxError, Service, service_fn};
+use tower::{BoxError, service_fn};
 use tower_outbound_proxy::{
-    ProxyLayer,
-    auth::{Authorization, CredentialsRequest},
+    ProxyConfig, ProxyLayer,
+    auth::{CredentialsProvider, CredentialsRequest},
     connector::ProxyVersion,
 };
 use tower_outbound_proxy_lab::{Auth, Ending, Http2Proxy, Kind};
@@ -15,18 +15,7 @@ use super::{Questions, World, ok, once, post, proxy, refused, sent, settings, te
 use crate::client::{self, read, send};
 
 /// Returns a provider that goes through the rounds for a user.
-fn rounds(
-    questions: &Questions,
-    user: &'static str,
-) -> impl Service<
-    CredentialsRequest,
-    Response = Authorization,
-    Error = BoxError,
-    Future = impl Future<Output = Result<Authorization, BoxError>> + Send + 'static,
-> + Clone
-+ Send
-+ Sync
-+ 'static {
+fn rounds(questions: &Questions, user: &'static str) -> impl CredentialsProvider {
     let questions = questions.clone();
     service_fn(move |request: CredentialsRequest| {
         questions.note(&request);
@@ -35,11 +24,11 @@ fn rounds(
             .iter()
             .find_map(|one| one.token68().map(str::to_owned));
         async move {
-            Ok(match token {
+            let value = match token {
                 Some(token) => once(&format!("Rounds {token}==")),
                 None => once(&format!("Rounds hello-{user}")),
-            }
-            .identity(user))
+            };
+            Ok::<_, BoxError>(value.identity(user))
         }
     })
 }
@@ -95,23 +84,24 @@ async fn a_post_with_a_body_goes_through_the_rounds() {
     }
 }
 
-/// Over HTTP/2, the next round would be another stream, which others may overtake.
-#[tokio::test]
-async fn tunnels_fall_back_to_http1() {
-    let world = World::new().await;
-    let tls = world.ca.issue(&["localhost"]).server_config(&["h2", "http/1.1"]);
-    let proxy = Http2Proxy::builder()
-        .tls(tls)
-        .with_http1()
-        .auth(Auth::rounds(&["alice"]))
-        .start()
-        .await;
-    let config = tower_outbound_proxy::ProxyConfig::builder()
+/// Starts a proxy over TLS with these protocols, and returns it with the settings for it.
+async fn over_tls(world: &World, alpn: &[&str], auth: Auth) -> (Http2Proxy, ProxyConfig) {
+    let tls = world.ca.issue(&["localhost"]).server_config(alpn);
+    let proxy = Http2Proxy::builder().tls(tls).with_http1().auth(auth).start().await;
+    let config = ProxyConfig::builder()
         .all(proxy.url_with("").as_str())
         .proxy_tls(client::trusting(&world.ca))
         .loopback_direct(false)
         .build()
         .unwrap();
+    (proxy, config)
+}
+
+/// Over HTTP/2, the next round would be another stream, which others may overtake.
+#[tokio::test]
+async fn tunnels_fall_back_to_http1() {
+    let world = World::new().await;
+    let (proxy, config) = over_tls(&world, &["h2", "http/1.1"], Auth::rounds(&["alice"])).await;
     let questions = Questions::default();
     let layer = ProxyLayer::new(config)
         .with_proxy_version(ProxyVersion::Negotiated)
@@ -135,19 +125,7 @@ async fn tunnels_fall_back_to_http1() {
 #[tokio::test]
 async fn a_proxy_without_http2_causes_no_second_question() {
     let world = World::new().await;
-    let tls = world.ca.issue(&["localhost"]).server_config(&["http/1.1"]);
-    let proxy = Http2Proxy::builder()
-        .tls(tls)
-        .with_http1()
-        .auth(super::bearers(&["token"]))
-        .start()
-        .await;
-    let config = tower_outbound_proxy::ProxyConfig::builder()
-        .all(proxy.url_with("").as_str())
-        .proxy_tls(client::trusting(&world.ca))
-        .loopback_direct(false)
-        .build()
-        .unwrap();
+    let (_proxy, config) = over_tls(&world, &["http/1.1"], super::bearers(&["token"])).await;
     let questions = Questions::default();
     let layer = ProxyLayer::new(config).with_credentials(questions.answered([once("Bearer token")]));
     let client = client::builder(client::unproxied(), &world.ca)

@@ -8,12 +8,8 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tower::{Service, ServiceExt};
-use tower_outbound_proxy::{
-    Client, ClientError, ProxyConfig, ProxyLayer, TlsConfig,
-    auth::{Authorization, CredentialsRequest},
-    error::BoxError,
-};
+use tower::ServiceExt;
+use tower_outbound_proxy::{Client, ClientError, ProxyConfig, ProxyLayer, TlsConfig, auth::CredentialsProvider};
 use tower_outbound_proxy_lab::{
     Ca, Origin, connector,
     servers::{Http2, Kdc, RealProxy, Realm, Setup},
@@ -115,14 +111,7 @@ impl Lab {
         format!("https://{PROXY}:{}", self.squid.tls_addr().unwrap().port())
     }
 
-    pub fn client<S>(&self, proxy: &str, provider: S) -> TestClient
-    where
-        S: Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub fn client(&self, proxy: &str, provider: impl CredentialsProvider) -> TestClient {
         let proxy_tls = trust(self.proxy_ca.pem());
         client(proxy, proxy_tls, trust(self.origin_ca.pem()), provider)
     }
@@ -148,14 +137,12 @@ impl Lab {
 
 pub type TestClient = Client<Full<Bytes>>;
 
-pub fn client<S>(proxy: &str, proxy_tls: TlsConfig, target_tls: TlsConfig, provider: S) -> TestClient
-where
-    S: Service<CredentialsRequest, Response = Authorization, Error: Into<BoxError>, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+pub fn client(
+    proxy: &str,
+    proxy_tls: TlsConfig,
+    target_tls: TlsConfig,
+    provider: impl CredentialsProvider,
+) -> TestClient {
     let layer = layer(proxy, proxy_tls).with_credentials(provider);
     client_of(layer, target_tls)
 }
