@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 use tower_outbound_proxy::{
     ConnectError, Proxy, ProxyConfig, ProxyLayer,
-    auth::{AuthScheme, Authorization, Credentials, CredentialsRequest},
+    auth::{AuthScheme, Authorization, Credentials, CredentialsProvider, CredentialsRequest},
     error::{ConnectErrorKind, Stage},
 };
 use tower_outbound_proxy_lab::{Auth, DigestAuth, Resolver, connector, within};
@@ -72,6 +72,19 @@ impl Reach {
         }
         within(requests.join_all())
     }
+}
+
+/// Returns a provider that answers by the number of the call, and the number of calls.
+fn numbered<F>(
+    answer: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
+) -> (Arc<AtomicUsize>, impl CredentialsProvider)
+where
+    F: Future<Output = Result<Authorization, BoxError>> + Send + 'static,
+{
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let provider = service_fn(move |_: CredentialsRequest| answer(counted.fetch_add(1, Ordering::SeqCst)));
+    (calls, provider)
 }
 
 fn password() -> Authorization {
@@ -255,17 +268,16 @@ async fn a_provider_that_fails_is_an_error() {
         for way in WAYS {
             let proxy = proxy(version, bearers(&["one"])).await;
             let gate = Arc::new(Semaphore::new(0));
-            let calls = Arc::new(AtomicUsize::new(0));
-            let provider = {
-                let (gate, calls) = (gate.clone(), calls.clone());
-                service_fn(move |_: CredentialsRequest| {
-                    let (gate, call) = (gate.clone(), calls.fetch_add(1, Ordering::SeqCst));
+            let (calls, provider) = {
+                let gate = gate.clone();
+                numbered(move |call| {
+                    let gate = gate.clone();
                     async move {
                         if call > 0 {
                             return Ok(bearer("one"));
                         }
                         gate.acquire().await.unwrap().forget();
-                        Err::<Authorization, BoxError>(Box::new(std::io::Error::other("the vault is sealed")))
+                        Err(std::io::Error::other("the vault is sealed").into())
                     }
                 })
             };
@@ -363,19 +375,12 @@ async fn others_do_not_wait_for_a_request_that_was_given_up() {
     for version in VERSIONS {
         for way in WAYS {
             let proxy = proxy(version, bearers(&["one"])).await;
-            let calls = Arc::new(AtomicUsize::new(0));
-            let provider = {
-                let calls = calls.clone();
-                service_fn(move |_: CredentialsRequest| {
-                    let call = calls.fetch_add(1, Ordering::SeqCst);
-                    async move {
-                        match call {
-                            0 => pending().await,
-                            _ => Ok::<_, BoxError>(bearer("one")),
-                        }
-                    }
-                })
-            };
+            let (calls, provider) = numbered(|call| async move {
+                match call {
+                    0 => pending().await,
+                    _ => Ok(bearer("one")),
+                }
+            });
             let layer = ProxyLayer::new(settings(&proxy, "")).with_credentials(provider);
             let reach = Reach::new(&world, layer, version, way);
             let first = tokio::spawn(reach.clone().once());
@@ -395,18 +400,11 @@ async fn a_provider_that_panics_does_not_block_others() {
     for version in VERSIONS {
         for way in WAYS {
             let proxy = proxy(version, bearers(&["one"])).await;
-            let calls = Arc::new(AtomicUsize::new(0));
-            let provider = {
-                let calls = calls.clone();
-                service_fn(move |_: CredentialsRequest| {
-                    let call = calls.fetch_add(1, Ordering::SeqCst);
-                    async move {
-                        tokio::task::yield_now().await;
-                        assert!(call > 0, "a provider panics");
-                        Ok::<_, BoxError>(bearer("one"))
-                    }
-                })
-            };
+            let (_, provider) = numbered(|call| async move {
+                tokio::task::yield_now().await;
+                assert!(call > 0, "a provider panics");
+                Ok(bearer("one"))
+            });
             let layer = ProxyLayer::new(settings(&proxy, "")).with_credentials(provider);
             let reach = Reach::new(&world, layer, version, way);
             let mut requests = JoinSet::new();
@@ -428,17 +426,10 @@ async fn a_provider_that_panics_does_not_block_others() {
 async fn a_client_goes_on_after_a_panic() {
     let world = World::new().await;
     let proxy = proxy(Version::HTTP_11, bearers(&["one"])).await;
-    let calls = Arc::new(AtomicUsize::new(0));
-    let provider = {
-        let calls = calls.clone();
-        service_fn(move |_: CredentialsRequest| {
-            let call = calls.fetch_add(1, Ordering::SeqCst);
-            async move {
-                assert!(call > 0, "a provider panics");
-                Ok::<_, BoxError>(bearer("one"))
-            }
-        })
-    };
+    let (_, provider) = numbered(|call| async move {
+        assert!(call > 0, "a provider panics");
+        Ok(bearer("one"))
+    });
     let client = world.provided(&proxy, Version::HTTP_11, provider);
     refused(&client, &world.https.url("/")).await;
     ok(&client, &world.https.url("/")).await;

@@ -111,13 +111,7 @@ pub async fn ipv6_target_https(server: Server) {
 
 pub async fn two_origins_in_a_row(server: Server) {
     let lab = Lab::start(server).await;
-    let [one, other] = server.names;
-    let origins = [
-        lab.http_named(one).await,
-        lab.http_named(other).await,
-        lab.https_named(one).await,
-        lab.https_named(other).await,
-    ];
+    let origins = lab.origins().await;
     let client = lab.client();
 
     for _ in 0..2 {

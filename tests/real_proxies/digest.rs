@@ -78,13 +78,7 @@ pub async fn requests_and_tunnels(server: Server) {
 /// Basic is refused once, and then the nonce serves.
 pub async fn requests_to_two_origins_share_one_nonce(server: Server) {
     let lab = Lab::start(server).await;
-    let [one, other] = server.names;
-    let origins = [
-        lab.http_named(one).await,
-        lab.http_named(other).await,
-        lab.https_named(one).await,
-        lab.https_named(other).await,
-    ];
+    let origins = lab.origins().await;
     let client = Sharing::new(&lab);
     for origin in origins.iter().chain(&origins) {
         reach(&client, origin).await;

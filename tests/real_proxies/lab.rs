@@ -74,6 +74,17 @@ impl Lab {
         self.http_named(self.server.names[0]).await
     }
 
+    /// Starts origins under both of the server's names, first those for `http`.
+    pub async fn origins(&self) -> [Origin; 4] {
+        let [one, other] = self.server.names;
+        [
+            self.http_named(one).await,
+            self.http_named(other).await,
+            self.https_named(one).await,
+            self.https_named(other).await,
+        ]
+    }
+
     pub async fn http_named(&self, name: &str) -> Origin {
         Origin::builder().host(name).start().await
     }
