@@ -199,9 +199,10 @@ impl ProxyLayer {
     /// first requests that it forwards get the proxy's 407, while the provider is asked.
     ///
     /// A `Proxy-Authorization` of a request's own goes to the proxy only if the provider has answered
-    /// [`Authorization::none`]. The provider's error is the [`source`](std::error::Error::source) of the
-    /// [`ConnectError`](crate::ConnectError), and is shown and logged with it as it is: it must not have a secret in it.
-    /// Requests that waited for the same answer have its text as their cause.
+    /// [`Authorization::none`](crate::auth::Authorization::none). The provider's error is the
+    /// [`source`](std::error::Error::source) of the [`ConnectError`](crate::ConnectError), and is shown and logged with
+    /// it as it is: it must not have a secret in it. Requests that waited for the same answer have its text as their
+    /// cause.
     #[must_use]
     pub fn with_credentials(mut self, provider: impl CredentialsProvider) -> Self {
         Arc::make_mut(&mut self.shared).accounts = Some(Arc::new(Accounts::new(Provider::new(provider))));
