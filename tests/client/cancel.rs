@@ -6,23 +6,11 @@ use http_body_util::BodyExt;
 use tokio::{runtime::Builder, task::JoinSet};
 use tower::{BoxError, ServiceExt};
 use tower_outbound_proxy::Route;
-use tower_outbound_proxy_lab::{Ca, ForwardProxy, Listening, Origin, within};
+use tower_outbound_proxy_lab::{Ca, Dice, ForwardProxy, Listening, Origin, within};
 
 use crate::common::decide;
 
 use super::{TestClient, builder, eventually, fetch, now, request, through};
-
-/// Numbers that look random and are the same each time (xorshift).
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
 
 /// Polls a future this many times, and then drops it.
 async fn poll_times<F: Future>(future: F, mut times: u64) -> Option<F::Output> {
@@ -114,11 +102,11 @@ fn ten_thousand_requests_given_up_at_random_leave_nothing() {
             builder = builder.max_connections_per_key(limit);
         }
         let client: TestClient = builder.build().unwrap();
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let whole = clients.block_on(async {
             let (mut running, mut whole) = (JoinSet::new(), 0);
             for _ in 0..REQUESTS / 2 {
-                running.spawn(one(client.clone(), origins.clone(), Dice(dice.roll(u64::MAX) | 1)));
+                running.spawn(one(client.clone(), origins.clone(), Dice::new(dice.roll(u64::MAX))));
                 if running.len() == 32 {
                     whole += u64::from(within(running.join_next()).await.unwrap().unwrap());
                 }

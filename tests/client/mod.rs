@@ -26,7 +26,6 @@ mod repeat;
 mod replace;
 mod request;
 mod runtime;
-mod stress;
 mod target_tls;
 mod types;
 

@@ -45,7 +45,7 @@ fn cells(stack: Stack, scheme: &Scheme) -> Vec<Cell> {
     cells
 }
 
-/// The distance of the cells that always run. All of them take a minute in a debug build.
+/// The distance of the cells that always run. All of them take half a minute.
 const SAMPLE: usize = 5;
 
 /// Runs the cells at this distance, and reports all that leak.
@@ -97,25 +97,25 @@ async fn the_halves_cells_are_clean_over_http2() {
 }
 
 #[tokio::test]
-#[ignore = "takes long in a debug build; `.ci/run leaks` runs it"]
+#[ignore = "takes half a minute; `.ci/run leaks` runs it"]
 async fn each_cell_of_the_client_is_clean_over_http1() {
     run(Stack::Client, Version::Http1, 1).await;
 }
 
 #[tokio::test]
-#[ignore = "takes long in a debug build; `.ci/run leaks` runs it"]
+#[ignore = "takes half a minute; `.ci/run leaks` runs it"]
 async fn each_cell_of_the_client_is_clean_over_http2() {
     run(Stack::Client, Version::Http2, 1).await;
 }
 
 #[tokio::test]
-#[ignore = "takes long in a debug build; `.ci/run leaks` runs it"]
+#[ignore = "takes half a minute; `.ci/run leaks` runs it"]
 async fn each_cell_of_the_halves_is_clean_over_http1() {
     run(Stack::Halves, Version::Http1, 1).await;
 }
 
 #[tokio::test]
-#[ignore = "takes long in a debug build; `.ci/run leaks` runs it"]
+#[ignore = "takes half a minute; `.ci/run leaks` runs it"]
 async fn each_cell_of_the_halves_is_clean_over_http2() {
     run(Stack::Halves, Version::Http2, 1).await;
 }

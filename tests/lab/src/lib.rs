@@ -16,6 +16,7 @@
 //! | [`Ca`] | certificates for all of them |
 //! | [`Resolver`], [`connector()`] | names that resolve to loopback, and a record of look-ups |
 //! | [`Network`] | names and addresses of a separate network, whose servers are on loopback |
+//! | [`Dice`] | numbers that look random, from a seed |
 //! | [`Log`] | the log of a thread or the process |
 //! | [`program()`], [`Files`] | built programs, and files to start them with |
 //!
@@ -47,6 +48,7 @@
 mod auth;
 mod black_hole;
 mod ca;
+mod dice;
 mod digest;
 mod fault;
 mod forward;
@@ -77,6 +79,7 @@ use std::time::Duration;
 pub use auth::{Auth, Ending};
 pub use black_hole::BlackHole;
 pub use ca::{Ca, Identity, provider};
+pub use dice::Dice;
 pub use digest::{DigestAnswer, DigestAuth};
 pub use fault::Fault;
 pub use http2_proxy::{Behaviour, Http2Proxy, Http2ProxyBuilder};

@@ -23,29 +23,9 @@ use tokio::{
 };
 use tower::Layer;
 use tower_outbound_proxy::connector::Http2Settings;
-use tower_outbound_proxy_lab::{Behaviour, Http2Proxy, connector as tcp, within};
+use tower_outbound_proxy_lab::{Behaviour, Dice, Http2Proxy, connector as tcp, within};
 
 use super::through;
-
-/// Numbers that follow from a seed (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// The byte of a tunnel at a place: no two tunnels agree for long.
 fn byte(tunnel: u64, at: u64) -> u8 {
@@ -93,15 +73,15 @@ async fn failing(seed: u64) -> Http2Proxy {
             .max_pending_accept_reset_streams(1000);
     });
     let proxy = proxy.behave(move |_, _| {
-        let mut random = Random::new(seed ^ requests.fetch_add(1, Ordering::Relaxed));
-        match random.below(400) {
+        let mut dice = Dice::new(seed ^ requests.fetch_add(1, Ordering::Relaxed));
+        match dice.roll(400) {
             0 => Behaviour::HangUp,
             1..4 => Behaviour::GoAway,
             4..14 => Behaviour::Reset(Reason::REFUSED_STREAM),
             14..20 => Behaviour::Reset(Reason::CONNECT_ERROR),
             20..30 => Behaviour::Refuse(StatusCode::FORBIDDEN),
             30..40 => Behaviour::SayAndReset(vec!["x".into()], Reason::CANCEL),
-            40..80 => Behaviour::ServeLate(Duration::from_millis(random.below(20))),
+            40..80 => Behaviour::ServeLate(Duration::from_millis(dice.roll(20))),
             _ => Behaviour::Serve,
         }
     });
@@ -112,18 +92,18 @@ async fn failing(seed: u64) -> Http2Proxy {
 async fn exchange(
     tunnel: impl AsyncRead + AsyncWrite + Unpin,
     number: u64,
-    random: &mut Random,
+    dice: &mut Dice,
 ) -> Result<bool, io::Error> {
-    let total = match random.below(10) {
+    let total = match dice.roll(10) {
         0 => 60_000,
-        1..4 => random.below(10_000),
-        _ => random.below(1500),
+        1..4 => dice.roll(10_000),
+        _ => dice.roll(1500),
     };
-    let leaves_at = match random.one_in(4) {
-        true => random.below(total + 1),
+    let leaves_at = match dice.roll(4) == 0 {
+        true => dice.roll(total + 1),
         false => u64::MAX,
     };
-    let (is_slow, piece) = (random.one_in(20), 1 + random.below(30_000));
+    let (is_slow, piece) = (dice.roll(20) == 0, 1 + dice.roll(30_000));
     let (mut read, mut write) = tokio::io::split(tunnel);
     let sending = async move {
         let mut sent = 0;
@@ -185,17 +165,17 @@ fn run(seed: u64, count: u64, at_once: usize) {
             let (mut connector, whole) = (connector.clone(), whole.clone());
             let (broken, ended) = (broken.clone(), ended.clone());
             tokio::spawn(async move {
-                let mut random = Random::new(seed.wrapping_add(number << 20));
-                let patience = match random.one_in(5) {
-                    true => Duration::from_micros(random.below(3000)),
+                let mut dice = Dice::new(seed.wrapping_add(number << 20));
+                let patience = match dice.roll(5) == 0 {
+                    true => Duration::from_micros(dice.roll(3000)),
                     false => Duration::from_secs(30),
                 };
                 if let Ok(Ok(tunnel)) = timeout(patience, connector.tunnel("echo.test", 7)).await {
-                    let life = match random.one_in(10) {
-                        true => Duration::from_micros(random.below(3000)),
+                    let life = match dice.roll(10) == 0 {
+                        true => Duration::from_micros(dice.roll(3000)),
                         false => Duration::from_secs(30),
                     };
-                    match timeout(life, exchange(tunnel, number, &mut random)).await {
+                    match timeout(life, exchange(tunnel, number, &mut dice)).await {
                         Ok(Ok(true)) => drop(whole.fetch_add(1, Ordering::Relaxed)),
                         Ok(Err(_)) => drop(broken.fetch_add(1, Ordering::Relaxed)),
                         Ok(Ok(false)) => {}

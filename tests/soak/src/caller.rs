@@ -9,10 +9,10 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
+use tower_outbound_proxy_lab::Dice;
 
 use crate::{
-    Supply,
-    pattern::{self, Dice},
+    Supply, pattern,
     tally::Counts,
     ways::{SoakClient, Way},
 };

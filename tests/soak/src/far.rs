@@ -27,11 +27,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::BoxError;
 use tower_outbound_proxy_lab::{
-    Ca,
+    Ca, Dice,
     servers::{Http2, RealProxy, Setup, StartError},
 };
 
-use crate::pattern::{self, Dice};
+use crate::pattern;
 
 pub(crate) const USER: &str = "user";
 pub(crate) const PASSWORD: &str = "password";

@@ -8,10 +8,11 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tower_outbound_proxy_lab::Ca;
+use tower_outbound_proxy_lab::{Ca, Dice, connector};
 
-use super::{DURATION, Dice, Processed, Shared, TestClient, Watch, request, runtime, send, serve, timed::race};
-use crate::client::{builder, unproxied};
+use crate::{
+    DURATION, Processed, Shared, StressClient, builder, request, runtime, send, serve, timed::race, watch::Watch,
+};
 
 /// The number of requests at a time.
 const CALLERS: usize = 12;
@@ -54,7 +55,6 @@ fn start(processed: &Arc<Processed>, closes: bool) -> SocketAddr {
 }
 
 #[test]
-#[ignore = "takes 15 seconds, and finds little in a debug build"]
 fn a_connection_can_end_in_any_nanosecond_of_a_request() {
     let processed = Arc::default();
     let addr = start(&processed, false);
@@ -63,17 +63,16 @@ fn a_connection_can_end_in_any_nanosecond_of_a_request() {
 
 /// Callers that wait for few connections, each of which the server closes after a response, and of which some give up.
 #[test]
-#[ignore = "takes 15 seconds, and finds little in a debug build"]
 fn connections_end_behind_their_responses() {
     let (processed, runtime) = (Arc::default(), runtime(2));
     let url = format!("http://{}/", start(&processed, true));
-    let limited = builder(unproxied(), &Ca::new()).max_connections_per_key(2);
-    let client: TestClient = limited.build().unwrap();
+    let limited = builder(&Ca::new()).connector(connector()).max_connections_per_key(2);
+    let client: StressClient = limited.build().unwrap();
     let watch = Watch::new(CALLERS);
     for caller in 0..CALLERS {
         let (client, url, watch, processed) = (client.clone(), url.clone(), watch.clone(), processed.clone());
         runtime.spawn(async move {
-            let mut dice = Dice(caller as u64 + 1);
+            let mut dice = Dice::new(caller as u64);
             for number in (caller as u64..).step_by(CALLERS) {
                 if !watch.goes_on() {
                     break;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outcome, TestClient};
+use crate::{Outcome, StressClient};
 
 /// The time after which a request on loopback has stalled, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl Watch {
 
     /// Lets the callers make requests for a while, and panics if one does not end.
     #[track_caller]
-    pub(super) fn watch(&self, client: &TestClient, duration: Duration) {
+    pub(super) fn watch(&self, client: &StressClient, duration: Duration) {
         let is_over = || self.start.elapsed() > duration;
         loop {
             thread::sleep(Duration::from_millis(100));

@@ -1,7 +1,10 @@
 //! Races between requests and the ends of their connections: every request ends, whatever the nanosecond.
 //!
-//! `cargo test --release --test promises stress -- --ignored --test-threads 1 --nocapture`. Servers are in threads of
-//! their own, and so is the watch over the requests. Each test makes requests for a fixed time; debug builds find little.
+//! `cargo test --release --package tower-outbound-proxy-stress -- --test-threads 1 --nocapture`. Servers are in threads
+//! of their own, and so is the watch over the requests. Each test makes requests for a fixed time; debug builds find
+//! little, and so these tests are a package of their own, which is built for release without all the others.
+
+#![cfg(test)]
 
 mod http1;
 mod http2;
@@ -24,12 +27,20 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 use tower::ServiceExt;
+use tower_outbound_proxy::{Client, ProxyConfig, TlsConfig, client::ClientBuilder};
+use tower_outbound_proxy_lab::{Ca, Dice};
 
-use self::watch::Watch;
-use super::{TestClient, cancel::Dice};
+type StressClient = Client<Full<Bytes>>;
 
 /// The time that each test makes requests for.
 const DURATION: Duration = Duration::from_secs(15);
+
+/// Returns a builder of a client that uses no proxy and trusts this authority.
+fn builder(ca: &Ca) -> ClientBuilder {
+    let tls = TlsConfig::builder().add_root_pem(ca.pem()).only_added_roots().build();
+    let config = ProxyConfig::builder().build().unwrap();
+    Client::builder().config(config).target_tls(tls.unwrap())
+}
 
 fn runtime(threads: usize) -> Runtime {
     let mut builder = Builder::new_multi_thread();
@@ -64,7 +75,7 @@ struct Shared(Arc<Mutex<Dice>>);
 
 impl Default for Shared {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Dice(0x5eed))))
+        Self(Arc::new(Mutex::new(Dice::new(0x5eed))))
     }
 }
 
@@ -111,7 +122,7 @@ fn request(url: &str, number: u64) -> Request<Full<Bytes>> {
 }
 
 /// Sends the request of this number, and reads the response, which is its number too.
-async fn send(client: &TestClient, request: Request<Full<Bytes>>, number: u64, processed: &Processed) -> Outcome {
+async fn send(client: &StressClient, request: Request<Full<Bytes>>, number: u64, processed: &Processed) -> Outcome {
     match client.clone().oneshot(request).await {
         Ok(response) => match response.into_body().collect().await.map(Collected::to_bytes) {
             Ok(read) if read == format!("{number:08}") => Outcome::Answered,

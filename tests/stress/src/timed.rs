@@ -26,11 +26,9 @@ use tokio::{
     net::TcpStream,
 };
 use tower::ServiceExt;
-use tower_outbound_proxy::Client;
-use tower_outbound_proxy_lab::{Ca, connector};
+use tower_outbound_proxy_lab::{Ca, Dice, connector};
 
-use super::{DURATION, Dice, Processed, TestClient, Watch, request, runtime, send};
-use crate::client::{trusting, unproxied};
+use crate::{DURATION, Processed, StressClient, builder, request, runtime, send, watch::Watch};
 
 /// The longest time that one thread waits for the other.
 const LONGEST: Duration = Duration::from_millis(50);
@@ -47,13 +45,12 @@ pub(super) fn race(ca: &Ca, url: String, processed: Arc<Processed>) {
     let (clock, runtime) = (Arc::new(Clock::default()), runtime(1));
     let timed = clock.clone();
     let connector = connector().map_response(move |io| TokioIo::new(Timed::new(io.into_inner(), timed.clone())));
-    let builder = Client::builder().config(unproxied()).target_tls(trusting(ca));
-    let client: TestClient = builder.connector(connector).build().unwrap();
+    let client: StressClient = builder(ca).connector(connector).build().unwrap();
     let watch = Watch::new(1);
     let (caller, watched, handle) = (client.clone(), watch.clone(), runtime.handle().clone());
     thread::spawn(move || {
         let _entered = handle.enter();
-        let mut dice = Dice(0x5eed);
+        let mut dice = Dice::new(0x5eed);
         for number in 0.. {
             if !watched.goes_on() {
                 break;

@@ -8,10 +8,11 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_rustls::TlsAcceptor;
-use tower_outbound_proxy_lab::Ca;
+use tower_outbound_proxy_lab::{Ca, connector};
 
-use super::{DURATION, Processed, Shared, TestClient, Watch, request, runtime, send, serve, timed::race};
-use crate::client::{client, unproxied};
+use crate::{
+    DURATION, Processed, Shared, StressClient, builder, request, runtime, send, serve, timed::race, watch::Watch,
+};
 
 /// The number of requests at a time.
 const CALLERS: usize = 48;
@@ -64,7 +65,6 @@ async fn answer(io: TcpStream, tls: TlsAcceptor, processed: Arc<Processed>, ends
 }
 
 #[test]
-#[ignore = "takes 15 seconds, and finds little in a debug build"]
 fn a_connection_can_end_in_any_nanosecond_of_a_request() {
     let (ca, processed) = (Ca::new(), Arc::default());
     let addr = start(&ca, &processed, false);
@@ -72,11 +72,10 @@ fn a_connection_can_end_in_any_nanosecond_of_a_request() {
 }
 
 #[test]
-#[ignore = "takes 15 seconds, and finds little in a debug build"]
 fn a_connection_ends_under_dozens_of_requests() {
     let (ca, processed, runtime) = (Ca::new(), Arc::<Processed>::default(), runtime(2));
     let addr = start(&ca, &processed, true);
-    let client: TestClient = client(unproxied(), &ca);
+    let client: StressClient = builder(&ca).connector(connector()).build().unwrap();
     let watch = Watch::new(CALLERS);
     for caller in 0..CALLERS {
         let (client, watch, processed) = (client.clone(), watch.clone(), processed.clone());
