@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
+use h2::{
+    Reason, RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{sync::oneshot, time::timeout};
@@ -24,7 +27,7 @@ use super::{
 };
 use crate::{
     error::{BoxError, find},
-    http2::{Lease, MOST_DATA, OF_HTTP1, Receiving, is_unprocessed, poll_room},
+    http2::{Lease, MOST_DATA, OF_HTTP1, PATIENCE, Receiving, is_unprocessed, poll_room},
     route::Route,
 };
 
@@ -59,7 +62,7 @@ impl Forward {
         is_described: bool,
     ) -> Result<Response<ClientBody>, SendError> {
         let Self(mut lease) = self;
-        let sender = match lease.ready().await {
+        let mut sender = match lease.ready().await {
             Ok(sender) => sender,
             Err(error) => {
                 return Err(SendError {
@@ -74,8 +77,17 @@ impl Forward {
         let (mut head, body) = request.into_parts();
         only_end_to_end(&mut head.headers);
         set_length(&head.method, &mut head.headers, &body);
-        let sent = lease.send(sender, Request::from_parts(head, ()), body.is_end_stream());
+        let sent = lease.send(&mut sender, Request::from_parts(head, ()), body.is_end_stream());
         let (response, sending) = sent.map_err(|error| failed(&lease, error))?;
+        if !is_opened(sender).await {
+            return Err(SendError {
+                error: "the proxy takes no further requests on this connection for now".into(),
+                is_faulty: false,
+                processed: Processed::Refused,
+                unsent: None,
+                is_unanswered: false,
+            });
+        }
         let mut upload = match body.is_end_stream() {
             true => None,
             false => Some(Box::pin(Upload {
@@ -103,6 +115,15 @@ impl Forward {
         let upload = upload.map(|upload| go_on(upload, lease.clone()));
         Ok(ForwardedBody::new(response, upload, lease).map(ClientBody::shared))
     }
+}
+
+/// Waits for the stream of a request to open, and returns false if that takes too long. Nothing has been sent then.
+///
+/// The lease has a place for it, but the peer may lower its limit at that moment. The request would then wait in h2 for
+/// the end of another stream, without a deadline, whatever room other connections have.
+async fn is_opened(mut sender: SendRequest<Bytes>) -> bool {
+    // An error is the response's as well.
+    timeout(PATIENCE, poll_fn(|cx| sender.poll_ready(cx))).await.is_ok()
 }
 
 /// Returns the error of a stream.

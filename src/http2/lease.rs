@@ -65,10 +65,10 @@ impl Lease {
         self.sender.clone().ready().await
     }
 
-    /// Sends the head of a request by a sender that is [ready](Self::ready).
+    /// Sends the head of a request by a sender that is [ready](Self::ready), and is so again when the stream is open.
     pub(crate) fn send(
         &mut self,
-        mut sender: SendRequest<Bytes>,
+        sender: &mut SendRequest<Bytes>,
         request: Request<()>,
         is_end: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {

@@ -55,8 +55,8 @@ impl Exchange for Http2 {
 
     async fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<ResponseParts, Failure> {
         let head = head(request)?;
-        let sender = self.lease.ready().await.map_err(|error| self.failed(error))?;
-        let sent = self.lease.send(sender, head, false);
+        let mut sender = self.lease.ready().await.map_err(|error| self.failed(error))?;
+        let sent = self.lease.send(&mut sender, head, false);
         let (response, mut sending) = sent.map_err(|error| self.failed(error))?;
         let answer = Answer {
             response,

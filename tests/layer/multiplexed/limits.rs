@@ -4,15 +4,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tower::Layer;
+use tower_outbound_proxy::{Client, ProxyConfig, ProxyLayer, connector::ProxyVersion};
+use tower_outbound_proxy_lab::within;
 
 use super::{
-    pipes::{HEADERS, Peer, pipes, proxy},
+    pipes::{DATA, END_HEADERS, END_STREAM, HEADERS, Peer, pipes, proxy},
     through,
 };
 
@@ -70,6 +75,41 @@ async fn no_more_streams_are_opened_than_the_proxy_allows() {
     new.establish(1).await;
     fourth.await.unwrap();
     drop(open);
+}
+
+/// A request that was given a stream just before the limit is lowered waits for no other request's end. Nothing of it
+/// has been sent, so it goes to another connection, whatever its method is.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_lowered_limit_holds_back_is_sent_elsewhere() {
+    let (connector, mut connections) = pipes();
+    let config = ProxyConfig::builder().all("http://proxy.test:3128").build().unwrap();
+    let layer = ProxyLayer::new(config).with_proxy_version(ProxyVersion::Http2);
+    let client = Client::builder().layer(layer).connector(connector).build().unwrap();
+    let post = || {
+        let request = Request::post("http://a.test/").body(Full::<Bytes>::from("once"));
+        client.send(request.unwrap())
+    };
+    let under_way = tokio::spawn(post());
+    let mut peer = Peer::accept(&mut connections).await;
+    peer.next_of(HEADERS).await;
+    peer.allow(2).await;
+    sleep(A_WHILE).await;
+
+    // The connection's task cannot read the new limit before the next request has been given to it.
+    peer.allow(1).await;
+    let mut held_back = post();
+    assert!(timeout(Duration::ZERO, &mut held_back).await.is_err());
+    let held_back = tokio::spawn(held_back);
+    let mut other = within(Peer::accept(&mut connections)).await;
+    other.allow(2).await;
+    assert_eq!(other.next_of(DATA).await.payload, "once");
+    other.send(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]).await;
+    assert!(held_back.await.unwrap().is_ok());
+
+    let sent = timeout(A_WHILE, peer.next_of(HEADERS)).await;
+    assert!(sent.is_err(), "it was sent twice: {sent:?}");
+    peer.send(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]).await;
+    assert!(under_way.await.unwrap().is_ok());
 }
 
 /// Without a limit that is reached, another connection is of no use.

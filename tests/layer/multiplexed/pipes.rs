@@ -3,6 +3,8 @@
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
+    io,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,9 +15,12 @@ use std::{
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use http::{Request, Response, Uri};
-use hyper_util::rt::TokioIo;
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     sync::{Semaphore, mpsc},
 };
 use tower::Service;
@@ -44,7 +49,7 @@ pub fn pipes() -> (Pipes, mpsc::UnboundedReceiver<DuplexStream>) {
 }
 
 impl Service<Uri> for Pipes {
-    type Response = TokioIo<DuplexStream>;
+    type Response = TokioIo<Pipe>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -55,7 +60,37 @@ impl Service<Uri> for Pipes {
     fn call(&mut self, _: Uri) -> Self::Future {
         let (near, far) = duplex(1 << 16);
         let _ = self.0.send(far);
-        ready(Ok(TokioIo::new(near)))
+        ready(Ok(TokioIo::new(Pipe(near))))
+    }
+}
+
+/// The near end of a connection. Unlike a `DuplexStream`, it can be a client's.
+#[derive(Debug)]
+pub struct Pipe(DuplexStream);
+
+impl Connection for Pipe {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
