@@ -191,9 +191,9 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Sets the connector that dials targets on direct routes and proxies on the others;
-    /// [`HappyEyeballs::default`] by default. An `HttpConnector` of your own needs `enforce_http(false)`, and a
-    /// [`HappyEyeballs`] around it to try all addresses of a name soon. A [`Split`](crate::connector::Split) uses a
-    /// different connector for each.
+    /// [`HappyEyeballs::default`] by default. An `HttpConnector` of your own needs `enforce_http(false)`,
+    /// `set_nodelay(true)`, and a [`HappyEyeballs`] around it to try all addresses of a name soon. A
+    /// [`Split`](crate::connector::Split) uses a different connector for each.
     pub fn connector<D>(self, connector: D) -> ClientBuilder<D> {
         ClientBuilder {
             proxies: self.proxies,

@@ -38,7 +38,8 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// them).
 ///
 /// [`HappyEyeballs::default`] is the connector that this crate uses itself. One around an `HttpConnector` of your own
-/// needs `enforce_http(false)` on it, without which it connects to no `https` target directly:
+/// needs `enforce_http(false)` on it, without which it connects to no `https` target directly, and `set_nodelay(true)`,
+/// without which uploads over HTTP/2 are slow:
 ///
 /// ```
 /// # use hyper_util::client::legacy::connect::HttpConnector;
@@ -47,6 +48,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// # fn build() -> Result<(), tower_outbound_proxy::ConfigError> {
 /// let mut http = HttpConnector::new();
 /// http.enforce_http(false);
+/// http.set_nodelay(true);
 /// http.set_keepalive(Some(std::time::Duration::from_secs(60)));
 ///
 /// let connector = ProxyLayer::from_env()?.layer(HappyEyeballs::new(http));

@@ -112,5 +112,6 @@ pub fn connector() -> HttpConnector<Resolver> {
 pub fn connector_with(resolver: Resolver) -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.enforce_http(false);
+    connector.set_nodelay(true);
     connector
 }
