@@ -7,6 +7,8 @@ use std::{
 
 use base64::{Engine, encoded_len, prelude::BASE64_STANDARD};
 use http::HeaderValue;
+#[cfg(feature = "serde")]
+use percent_encoding::PercentEncode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use zeroize::Zeroizing;
 
@@ -72,9 +74,10 @@ impl Credentials {
         userinfo
     }
 
+    /// Returns the user name as a URI has it.
     #[cfg(feature = "serde")]
-    pub(crate) fn user(&self) -> &[u8] {
-        &self.user
+    pub(crate) fn encoded_user(&self) -> PercentEncode<'_> {
+        percent_encode(&self.user, NOT_UNRESERVED)
     }
 
     #[cfg(feature = "serde")]

@@ -121,8 +121,8 @@ impl TargetConnector {
         let alpn = chosen
             .filter(|chosen| !chosen.is_empty() && !http2.is_only)
             .unwrap_or_else(|| match http2.is_only {
-                true => vec![b"h2".to_vec()],
-                false => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                true => vec![tls::HTTP2.to_vec()],
+                false => vec![tls::HTTP2.to_vec(), tls::HTTP1.to_vec()],
             });
         Self(Arc::new(Stack {
             inner,
@@ -149,7 +149,7 @@ impl TargetConnector {
     /// Returns true if the peer can choose HTTP/2.
     pub(super) fn may_speak_http2(&self, key: &Key) -> bool {
         let is_tls = key.origin.as_ref().is_some_and(Origin::is_tls);
-        let is_offered = || self.0.alpn().iter().any(|protocol| protocol == b"h2");
+        let is_offered = || self.0.alpn().iter().any(|protocol| protocol == tls::HTTP2);
         !key.http1_only && (self.0.is_http2_only() || (is_tls && is_offered()))
     }
 }
@@ -160,7 +160,7 @@ impl<C: ClientConnector> Connect for Stack<C> {
         let proxy = self.proxy(&key);
         let mut target = self.target.clone();
         if key.http1_only {
-            target.alpn = vec![b"http/1.1".to_vec()];
+            target.alpn = vec![tls::HTTP1.to_vec()];
         }
         let idle = attempt.pool();
         let connecting = async move {
@@ -286,7 +286,7 @@ where
         .into_inner();
     // The metadata of a tunnel is complete when something has come through it.
     let connected = stream.get_ref().0.inner().connected();
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
     if is_http2_only && !is_http2 {
         return Err(failed(
             "the target did not choose HTTP/2 in TLS (ALPN), and `http2_only` is set",

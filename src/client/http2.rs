@@ -13,10 +13,7 @@ use super::{
     pool::{Link, OpenConnection},
     request_body::RequestBody,
 };
-use crate::http2::StreamLimit;
-
-/// The longest response head over HTTP/2: the same as hyper accepts over HTTP/1.1 (its default is 16 KiB).
-const MAX_HEAD: u32 = 408 * 1024;
+use crate::http2::{MAX_HEAD, StreamLimit};
 
 pub(super) type Connection<T> = http2::Connection<T, RequestBody, Tasks>;
 

@@ -160,7 +160,7 @@ impl<S: Connector> Proxied<S> {
         let phase = trace::Phase::proxy_tls(HostPort(self.proxy.host_name().borrowed(), Some(self.proxy.port())));
         let tls = phase.end(self.deadline.run(handshake, Failure::Timeout).await)?;
         #[cfg(feature = "http2")]
-        let is_http2 = tls.inner().get_ref().1.alpn_protocol() == Some(b"h2");
+        let is_http2 = tls.inner().get_ref().1.alpn_protocol() == Some(tls::HTTP2);
         #[cfg(feature = "http2")]
         if offer == Offer::Http2 && !is_http2 {
             return Err(Failure::NotHttp2);
@@ -289,11 +289,11 @@ impl Offer {
     #[cfg(feature = "tls")]
     fn alpn(self) -> Vec<Vec<u8>> {
         let protocols: &[&[u8]] = match self {
-            Self::Http1 => &[b"http/1.1"],
+            Self::Http1 => &[tls::HTTP1],
             #[cfg(feature = "http2")]
-            Self::Both => &[b"h2", b"http/1.1"],
+            Self::Both => &[tls::HTTP2, tls::HTTP1],
             #[cfg(feature = "http2")]
-            Self::Http2 => &[b"h2"],
+            Self::Http2 => &[tls::HTTP2],
         };
         protocols.iter().map(|protocol| protocol.to_vec()).collect()
     }

@@ -9,6 +9,11 @@ use tokio_rustls::{TlsConnector, client};
 
 use crate::{error::CertificateError, host::Host, tls::TlsConfig};
 
+/// The names that versions of HTTP have in ALPN (RFC 7301 6, RFC 9113 3.2).
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+#[cfg(feature = "http2")]
+pub(crate) const HTTP2: &[u8] = b"h2";
+
 /// A TLS stream over a hyper stream, and itself a hyper stream.
 pub(crate) type TlsStream<T> = TokioIo<client::TlsStream<TokioIo<T>>>;
 

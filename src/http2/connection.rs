@@ -20,16 +20,13 @@ use tokio::{
 };
 
 use super::{
-    Http2Settings, PATIENCE,
+    Http2Settings, MAX_HEAD, PATIENCE,
     facts::StreamLimit,
     frames::Frames,
     link::Link,
     registry::{Key, Registry},
 };
 use crate::trace;
-
-/// The longest head of a response, as of one over HTTP/1.1.
-const MAX_HEAD: u32 = 64 * 1024;
 
 /// The number of bytes of a stream that h2 buffers until the connection takes them.
 const SEND_BUFFER: usize = 256 * 1024;

@@ -44,6 +44,9 @@ pub use self::{
     settings::{Http2Settings, ProxyVersion},
 };
 
+/// The longest head of a response: the same as hyper accepts over HTTP/1.1 (its default for HTTP/2 is 16 KiB).
+pub(crate) const MAX_HEAD: u32 = 408 * 1024;
+
 /// The time after which a peer counts as late: another attempt starts beside one that connects, a CONNECT is sent over
 /// another connection as well, and a silent connection takes no more requests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);

@@ -12,9 +12,10 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tower_outbound_proxy::ProxyConfig;
 use tower_outbound_proxy_lab::Ca;
 
-use super::{TestClient, builder, request, send, unproxied};
+use super::{TestClient, builder, request, send};
 
 /// Starts a server whose responses to `/FIELDS/BYTES` have so many fields of so many bytes, and returns its port.
 async fn start(ca: &Ca, alpn: &str) -> u16 {
@@ -49,9 +50,16 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 #[tokio::test]
 async fn both_versions_accept_the_same_response_heads() {
     let ca = Ca::new();
-    for alpn in ["http/1.1", "h2"] {
+    for (alpn, is_proxy) in [("http/1.1", false), ("h2", false), ("http/1.1", true), ("h2", true)] {
         let port = start(&ca, alpn).await;
-        let client: TestClient = builder(unproxied(), &ca).build().unwrap();
+        let (config, origin) = match is_proxy {
+            false => (ProxyConfig::builder(), format!("https://a.test:{port}")),
+            true => {
+                let config = ProxyConfig::builder().http(format!("https://a.test:{port}"));
+                (config.proxy_tls(ca.client_config(&[])), "http://b.test".to_owned())
+            }
+        };
+        let client: TestClient = builder(config.build().unwrap(), &ca).build().unwrap();
         for (fields, bytes, accepted) in [
             (1, 1, true),
             (1, 15_000, true),
@@ -64,13 +72,16 @@ async fn both_versions_accept_the_same_response_heads() {
             (250, 1_600, true),
             (10, 100_000, false),
         ] {
-            let url = format!("https://a.test:{port}/{fields}/{bytes}");
+            let url = format!("{origin}/{fields}/{bytes}");
             match send(&client, request(&url)).await {
                 Ok(response) => {
-                    assert!(accepted, "{alpn}: {fields} fields of {bytes} bytes");
+                    assert!(accepted, "{origin}, {alpn}: {fields} fields of {bytes} bytes");
                     assert_eq!(response.headers().get_all("x-field").iter().count(), fields);
                 }
-                Err(error) => assert!(!accepted, "{alpn}: {fields} fields of {bytes} bytes: {error:?}"),
+                Err(error) => assert!(
+                    !accepted,
+                    "{origin}, {alpn}: {fields} fields of {bytes} bytes: {error:?}"
+                ),
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_core::{
     Serialize, Serializer,
     ser::{Error, SerializeStruct},
@@ -20,9 +19,6 @@ use crate::{
     no_proxy::NoProxy,
     redact::{is_entry_without_secret, written_address},
 };
-
-/// The characters that are percent-encoded in a user name: all but the unreserved ones (RFC 3986 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Writes the keys that are set, as they were given, with `***` for passwords. An entry or pattern that is not a host
 /// and may contain a password becomes `***` as a whole.
@@ -93,7 +89,7 @@ impl fmt::Display for Written<'_> {
         let scheme = if server.is_tls() { "https" } else { "http" };
         write!(f, "{scheme}://")?;
         if let Some(credentials) = server.credentials() {
-            write!(f, "{}", percent_encode(credentials.user(), RESERVED))?;
+            write!(f, "{}", credentials.encoded_user())?;
             f.write_str(if credentials.has_password() { ":***@" } else { "@" })?;
         }
         write!(f, "{}:{}", server.host(), server.port())
