@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }),
         row("a 407's realm reaches the caller", |p| lab.realm(p)),
         row("a percent-encoded password is decoded", |p| lab.password(p)),
-        row("a proxy that asks for Digest is answered", |p| lab.digest(p)),
+        row("a tunnel through a proxy that asks for Digest opens", |p| lab.digest(p)),
         row("a proxy that never answers CONNECT times out, unasked", |p| lab.hang(p)),
         row("`https://[2001:db8::1]/` works through a tunnel", |p| lab.ipv6(p)),
         row("CONNECT for an `http` target names port 80", |p| lab.port_80(p)),
@@ -308,9 +308,11 @@ impl Lab {
 
     async fn digest(&self, peer: Peer) -> Observed {
         let digest = DigestAuth::new("user", "secret");
-        let (_origin, proxy) = self.forward(ForwardProxy::builder().auth(digest.auth())).await;
-        let vars = [("HTTP_PROXY", &*proxy.url_with("user:secret@"))];
-        Ok(self.run(peer, &vars, "http://origin.test/", PATIENCE).await?.ok())
+        let origin = self.https_origin().await;
+        let proxy = ForwardProxy::builder().map("origin.test:443", origin.addr());
+        let proxy = proxy.auth(digest.auth()).start().await;
+        let vars = [("HTTPS_PROXY", &*proxy.url_with("user:secret@"))];
+        Ok(self.run(peer, &vars, "https://origin.test/", PATIENCE).await?.ok())
     }
 
     /// A proxy that forwards `http://origin.test/` to an origin.
