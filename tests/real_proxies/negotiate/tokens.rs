@@ -39,7 +39,10 @@ pub async fn whoever_is_logged_in_is_known_to_the_proxy(realm: Realm) {
     let tunnel = format!("CONNECT {https} HTTP/1.1 200 alice@LAB.TEST ");
     let forwarded = format!("GET {http} HTTP/1.1 200 alice@LAB.TEST ");
     let count = |start: &str| requests.iter().filter(|line| line.starts_with(start)).count();
-    assert_eq!((count(&tunnel), count(&forwarded)), (2, 4), "{requests:#?}");
+    // Without a tunnel that is free by then, the second request opens one of its own.
+    assert!((2..=4).contains(&count(&tunnel)), "{requests:#?}");
+    assert_eq!(count(&tunnel) + count(&forwarded), requests.len(), "{requests:#?}");
+    assert_eq!(count(&forwarded), 4, "{requests:#?}");
     for origin in [&lab.https, &lab.http] {
         assert!(
             origin

@@ -51,7 +51,7 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
             ready: ("Accepting HTTP", 1 + usize::from(tls.is_some())),
             shared_memory: Some(format!("{service}-")),
             logs: &["log/access.log", "log/cache.log", "log/console.log"],
-            requests: ("log/access.log", process::whole_line),
+            requests: ("log/access.log", request),
         })
     })
     .await?;
@@ -61,6 +61,11 @@ pub(super) async fn start(setup: &Setup) -> Result<RealProxy, StartError> {
         root_pem: None,
         behind: None,
     })
+}
+
+/// Returns a line of the log, unless it is that of a connection that ended without a request.
+fn request(line: &str) -> Option<&str> {
+    (!line.starts_with("- error:transaction-end-before-headers ")).then_some(line)
 }
 
 fn helper(name: &str) -> Result<PathBuf, StartError> {
