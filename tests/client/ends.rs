@@ -1,63 +1,22 @@
 //! The end of a request over HTTP/1.1 decides at once on its connection. No timer fires here, since a task is busy.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use http::Request;
 use http_body_util::Full;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
-    rt::TokioIo,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 use tower_outbound_proxy::Client;
 use tower_outbound_proxy_lab::{Ca, ScriptedProxy, Step, within};
 
-use crate::common::{Handing, Then, Wire};
+use crate::common::{Handing, Pipe, Then, Wire};
 
 use super::{TestClient, builder, eventually, fetch, now, read, soon, through, unproxied};
-
-/// A stream without vectored writes: hyper copies a body for it, and can take the next request before it has written
-/// this one. So it is with TLS, which has a buffer of its own.
-struct Narrow(TokioIo<DuplexStream>);
-
-impl Connection for Narrow {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Narrow {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Narrow {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
 
 /// A connection whose peer has not taken the whole request takes another when it has, and is closed if it does not.
 #[tokio::test]
 async fn a_request_that_its_peer_has_not_taken_blocks_its_connection() {
     for is_taken in [true, false] {
-        let (near, mut far) = duplex(1024);
-        let handing = Handing::new(Narrow(TokioIo::new(near)));
+        let (near, mut far) = Pipe::new(1024);
+        let handing = Handing::new(near);
         let builder = Client::builder().config(unproxied()).connector(handing);
         let client: TestClient = builder.build().unwrap();
         let request = Request::post("http://a.test/").body(Full::from(vec![0; 4096])).unwrap();

@@ -16,8 +16,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connect, Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::TokioExecutor;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
 use tower_outbound_proxy::{
@@ -120,6 +120,45 @@ impl<T> Service<Uri> for Handing<T> {
     fn call(&mut self, uri: Uri) -> Self::Future {
         self.asked.lock().unwrap().push(uri.to_string());
         ready(Ok(self.stream.lock().unwrap().take().expect("asked for one stream")))
+    }
+}
+
+/// The near end of a stream in memory, without vectored writes: hyper copies a body for it, and can take the next
+/// request before it has written this one. So it is with TLS, which has a buffer of its own.
+#[derive(Debug)]
+pub struct Pipe(TokioIo<DuplexStream>);
+
+impl Pipe {
+    /// Creates a stream with room for so many bytes in each direction, and returns both ends.
+    pub fn new(room: usize) -> (Self, DuplexStream) {
+        let (near, far) = duplex(room);
+        (Self(TokioIo::new(near)), far)
+    }
+}
+
+impl Connection for Pipe {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Pipe {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

@@ -3,8 +3,6 @@
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
-    io,
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,15 +13,13 @@ use std::{
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use http::{Request, Response, Uri};
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
-    rt::TokioIo,
-};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::{Semaphore, mpsc},
 };
 use tower::Service;
+
+use crate::common::Pipe;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -49,48 +45,18 @@ pub fn pipes() -> (Pipes, mpsc::UnboundedReceiver<DuplexStream>) {
 }
 
 impl Service<Uri> for Pipes {
-    type Response = TokioIo<Pipe>;
+    type Response = Pipe;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Ready<Result<Pipe, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (near, far) = duplex(1 << 16);
+        let (near, far) = Pipe::new(1 << 16);
         let _ = self.0.send(far);
-        ready(Ok(TokioIo::new(Pipe(near))))
-    }
-}
-
-/// The near end of a connection. Unlike a `DuplexStream`, it can be a client's.
-#[derive(Debug)]
-pub struct Pipe(DuplexStream);
-
-impl Connection for Pipe {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        ready(Ok(near))
     }
 }
 
